@@ -1,0 +1,9 @@
+-- Each staged winner beside the target's row of its key, if it has one on the touched days.
+-- A difference counts only where the staged value is known.
+SELECT {{columns}}, t._found AS _found, {{day_before}} AS _day_before, {{day_after}} AS _day_after,
+  COALESCE({{newer}}, FALSE) AS _newer,
+  COALESCE({{older}}, FALSE) AS _older,
+  COALESCE({{differs}}, FALSE) AS _differs,
+  COALESCE({{suspect}}, FALSE) AS _suspect
+FROM {{staged}} AS s
+LEFT JOIN (SELECT *, TRUE AS _found FROM {{target}} WHERE {{touched}}) AS t ON {{same_key}}

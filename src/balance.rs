@@ -1,0 +1,56 @@
+//! The counts that account for every row, up to the winners.
+
+use crate::dedup::Tally;
+use crate::error::{Error, Result};
+use crate::landing::LandingCounts;
+use serde::{Deserialize, Serialize};
+
+/// Keys and their rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyCount {
+    /// How many keys.
+    pub keys: u64,
+    /// How many rows they have.
+    pub rows: u64,
+}
+
+/// What became of every row, up to the winners.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// R1: read = landed + rejected + outside.
+    pub landing: LandingCounts,
+    /// One row of each key.
+    pub winners: u64,
+    /// Every other one.
+    pub losers: Tally,
+    /// Rows of keys that were set aside as a whole.
+    pub quarantined: KeyCount,
+    /// Keys that are probably too narrow, before any was set aside.
+    pub suspect: KeyCount,
+    /// Keys whose rows differ in a fixed column.
+    pub redated: KeyCount,
+    /// Losers that are off their winner by whole hours.
+    pub redated_by_hours: u64,
+}
+
+impl Balance {
+    /// R2: landed = winners + exact + superseded + conflicts + rows of quarantined keys.
+    ///
+    /// # Errors
+    /// Data, when the counts do not balance.
+    pub fn check(&self) -> Result<()> {
+        let sum = self.winners + self.losers.total() + self.quarantined.rows;
+        if sum == self.landing.landed {
+            return Ok(());
+        }
+        Err(Error::data("account for every row (R2)").because(format!(
+            "{} rows landed, but {} winners + {} exact + {} superseded + {} conflicts + {} quarantined = {sum}",
+            self.landing.landed,
+            self.winners,
+            self.losers.exact,
+            self.losers.superseded,
+            self.losers.conflict,
+            self.quarantined.rows
+        )))
+    }
+}

@@ -1,0 +1,94 @@
+//! `tradefold analyze`
+
+use super::Outcome;
+use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs};
+use crate::balance::{Balance, KeyCount};
+use crate::dataset::Dataset;
+use crate::dedup::Dedup;
+use crate::engine::{DataFile, Engine};
+use crate::error::{Doing, Result};
+use crate::landing::{LandingCounts, LandingOptions, land};
+use crate::progress::Progress;
+use crate::report::{Analysis, analysis_text};
+use crate::run::landed_files;
+use crate::source::Format;
+use crate::storage::Folder;
+use clap::Args as ClapArgs;
+use std::collections::BTreeMap;
+
+/// Count duplicates and say what they are: by class, by day, by file, and the worst keys. Writes nothing.
+///
+/// With a dataset (`trades` without any flag) rows are checked and counted as backfill would. With --key and no contract
+/// any Parquet files will do; every column counts as content but the volatile ones.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// Files, folders and globs.
+    #[arg(required = true)]
+    files: Vec<String>,
+    #[command(flatten)]
+    dataset: DatasetArgs,
+    #[command(flatten)]
+    ad_hoc: AdHocArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
+    let engine = args.engine.start()?;
+    let inputs = find_inputs(&args.files, world, &engine).await?;
+    let parquet_only = inputs.iter().all(|input| input.format == Format::Parquet);
+    let report = if args.dataset.key_chosen() && parquet_only {
+        let read = args.ad_hoc.read(&inputs, &args.dataset).await?;
+        let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
+        analyze(&engine, &read.dataset, &read.files, landing, read.rows_by_file, world).await?
+    } else {
+        let dataset = args.dataset.load()?;
+        let scratch = tempfile::tempdir().doing("make room for a landing")?;
+        let into = Folder::open(&scratch.path().to_string_lossy(), &[])?;
+        let mut options = LandingOptions::new((world.now_us)());
+        options.key_chosen = args.dataset.key_chosen();
+        let landed = land(&dataset, &inputs, &into, &options, &world.progress).await?;
+        let by_file = landed.inputs.iter().map(|input| (input.url.clone(), input.counts.landed)).collect();
+        analyze(&engine, &dataset, &landed_files(&landed), landed.counts, by_file, world).await?
+    };
+    Outcome::new(analysis_text(&report), &report, false)
+}
+
+async fn analyze(
+    engine: &Engine,
+    dataset: &Dataset,
+    files: &[DataFile],
+    landing: LandingCounts,
+    rows_by_file: BTreeMap<String, u64>,
+    world: &World,
+) -> Result<Analysis> {
+    let dedup = Dedup::new(engine, dataset, files)?;
+    world.progress.begin("class duplicates", None);
+    let census = dedup.census(&world.progress, &mut |_| Ok(())).await?;
+    world.progress.begin("count keys", None);
+    let winners = dedup.winners_by_day().await?;
+    let keys: u64 = winners.values().sum();
+    let mut balance = Balance { landing, winners: keys, losers: census.losers, ..Balance::default() };
+    if census.suspect_losers > 0 {
+        let found = dedup.suspect_keys().await?;
+        balance.suspect = KeyCount { keys: found.keys, rows: found.rows };
+    }
+    if census.redated_losers > 0 {
+        let found = dedup.redated_keys().await?;
+        balance.redated = KeyCount { keys: found.keys, rows: found.rows };
+        balance.redated_by_hours = census.redated_by_hours;
+    }
+    balance.check()?;
+    let rows_by_day = dedup.rows_by_day().await?.into_iter().filter_map(|(day, rows)| Some((day?, rows))).collect();
+    Ok(Analysis {
+        key: dataset.key.iter().map(ToString::to_string).collect(),
+        order: dataset.order.iter().map(ToString::to_string).collect(),
+        rows: landing.landed,
+        keys,
+        balance,
+        census,
+        rows_by_day,
+        rows_by_file,
+        files: BTreeMap::new(),
+    })
+}

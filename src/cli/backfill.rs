@@ -1,0 +1,154 @@
+//! `tradefold backfill`
+
+use super::Outcome;
+use super::common::{DatasetArgs, EngineArgs, WindowArgs, World, find_inputs, open_lake};
+use crate::dataset::Dataset;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::ledger::Ledger;
+use crate::plan::Limits;
+use crate::report::backfill_text;
+use crate::run::{Choice, Run, RunOptions};
+use crate::warehouse::local::{DeltaWarehouse, lock};
+use clap::{Args as ClapArgs, ValueEnum};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bring files into a warehouse: one row of each key, no row lost.
+///
+/// Files, folders and globs, local or in an object store; Parquet, NDJSON, JSON pages, CSV; plain, .gz or .zst. The target
+/// is a Delta Lake table that DuckDB, Polars and Spark open. Run it twice and the second run changes nothing; kill it and
+/// run it again and it goes on where it was.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// Files, folders and globs.
+    #[arg(required = true)]
+    files: Vec<String>,
+    /// The folder of the embedded warehouse; the table is named for the dataset.
+    #[arg(long, default_value = "lake", value_name = "FOLDER")]
+    warehouse: String,
+    #[command(flatten)]
+    dataset: DatasetArgs,
+    #[command(flatten)]
+    window: WindowArgs,
+    #[command(flatten)]
+    decisions: Decisions,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// How many seconds to wait for another writer.
+    #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
+    wait: u64,
+}
+
+/// What to do where data need a decision.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Decisions")]
+pub(super) struct Decisions {
+    /// Keys whose rows number more than one real event.
+    #[arg(long, value_enum, default_value_t = OnSuspect::Stop)]
+    on_suspect: OnSuspect,
+    /// Rows that tie in the declared order and differ.
+    #[arg(long, value_enum, default_value_t = OnConflict::Keep)]
+    on_conflict: OnConflict,
+    /// Keys whose rows have different times though a time can't change.
+    #[arg(long, value_enum, default_value_t = OnRedated::Keep)]
+    on_redated: OnRedated,
+    /// How many rejected rows are allowed. Default: 10, or 0.1 % of the rows if that is more.
+    #[arg(long, value_name = "ROWS")]
+    max_rejects: Option<u64>,
+    /// Write all losers with their classes to a Parquet file.
+    #[arg(long)]
+    losers: bool,
+    /// How many UTC days a batch has at most.
+    #[arg(long, default_value_t = 16, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=4000))]
+    batch_days: u32,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OnSuspect {
+    /// Stop before anything is written.
+    Stop,
+    /// Keep one row of each.
+    Keep,
+    /// Let no row of them in.
+    Quarantine,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OnConflict {
+    /// The total order decides; the losers are written to a file.
+    Keep,
+    /// Stop before anything is written.
+    Fail,
+    /// Let no row of their keys in.
+    Quarantine,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OnRedated {
+    /// The declared order decides.
+    Keep,
+    /// Stop before anything is written.
+    Stop,
+}
+
+impl Decisions {
+    pub(super) fn options(&self, window: &WindowArgs, dataset: &DatasetArgs) -> Result<RunOptions> {
+        Ok(RunOptions {
+            window: window.window()?,
+            on_suspect: match self.on_suspect {
+                OnSuspect::Stop => Choice::Stop,
+                OnSuspect::Keep => Choice::Keep,
+                OnSuspect::Quarantine => Choice::Quarantine,
+            },
+            on_conflict: match self.on_conflict {
+                OnConflict::Keep => Choice::Keep,
+                OnConflict::Fail => Choice::Stop,
+                OnConflict::Quarantine => Choice::Quarantine,
+            },
+            on_redated: match self.on_redated {
+                OnRedated::Keep => Choice::Keep,
+                OnRedated::Stop => Choice::Stop,
+            },
+            max_rejects: self.max_rejects,
+            limits: Limits { days_per_batch: self.batch_days },
+            key_chosen: dataset.key_chosen(),
+            keep_losers: self.losers,
+        })
+    }
+}
+
+pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
+    let dataset = Arc::new(args.dataset.load()?);
+    let options = args.decisions.options(&args.window, &args.dataset)?;
+    let engine = args.engine.start()?;
+    let inputs = find_inputs(&args.files, world, &engine).await?;
+    let lake = open_lake(&args.warehouse, &dataset)?;
+    let home = lake.home.clone();
+    let _lock = match home.local_path() {
+        Some(path) => Some(lock(&path.join("lock"), Duration::from_secs(args.wait), &world.progress).await?),
+        None => None,
+    };
+    let mut ledger = Ledger::open(home.join("ledger"), nonce(world)).await?;
+    let warehouse = warehouse(&engine, &dataset, lake.table);
+    let run = Run {
+        dataset: &dataset,
+        engine: &engine,
+        warehouse: &warehouse,
+        home,
+        options,
+        progress: &world.progress,
+        now_us: &world.now_us,
+    };
+    let report = Box::pin(run.backfill(&inputs, &mut ledger)).await?;
+    Outcome::new(backfill_text(&report), &report, !report.stops.is_empty())
+}
+
+fn warehouse(engine: &Engine, dataset: &Arc<Dataset>, table: crate::storage::Folder) -> DeltaWarehouse {
+    DeltaWarehouse::new(engine.clone(), Arc::clone(dataset), table)
+}
+
+/// A name that no other writer has: the process and the moment.
+fn nonce(world: &World) -> String {
+    format!("{}-{}", std::process::id(), (world.now_us)())
+}

@@ -1,0 +1,239 @@
+//! What several commands share: datasets, inputs, the engine, the target.
+
+use super::progress::Shown;
+use crate::dataset::{Dataset, parse_key, parse_order};
+use crate::engine::{DataFile, Engine, EngineOptions};
+use crate::error::{Doing, Error, Result};
+use crate::source::{Format, Input, discover};
+use crate::storage::Folder;
+use crate::window::{Window, parse_us};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use clap::Args;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use std::sync::Arc;
+
+/// What is outside of the program.
+pub(super) struct World {
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) now_us: fn() -> i64,
+    pub(super) progress: Shown,
+}
+
+impl World {
+    pub(super) fn new(environment: Vec<(String, String)>, now_us: fn() -> i64, quiet: bool) -> World {
+        World { environment, now_us, progress: Shown::new(quiet) }
+    }
+}
+
+/// Which dataset.
+#[derive(Debug, Args)]
+pub(super) struct DatasetArgs {
+    /// The dataset: `trades`, or the path of a contract of your own ending in .toml.
+    #[arg(long, default_value = "trades", value_name = "NAME")]
+    dataset: String,
+    /// Another key than the contract's: columns and COALESCE(column, other, 'text'), separated by commas.
+    #[arg(long, value_name = "COLUMNS")]
+    key: Option<String>,
+}
+
+impl DatasetArgs {
+    pub(super) fn key_chosen(&self) -> bool {
+        self.key.is_some()
+    }
+
+    pub(super) fn load(&self) -> Result<Dataset> {
+        let dataset = if self.dataset.ends_with(".toml") {
+            let text = std::fs::read_to_string(&self.dataset)
+                .doing("read a dataset's contract")
+                .map_err(|error| error.with("file", &self.dataset))?;
+            Dataset::from_toml(&text, &self.dataset)?
+        } else {
+            Dataset::built_in(&self.dataset)?
+        };
+        match &self.key {
+            Some(key) => dataset.with_key(parse_key(key)?),
+            None => Ok(dataset),
+        }
+    }
+}
+
+/// Key and order without a contract.
+#[derive(Debug, Args)]
+pub(super) struct AdHocArgs {
+    /// What makes one row of a key better: columns with DESC or ASC and NULLS FIRST or NULLS LAST.
+    #[arg(long, value_name = "COLUMNS", requires = "key")]
+    order: Option<String>,
+    /// Columns that do not count as content, separated by commas.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', requires = "key")]
+    volatile: Vec<String>,
+}
+
+/// How much the query engine may use.
+#[derive(Debug, Args)]
+pub(super) struct EngineArgs {
+    /// What queries may hold in memory before they spill to disk, such as 2GB. Default: half of the machine's. DataFusion's
+    /// plans account for most of it, not for all.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    memory: Option<usize>,
+    /// How many threads work. Default: one for each core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+impl EngineArgs {
+    pub(super) fn start(&self) -> Result<Engine> {
+        let memory_bytes = self.memory.unwrap_or_else(|| {
+            let system = sysinfo::System::new_with_specifics(
+                sysinfo::RefreshKind::nothing().with_memory(sysinfo::MemoryRefreshKind::everything()),
+            );
+            (system.total_memory() / 2) as usize
+        });
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Engine::new(EngineOptions { memory_bytes, threads: self.threads.map_or_else(cores, usize::from) })
+    }
+}
+
+/// Reads `2GB`, `512MB`, `64KB` or a bare number of bytes; a unit is a power of 1,000.
+fn parse_size(text: &str) -> std::result::Result<usize, String> {
+    let upper = text.to_ascii_uppercase();
+    let (digits, factor) = [("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000), ("B", 1), ("", 1)]
+        .into_iter()
+        .find_map(|(unit, factor)| upper.strip_suffix(unit).map(|digits| (digits.to_string(), factor)))
+        .unwrap_or_default();
+    let number: f64 = digits.trim().parse().map_err(|_| format!("`{text}` is no size: write 2GB or 512MB"))?;
+    let bytes = number * f64::from(factor);
+    if bytes < 32e6 { Err("at least 32MB are needed".into()) } else { Ok(bytes as usize) }
+}
+
+/// Which rows.
+#[derive(Debug, Args)]
+pub(super) struct WindowArgs {
+    /// The first day or moment that is taken, such as 2025-10-01.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// The first day or moment that is not taken any more.
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+}
+
+impl WindowArgs {
+    pub(super) fn window(&self) -> Result<Option<Window>> {
+        if self.from.is_none() && self.to.is_none() {
+            return Ok(None);
+        }
+        let from_us = self.from.as_deref().map_or(Ok(i64::MIN), parse_us)?;
+        let to_us = self.to.as_deref().map_or(Ok(i64::MAX), parse_us)?;
+        match Window::new(from_us, to_us) {
+            Some(window) => Ok(Some(window)),
+            None => Err(Error::usage("take a window of time")
+                .because("--to is not later than --from")
+                .hint("--from is the first moment that is taken, --to the first that is not")),
+        }
+    }
+}
+
+/// The folders of a target in an embedded warehouse.
+pub(super) struct Lake {
+    /// The table.
+    pub(super) table: Folder,
+    /// What tradefold keeps beside it.
+    pub(super) home: Folder,
+}
+
+/// Opens the embedded warehouse in a folder of the local disk.
+pub(super) fn open_lake(warehouse: &str, dataset: &Dataset) -> Result<Lake> {
+    let lake = Folder::open(warehouse, &[])?;
+    if lake.local_path().is_none() {
+        return Err(Error::usage("open the warehouse")
+            .with("warehouse", warehouse)
+            .because("this version writes to an embedded Delta Lake warehouse on the local disk")
+            .hint("give a folder, such as --warehouse ./lake"));
+    }
+    Ok(Lake { table: lake.join(&dataset.name), home: lake.join("_tradefold").join(&dataset.name) })
+}
+
+/// Finds the inputs and makes their stores known to the engine.
+pub(super) async fn find_inputs(files: &[String], world: &World, engine: &Engine) -> Result<Vec<Input>> {
+    let inputs = discover(files, &world.environment).await?;
+    for input in &inputs {
+        let url = url::Url::parse(&input.full_url()).doing("read an input's URL")?;
+        if url.scheme() != "file" {
+            let folder = Folder::open(url.as_str(), &world.environment)?;
+            engine.register_store(&url, Arc::clone(folder.store()));
+        }
+    }
+    Ok(inputs)
+}
+
+/// Parquet files as they are, with a dataset made of their columns.
+pub(super) struct AdHoc {
+    pub(super) dataset: Dataset,
+    pub(super) files: Vec<DataFile>,
+    pub(super) rows: u64,
+    pub(super) rows_by_file: std::collections::BTreeMap<String, u64>,
+}
+
+impl AdHocArgs {
+    /// Reads the files' footers. Key and order are those of the flags, or else those of `dataset`.
+    pub(super) async fn read(&self, inputs: &[Input], named: &DatasetArgs) -> Result<AdHoc> {
+        let mut fields: Vec<Arc<Field>> = Vec::new();
+        let mut adhoc = (Vec::new(), 0, std::collections::BTreeMap::new());
+        for input in inputs {
+            if input.format != Format::Parquet {
+                return Err(Error::usage("read a file without a contract")
+                    .with("file", &input.url)
+                    .because(format!("it is {}, and only Parquet says what its columns are", input.format))
+                    .hint("give a contract with --dataset and no --order"));
+            }
+            let (schema, rows) = footer(input).await?;
+            merge_fields(&mut fields, &schema, &input.url)?;
+            adhoc.0.push(DataFile { url: input.full_url(), label: input.url.clone(), size_bytes: input.size_bytes });
+            adhoc.1 += rows;
+            *adhoc.2.entry(input.url.clone()).or_default() += rows;
+        }
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let (key, order, volatile) = match &named.key {
+            Some(key) => {
+                let order = self.order.as_deref().map_or(Ok(Vec::new()), parse_order)?;
+                (parse_key(key)?, order, self.volatile.clone())
+            }
+            None => {
+                let contract = named.load()?;
+                let there = |name: &String| schema.column_with_name(name).is_some();
+                (contract.key, contract.order, contract.volatile.into_iter().filter(there).collect())
+            }
+        };
+        let dataset = Dataset::ad_hoc(schema, key, order, volatile)?;
+        Ok(AdHoc { dataset, files: adhoc.0, rows: adhoc.1, rows_by_file: adhoc.2 })
+    }
+}
+
+async fn footer(input: &Input) -> Result<(SchemaRef, u64)> {
+    let local = input.fetch().await?;
+    let file =
+        std::fs::File::open(local.path()).doing("open a Parquet file").map_err(|e| e.with("file", &input.url))?;
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| {
+        Error::data("read a Parquet file's footer")
+            .with("file", &input.url)
+            .because(error)
+            .hint("the file is cut short or damaged: fetch it again")
+    })?;
+    let rows = metadata.metadata().file_metadata().num_rows() as u64;
+    Ok((Arc::clone(metadata.schema()), rows))
+}
+
+fn merge_fields(fields: &mut Vec<Arc<Field>>, schema: &Schema, url: &str) -> Result<()> {
+    for field in schema.fields() {
+        match fields.iter().find(|known| known.name() == field.name()) {
+            None => fields.push(Arc::new(field.as_ref().clone().with_nullable(true))),
+            Some(known) if known.data_type() == field.data_type() => {}
+            Some(known) => {
+                return Err(Error::usage("read files together")
+                    .with("file", url)
+                    .with("column", field.name())
+                    .because(format!("it is {} here and {} in another file", field.data_type(), known.data_type())));
+            }
+        }
+    }
+    Ok(())
+}

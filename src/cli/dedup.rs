@@ -1,0 +1,76 @@
+//! `tradefold dedup`
+
+use super::Outcome;
+use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs};
+use crate::balance::Balance;
+use crate::dedup::Dedup;
+use crate::error::{Doing, Error, Result};
+use crate::landing::LandingCounts;
+use crate::plan::Limits;
+use crate::progress::Progress;
+use crate::report::{DedupReport, dedup_text};
+use crate::stage::write_winners;
+use clap::Args as ClapArgs;
+use std::path::PathBuf;
+
+/// Keep one row of each key of Parquet files: Parquet in, Parquet out, every column kept.
+///
+/// Needs no dataset: --key and --order name any columns. Without them key and order are those of the dataset.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// Parquet files, folders and globs.
+    #[arg(required = true)]
+    files: Vec<String>,
+    /// The folder for the output. It must not exist yet, or be empty.
+    #[arg(long, short, value_name = "FOLDER")]
+    output: PathBuf,
+    #[command(flatten)]
+    dataset: DatasetArgs,
+    #[command(flatten)]
+    ad_hoc: AdHocArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
+    let used = std::fs::read_dir(&args.output).is_ok_and(|mut entries| entries.next().is_some());
+    if used || args.output.is_file() {
+        return Err(Error::usage("write the output")
+            .with("folder", args.output.display())
+            .because("there is something in it")
+            .hint("give a folder that does not exist or is empty"));
+    }
+    let engine = args.engine.start()?;
+    let inputs = find_inputs(&args.files, world, &engine).await?;
+    let read = args.ad_hoc.read(&inputs, &args.dataset).await?;
+    let dedup = Dedup::new(&engine, &read.dataset, &read.files)?;
+    world.progress.begin("class duplicates", None);
+    let census = dedup.census(&world.progress, &mut |_| Ok(())).await?;
+    world.progress.begin("keep winners", None);
+    // Beside its place, so that the move at the end is one step and a death before it leaves nothing there.
+    let output = std::path::absolute(&args.output).doing("resolve the output folder")?;
+    let parent = output.parent().unwrap_or(&output);
+    std::fs::create_dir_all(parent).doing("make the output folder")?;
+    let scratch = tempfile::tempdir_in(parent).doing("make room for the output")?;
+    let mut flat = read.dataset.clone();
+    flat.partition = None;
+    let (files, days) = write_winners(dedup.winners().await?, &flat, Limits::default(), scratch.path()).await?;
+    let winners = days.values().sum();
+    let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
+    let balance = Balance { landing, winners, losers: census.losers, ..Balance::default() };
+    balance.check()?;
+    for (place, file) in files.iter().enumerate() {
+        let name = scratch.path().join(format!("part-{place:05}.parquet"));
+        std::fs::rename(&file.path, name).doing("name an output file")?;
+    }
+    // An empty folder may be in the way.
+    let _ = std::fs::remove_dir(&output);
+    std::fs::rename(scratch.keep(), &output).doing("move the output to its place")?;
+    let report = DedupReport {
+        output: args.output.display().to_string(),
+        files: files.len() as u64,
+        size_bytes: files.iter().map(|file| file.size_bytes).sum(),
+        balance,
+    };
+    Outcome::new(dedup_text(&report), &report, false)
+}

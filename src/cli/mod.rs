@@ -1,0 +1,135 @@
+//! The command line: one file per command. Results go to stdout, everything else to stderr.
+
+mod analyze;
+mod backfill;
+mod common;
+mod dedup;
+mod generate;
+mod plan;
+mod progress;
+mod status;
+
+use crate::error::{Doing, Error, Result};
+use clap::{CommandFactory, Parser, Subcommand};
+use common::World;
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Takes the duplicates out of event data before it reaches a warehouse, and accounts for every row.
+///
+/// Exit codes: 0 done; 1 a bug; 2 wrong arguments, contract or input columns; 65 data need a decision (a rule does not
+/// hold, or there is a reason to stop); 73 another writer holds the target; 75 the other side failed for now, run the same
+/// command again; 77 refused.
+#[derive(Debug, Parser)]
+#[command(name = "tradefold", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print the report as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say nothing on the way.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Backfill(backfill::Args),
+    Plan(plan::Args),
+    Analyze(analyze::Args),
+    Dedup(dedup::Args),
+    Status(status::Args),
+    Generate(generate::Args),
+    /// Print a script that completes commands and flags in a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What a command prints, and whether it stopped for a decision.
+struct Outcome {
+    text: String,
+    json: serde_json::Value,
+    stopped: bool,
+}
+
+impl Outcome {
+    fn new(text: String, report: &impl serde::Serialize, stopped: bool) -> Result<Outcome> {
+        Ok(Outcome { text, json: serde_json::to_value(report).doing("write a report as JSON")?, stopped })
+    }
+}
+
+/// Runs a command. `environment` and `now_us` are handed in, so that tests can choose them.
+pub fn main(arguments: Vec<OsString>, environment: Vec<(String, String)>, now_us: fn() -> i64) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for and go to stdout; clap knows which is which.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::from(1) };
+        }
+    };
+    log_to_stderr(&environment);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Error::bug("start the runtime").because(error)),
+    };
+    let world = World::new(environment, now_us, cli.quiet);
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = Box::pin(dispatch(cli.command, &world)) => outcome,
+            _ = tokio::signal::ctrl_c() => Err(Error::new(crate::error::Kind::Transient, "finish")
+                .because("it was interrupted")
+                .hint("run the same command again: it goes on where it was")),
+        }
+    });
+    world.progress.finish();
+    match outcome {
+        Ok(outcome) => {
+            let text = if cli.json { format!("{:#}\n", outcome.json) } else { outcome.text };
+            match std::io::stdout().write_all(text.as_bytes()) {
+                // Who listens may stop listening.
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    fail(&Error::new(crate::error::Kind::Transient, "print the report").because(error))
+                }
+                _ => ExitCode::from(if outcome.stopped { crate::error::Kind::Data.exit_code() } else { 0 }),
+            }
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+async fn dispatch(command: Command, world: &World) -> Result<Outcome> {
+    match command {
+        Command::Backfill(args) => Box::pin(backfill::run(args, world)).await,
+        Command::Plan(args) => Box::pin(plan::run(args, world)).await,
+        Command::Analyze(args) => Box::pin(analyze::run(args, world)).await,
+        Command::Dedup(args) => Box::pin(dedup::run(args, world)).await,
+        Command::Status(args) => Box::pin(status::run(args, world)).await,
+        Command::Generate(args) => generate::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tradefold", &mut script);
+            let text = String::from_utf8_lossy(&script).into_owned();
+            Ok(Outcome { json: serde_json::Value::String(text.clone()), text, stopped: false })
+        }
+    }
+}
+
+/// Logs what `TRADEFOLD_LOG` asks for; nothing without it, since reports and errors say what a user needs.
+fn log_to_stderr(environment: &[(String, String)]) {
+    let filter =
+        environment.iter().find(|(name, _)| name == "TRADEFOLD_LOG").map_or("off", |(_, value)| value.as_str());
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    // A second subscriber in one process, as in tests, is of no consequence.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+fn fail(error: &Error) -> ExitCode {
+    // If stderr is closed there is nowhere left to say it.
+    let _ = std::io::stderr().write_all(error.render().as_bytes());
+    ExitCode::from(error.kind().exit_code())
+}

@@ -1,0 +1,140 @@
+//! DataFusion, set up the way that all rooms use it: one session of bounded memory, files as tables, queries as streams.
+
+mod files;
+
+pub use files::{DataFile, FILE, FilesTable, ROW};
+
+use crate::error::{Doing, Result};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Date32Type, Int64Type, UInt64Type};
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::TryStreamExt;
+use object_store::ObjectStore;
+use std::sync::Arc;
+use url::Url;
+
+/// What queries may use.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineOptions {
+    /// What DataFusion accounts for before it spills to disk, in bytes. The stock plans do not promise to stay below it.
+    pub memory_bytes: usize,
+    /// How many partitions run at once.
+    pub threads: usize,
+}
+
+/// One DataFusion session. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    context: SessionContext,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// A session with its own memory pool and a temporary directory of the operating system, removed with it.
+    ///
+    /// # Errors
+    /// When DataFusion can't be set up.
+    pub fn new(options: EngineOptions) -> Result<Engine> {
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
+            .build_arc()
+            .doing("set up the query engine")?;
+        let mut config =
+            SessionConfig::new().with_target_partitions(options.threads.max(1)).with_information_schema(false);
+        // Sorting whole rows copies views; plain strings keep the accounting honest and the types those of the contract.
+        config.options_mut().execution.parquet.schema_force_view_types = false;
+        config.options_mut().sql_parser.enable_ident_normalization = false;
+        let state =
+            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+        Ok(Engine { context: SessionContext::new_with_state(state) })
+    }
+
+    /// The session itself, for plans that are not SQL.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Makes a store known under the scheme and host of a URL.
+    pub fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) {
+        self.context.runtime_env().register_object_store(url, store);
+    }
+
+    /// Makes a table of files known by a name, in place of one of this name.
+    ///
+    /// # Errors
+    /// When a file's URL can't be read.
+    pub fn register_files(&self, name: &str, table: FilesTable) -> Result<()> {
+        self.forget(name)?;
+        self.context.register_table(name, Arc::new(table)).doing("register a table of files")?;
+        Ok(())
+    }
+
+    /// Takes a name back.
+    ///
+    /// # Errors
+    /// When the catalog can't be changed.
+    pub fn forget(&self, name: &str) -> Result<()> {
+        self.context.deregister_table(name).doing("forget a table")?;
+        Ok(())
+    }
+
+    /// Runs a query, one stream per partition of its plan: they may run at once.
+    ///
+    /// # Errors
+    /// When the statement can't be planned or started.
+    pub async fn partitions(&self, sql: &str) -> Result<Vec<SendableRecordBatchStream>> {
+        tracing::debug!(sql, "query");
+        let frame = self.context.sql(sql).await.doing("plan a query")?;
+        frame.execute_stream_partitioned().await.doing("start a query")
+    }
+
+    /// Runs a query as one stream.
+    ///
+    /// # Errors
+    /// When the statement can't be planned or started.
+    pub async fn stream(&self, sql: &str) -> Result<SendableRecordBatchStream> {
+        tracing::debug!(sql, "query");
+        let frame = self.context.sql(sql).await.doing("plan a query")?;
+        frame.execute_stream().await.doing("start a query")
+    }
+
+    /// Runs a query whose answer is small.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn collect(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        self.stream(sql).await?.try_collect().await.doing("run a query")
+    }
+
+    /// Runs a query that answers with one row of whole numbers; NULL counts as 0.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn counts(&self, sql: &str) -> Result<Vec<u64>> {
+        let batches = self.collect(sql).await?;
+        let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else { return Ok(Vec::new()) };
+        Ok(batch.columns().iter().map(|column| number(column.as_ref(), 0).unwrap_or(0).max(0) as u64).collect())
+    }
+}
+
+/// A whole number of an integer or date column; `None` for NULL and for columns of other types.
+pub fn number(column: &dyn Array, row: usize) -> Option<i64> {
+    if column.is_null(row) {
+        return None;
+    }
+    match column.data_type() {
+        DataType::Int64 => Some(column.as_primitive::<Int64Type>().value(row)),
+        DataType::UInt64 => i64::try_from(column.as_primitive::<UInt64Type>().value(row)).ok(),
+        DataType::Date32 => Some(i64::from(column.as_primitive::<Date32Type>().value(row))),
+        _ => None,
+    }
+}

@@ -1,0 +1,162 @@
+//! Inputs to typed rows in Parquet: every value gets the contract's type, rows that can't be used are set aside with
+//! their reason, and every row is counted (rule R1).
+//!
+//! One thread reads and judges rows while another writes them, with a few batches between the two. All
+//! inputs share the spooled files, so a million small pages become few files. A Parquet input that could land as it is
+//! is not rewritten but landed by reference.
+
+mod columns;
+mod convert;
+mod landed;
+mod parquet;
+mod rejects;
+mod rules;
+mod spool;
+mod values;
+mod work;
+
+pub use columns::{SOURCE, SOURCE_ROW, landing_schema};
+pub use landed::{InputReport, Landed, LandedFile, LandingCounts};
+
+use crate::dataset::Dataset;
+use crate::error::{Doing, Result};
+use crate::progress::Progress;
+use crate::source::Input;
+use crate::storage::Folder;
+use crate::window::Window;
+use ::parquet::arrow::async_writer::AsyncFileWriter;
+use futures::StreamExt;
+use object_store::buffered::BufWriter;
+use rejects::REJECTS;
+use spool::Spool;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use work::{Done, Fetched, Out, Work};
+
+/// Batches that wait between the two halves.
+const WAITING: usize = 4;
+/// Inputs that are fetched from an object store at the same time.
+const FETCHES: usize = 8;
+
+/// How rows land.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LandingOptions {
+    /// Rows outside of it are counted and passed over.
+    pub window: Option<Window>,
+    /// The present, in microseconds since 1970-01-01 UTC: a time more than a day later is a mistake.
+    pub now_us: i64,
+    /// The size past which a new spooled file is begun.
+    pub max_spool_bytes: u64,
+    /// Whether the key was chosen for this run, so that an input may lack one of its columns.
+    pub key_chosen: bool,
+}
+
+impl LandingOptions {
+    /// No window, files of 256 MiB, the contract's key.
+    pub fn new(now_us: i64) -> LandingOptions {
+        LandingOptions { window: None, now_us, max_spool_bytes: 256 << 20, key_chosen: false }
+    }
+}
+
+/// Lands inputs, in their order, as Parquet in `into`, a folder of the landing's own. The same inputs give the same
+/// files, byte for byte. Progress is in stored bytes.
+///
+/// # Errors
+/// Usage, where an input lacks a key column or has a column of a type without meaning. Data, where one is cut short,
+/// damaged or no UTF-8, or where a row is lost (R1). Nothing is left in `into` then.
+pub async fn land(
+    dataset: &Dataset,
+    inputs: &[Input],
+    into: &Folder,
+    options: &LandingOptions,
+    progress: &dyn Progress,
+) -> Result<Landed> {
+    progress.begin("read inputs", Some(inputs.iter().map(|input| input.size_bytes).sum()));
+    let landed = Box::pin(run(dataset, inputs, into, options, progress)).await;
+    if landed.is_err() && into.clear().await.is_err() {
+        progress.note(&format!("{} could not be emptied and holds an unfinished landing", into.url()));
+    }
+    landed
+}
+
+async fn run(
+    dataset: &Dataset,
+    inputs: &[Input],
+    into: &Folder,
+    options: &LandingOptions,
+    progress: &dyn Progress,
+) -> Result<Landed> {
+    let (to_write, received) = mpsc::channel(WAITING);
+    let work = Work::new(dataset, options, to_write)?;
+    let fetched = fetch(inputs.to_vec());
+    let reading = tokio::task::spawn_blocking(move || work.run(fetched));
+    let mut spool = Spool::new(into, options.max_spool_bytes);
+    let mut rejects = None;
+    let written = write(received, &mut spool, &mut rejects, into, progress).await;
+    let read = reading.await.doing("read inputs").and_then(|read| read);
+    // Where writing failed, reading fails because of it, so the first error is the one to tell.
+    let landed = match written.and(read) {
+        Ok(done) => finish(&mut spool, &mut rejects, into, done).await,
+        Err(error) => Err(error),
+    };
+    if landed.is_err() {
+        spool.abort().await;
+        if let Some(mut object) = rejects {
+            // The landing has failed already: what the store can't take back, it keeps until it cleans up.
+            let _ = object.abort().await;
+        }
+    }
+    landed
+}
+
+/// Brings remote inputs to the local disk a few at a time, in their order.
+fn fetch(inputs: Vec<Input>) -> mpsc::Receiver<Fetched> {
+    let (to_read, fetched) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let fetches = inputs.into_iter().map(|input| async move { input.fetch().await.map(|local| (input, local)) });
+        let mut fetches = futures::stream::iter(fetches).buffered(FETCHES);
+        while let Some(next) = fetches.next().await {
+            if to_read.send(next).await.is_err() {
+                return;
+            }
+        }
+    });
+    fetched
+}
+
+async fn write(
+    mut received: mpsc::Receiver<Out>,
+    spool: &mut Spool,
+    rejects: &mut Option<BufWriter>,
+    into: &Folder,
+    progress: &dyn Progress,
+) -> Result<()> {
+    while let Some(out) = received.recv().await {
+        match out {
+            Out::Batch(batch) => spool.write(&batch).await?,
+            Out::Read(bytes) => progress.advance(bytes),
+            Out::Rejects(lines) => {
+                let object = || BufWriter::new(Arc::clone(into.store()), into.path(REJECTS));
+                rejects.get_or_insert_with(object).put(lines.into()).await.doing("write rejects")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn finish(spool: &mut Spool, rejects: &mut Option<BufWriter>, into: &Folder, done: Done) -> Result<Landed> {
+    let mut files = spool.finish().await?;
+    if let Some(object) = rejects {
+        AsyncFileWriter::complete(object).await.doing("write rejects")?;
+    }
+    files.extend(done.by_reference);
+    let mut counts = LandingCounts::default();
+    for input in &done.inputs {
+        counts += input.counts;
+    }
+    let rejects = rejects.as_ref().map(|_| into.url_of(REJECTS));
+    let rejects_by_reason = done.rejects_by_reason;
+    let landed = Landed { files, inputs: done.inputs, counts, rejects, rejects_by_reason };
+    landed.check()?;
+    Ok(landed)
+}

@@ -1,0 +1,194 @@
+//! A contract made ready to judge rows: which input name fills which column, and what a row must have.
+
+use super::LandingOptions;
+use super::convert::{Reason, Value, convert, is_unchanged};
+use crate::dataset::{Column, ColumnType, Dataset};
+use crate::error::{Error, Result};
+use crate::source::Cell;
+use crate::window::{Day, Window};
+use std::collections::HashMap;
+
+const DAY_US: i64 = 86_400_000_000;
+/// Times that every engine knows: the years 1 to 9999.
+const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+static NULL: Cell<'static> = Cell::Null;
+
+/// What becomes of a row.
+pub(crate) enum Verdict<'a> {
+    /// It lands with these values, one for each column.
+    Land(Vec<Option<Value<'a>>>),
+    /// It is outside of the window.
+    Outside,
+    /// It is set aside because of a column.
+    Reject(usize, Reason),
+}
+
+/// One part of the key: some column of `columns` must be known, unless a text stands in.
+pub(crate) struct KeyRule {
+    /// The column itself, then those that stand in.
+    pub(crate) columns: Vec<usize>,
+    pub(crate) ends_in_text: bool,
+}
+
+/// The rules for rows of one dataset in one run.
+pub(crate) struct Rules {
+    pub(crate) columns: Vec<Column>,
+    pub(crate) key: Vec<KeyRule>,
+    /// Columns that must be known, with what is said where they are not.
+    pub(crate) required: Vec<(usize, &'static str)>,
+    /// The column whose values must be in the window, where there is one.
+    windowed: Option<(usize, Window)>,
+    /// For each column the last time that is no mistake.
+    latest_us: Vec<Option<i64>>,
+    /// For each input name its column and its rank among the column's names.
+    slots: HashMap<String, (usize, usize)>,
+}
+
+impl Rules {
+    pub(crate) fn new(dataset: &Dataset, options: &LandingOptions) -> Result<Rules> {
+        let index = |name: &str| {
+            let unknown = || Error::bug("find a column in a contract").with("column", name);
+            dataset.columns.iter().position(|column| column.name == name).ok_or_else(unknown)
+        };
+        let mut key = Vec::new();
+        for part in &dataset.key {
+            let columns = part.columns().map(&index).collect::<Result<Vec<_>>>()?;
+            key.push(KeyRule { columns, ends_in_text: part.ends_in_text() });
+        }
+        let mut required = Vec::new();
+        let mut latest_us = vec![None; dataset.columns.len()];
+        if let Some(first) = dataset.order.first() {
+            required.push((index(&first.column)?, "no order value"));
+        }
+        if let Some(name) = &dataset.partition {
+            required.push((index(name)?, "NULL in the partition column"));
+        }
+        let times = dataset.order.iter().map(|order| &order.column).chain(&dataset.partition);
+        for name in times.clone() {
+            latest_us[index(name)?] = Some(options.now_us.saturating_add(DAY_US));
+        }
+        let mut windowed = None;
+        if let Some(window) = options.window {
+            // The partition column is the event's time; a table without one has only its order to tell.
+            let mut times = dataset.partition.iter().chain(dataset.order.iter().map(|order| &order.column));
+            let is_time = |name: &&String| {
+                dataset.column(name).is_some_and(|c| matches!(c.kind, ColumnType::Timestamp | ColumnType::Date))
+            };
+            let name = times.find(is_time).ok_or_else(|| {
+                Error::usage("cut a dataset to a window")
+                    .with("dataset", &dataset.name)
+                    .hint("it has no time in its partition or its order: leave out --from and --to")
+            })?;
+            required.push((index(name)?, "no time to compare with the window"));
+            windowed = Some((index(name)?, window));
+        }
+        let mut slots = HashMap::new();
+        // Own names first: another column's other name must not take them.
+        for rank in 0..=dataset.columns.iter().map(|column| column.from.len()).max().unwrap_or(0) {
+            for (column, name) in dataset.columns.iter().map(|c| c.input_names().nth(rank)).enumerate() {
+                if let Some(name) = name {
+                    slots.entry(name.to_string()).or_insert((column, rank));
+                }
+            }
+        }
+        Ok(Rules { columns: dataset.columns.clone(), key, required, windowed, latest_us, slots })
+    }
+
+    /// The column that an input's name fills, and the name's rank: 0 is the column's own.
+    pub(crate) fn slot(&self, name: &str) -> Option<(usize, usize)> {
+        self.slots.get(name).copied()
+    }
+
+    /// Room for a row's cells.
+    pub(crate) fn row<'a>(&self) -> Row<'a> {
+        Row { cells: vec![(&NULL, usize::MAX); self.columns.len()] }
+    }
+
+    /// Judges a row. Its time comes first: what is outside of the window need not be right otherwise, but a time that
+    /// can't be true is a mistake and not another window's.
+    pub(crate) fn judge<'a>(&self, row: &Row<'a>) -> Verdict<'a> {
+        if let Some((column, window)) = self.windowed {
+            match self.value(column, row.cells[column].0) {
+                Err(reason) => return Verdict::Reject(column, reason),
+                Ok(Some(value)) if !is_inside(&value, window) => return Verdict::Outside,
+                Ok(_) => {}
+            }
+        }
+        let mut values = Vec::with_capacity(self.columns.len());
+        for (column, (cell, _)) in row.cells.iter().enumerate() {
+            match self.value(column, cell) {
+                Ok(value) => values.push(value),
+                Err(reason) => return Verdict::Reject(column, reason),
+            }
+        }
+        for part in &self.key {
+            if !part.ends_in_text && part.columns.iter().all(|column| values[*column].is_none()) {
+                return Verdict::Reject(part.columns[0], Reason::new("NULL in a key column"));
+            }
+        }
+        match self.required.iter().find(|(column, _)| values[*column].is_none()) {
+            Some((column, phrase)) => Verdict::Reject(*column, Reason::new(phrase)),
+            None => Verdict::Land(values),
+        }
+    }
+
+    /// Whether a row with this cell could land as it is, as far as this column can tell; NULL is looked at elsewhere.
+    pub(crate) fn is_clean(&self, column: usize, cell: &Cell<'_>) -> bool {
+        let Ok(value) = self.value(column, cell) else { return false };
+        let is_outside =
+            |(windowed, window)| windowed == column && value.as_ref().is_some_and(|value| !is_inside(value, window));
+        is_unchanged(cell, &value) && !self.windowed.is_some_and(is_outside)
+    }
+
+    /// Whether every value of the column's exact type is clean.
+    pub(crate) fn is_free(&self, column: usize) -> bool {
+        let Column { kind, hex, min, max, .. } = &self.columns[column];
+        match kind {
+            ColumnType::String => !hex,
+            ColumnType::Bool => true,
+            ColumnType::Int64 => min.is_none() && max.is_none(),
+            _ => false,
+        }
+    }
+
+    fn value<'a>(&self, column: usize, cell: &'a Cell<'_>) -> std::result::Result<Option<Value<'a>>, Reason> {
+        let value = convert(cell, &self.columns[column])?;
+        let us = match value {
+            Some(Value::Time(us)) => us,
+            Some(Value::Day(day)) => Day(day).start_us(),
+            _ => return Ok(value),
+        };
+        // The future first: it says more about milliseconds that were taken for seconds.
+        let wrong = match self.latest_us[column] {
+            Some(latest) if us > latest => "a time in the future",
+            _ if !TIMES.contains(&us) => "a time out of range",
+            _ => return Ok(value),
+        };
+        Err(Reason { value: Some(crate::window::text_of_us(us)), ..Reason::new(wrong) })
+    }
+}
+
+/// A row's cells by column; of several names of one column the first counts that is not NULL.
+pub(crate) struct Row<'a> {
+    cells: Vec<(&'a Cell<'a>, usize)>,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn set(&mut self, (column, rank): (usize, usize), cell: &'a Cell<'a>) {
+        let known = &mut self.cells[column];
+        // The same name twice: the last value counts, as everywhere in JSON.
+        if *cell == Cell::Null && rank == known.1 {
+            *known = (&NULL, usize::MAX);
+        } else if *cell != Cell::Null && rank <= known.1 {
+            *known = (cell, rank);
+        }
+    }
+}
+
+fn is_inside(value: &Value<'_>, window: Window) -> bool {
+    match value {
+        Value::Time(us) => window.contains(*us),
+        Value::Day(day) => window.contains(Day(*day).start_us()),
+        _ => true,
+    }
+}

@@ -1,0 +1,264 @@
+//! The blocking half of a landing: reads one input after the other, judges each row, and sends batches on.
+
+use super::LandingOptions;
+use super::columns::Columns;
+use super::convert::Reason;
+use super::landed::{InputReport, LandedFile, LandingCounts};
+use super::parquet::ParquetInput;
+use super::rejects::Rejects;
+use super::rules::{Row, Rules, Verdict};
+use super::values::row_json;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::source::{Cell, Format, Input, Local, Record, Records, Stored, digest};
+use arrow::array::RecordBatch;
+use std::collections::BTreeMap;
+use tokio::sync::mpsc::{Receiver, Sender};
+
+/// What goes to the half that writes.
+pub(crate) enum Out {
+    /// Rows that land.
+    Batch(RecordBatch),
+    /// Lines for the file of rejects.
+    Rejects(Vec<u8>),
+    /// Stored bytes that were read since the last word.
+    Read(u64),
+}
+
+/// What is known once all inputs are read.
+#[derive(Default)]
+pub(crate) struct Done {
+    pub(crate) by_reference: Vec<LandedFile>,
+    pub(crate) inputs: Vec<InputReport>,
+    pub(crate) rejects_by_reason: BTreeMap<String, u64>,
+}
+
+/// What one input has brought so far.
+struct Tally {
+    counts: LandingCounts,
+    /// For each column whether any row had it, be it NULL.
+    seen: Vec<bool>,
+    left_out: BTreeMap<String, u64>,
+}
+
+pub(crate) struct Work {
+    rules: Rules,
+    envelope: Vec<String>,
+    key_chosen: bool,
+    columns: Columns,
+    rejects: Rejects,
+    out: Sender<Out>,
+    done: Done,
+}
+
+/// A stored input on its way from the store.
+pub(crate) type Fetched = Result<(Input, Local)>;
+
+impl Work {
+    pub(crate) fn new(dataset: &Dataset, options: &LandingOptions, out: Sender<Out>) -> Result<Work> {
+        Ok(Work {
+            rules: Rules::new(dataset, options)?,
+            envelope: dataset.envelope.clone(),
+            key_chosen: options.key_chosen,
+            columns: Columns::new(dataset),
+            rejects: Rejects::default(),
+            out,
+            done: Done::default(),
+        })
+    }
+
+    /// Reads all inputs. It blocks, and must not run on a thread of the runtime.
+    pub(crate) fn run(mut self, mut inputs: Receiver<Fetched>) -> Result<Done> {
+        while let Some(fetched) = inputs.blocking_recv() {
+            let (input, local) = fetched?;
+            let mut tally = Tally {
+                counts: LandingCounts::default(),
+                seen: vec![false; self.rules.columns.len()],
+                left_out: BTreeMap::new(),
+            };
+            let stored = match input.format {
+                Format::Parquet => self.parquet(&input, &local, &mut tally)?,
+                _ => self.text(&input, &local, &mut tally)?,
+            };
+            let Tally { counts, left_out, .. } = tally;
+            let Input { url, format, .. } = input;
+            self.done.inputs.push(InputReport {
+                url,
+                format,
+                size_bytes: stored.bytes,
+                digest: stored.digest,
+                counts,
+                left_out,
+            });
+        }
+        self.flush_rejects()?;
+        if let Some(batch) = self.columns.take()? {
+            self.send(Out::Batch(batch))?;
+        }
+        self.done.rejects_by_reason = self.rejects.by_reason;
+        Ok(self.done)
+    }
+
+    fn text(&mut self, input: &Input, local: &Local, tally: &mut Tally) -> Result<Stored> {
+        let mut records = Records::open(input, local.path(), &self.envelope)?;
+        let mut told = 0;
+        let mut has_fields = false;
+        while let Some(record) = records.read()? {
+            tally.counts.read += 1;
+            has_fields |= record.fields.is_ok();
+            self.record(&input.url, &record, tally)?;
+            if tally.counts.read.is_multiple_of(8_192) {
+                self.send(Out::Read(records.position() - told))?;
+                told = records.position();
+            }
+        }
+        if has_fields {
+            self.require_key(&input.url, |column| tally.seen[column])?;
+        }
+        let stored = records.finish()?;
+        self.send(Out::Read(stored.bytes.saturating_sub(told)))?;
+        Ok(stored)
+    }
+
+    fn record(&mut self, url: &str, record: &Record<'_>, tally: &mut Tally) -> Result<()> {
+        let fields = match &record.fields {
+            Ok(fields) => fields,
+            Err(why) => {
+                let (phrase, value) = match why.split_once(": ") {
+                    Some((phrase, value)) => (phrase, Some(value.to_string())),
+                    None => (why.as_str(), None),
+                };
+                let reason = Reason { phrase: phrase.to_string().into(), value };
+                return self.reject(url, record.row, None, &reason, &record.raw_json(), tally);
+            }
+        };
+        let mut row = self.rules.row();
+        for (name, cell) in fields {
+            match self.rules.slot(name) {
+                Some(slot) => {
+                    tally.seen[slot.0] = true;
+                    row.set(slot, cell);
+                }
+                None if *cell == Cell::Null => {}
+                None => match tally.left_out.get_mut(name.as_ref()) {
+                    Some(rows) => *rows += 1,
+                    None => drop(tally.left_out.insert(name.to_string(), 1)),
+                },
+            }
+        }
+        self.settle(url, record.row, &row, || record.raw_json(), tally)
+    }
+
+    /// Lands a row, sets it aside or passes it over, and counts which.
+    fn settle(
+        &mut self,
+        url: &str,
+        number: u64,
+        row: &Row<'_>,
+        raw: impl FnOnce() -> String,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        match self.rules.judge(row) {
+            Verdict::Outside => tally.counts.outside += 1,
+            Verdict::Reject(column, reason) => {
+                let name = self.rules.columns[column].name.clone();
+                self.reject(url, number, Some(&name), &reason, &raw(), tally)?;
+            }
+            Verdict::Land(values) => {
+                self.columns.push(&values, url, number)?;
+                tally.counts.landed += 1;
+            }
+        }
+        if self.columns.is_full()
+            && let Some(batch) = self.columns.take()?
+        {
+            self.send(Out::Batch(batch))?;
+        }
+        Ok(())
+    }
+
+    fn reject(
+        &mut self,
+        url: &str,
+        number: u64,
+        column: Option<&str>,
+        reason: &Reason,
+        raw: &str,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        self.rejects.push(url, number, column, reason, raw);
+        tally.counts.rejected += 1;
+        if self.rejects.is_full() { self.flush_rejects() } else { Ok(()) }
+    }
+
+    fn parquet(&mut self, input: &Input, local: &Local, tally: &mut Tally) -> Result<Stored> {
+        let url = &input.url;
+        let stored = digest(url, local.path())?;
+        let file = ParquetInput::open(url, local.path(), &self.rules)?;
+        if file.rows > 0 {
+            self.require_key(url, |column| file.has(column))?;
+        }
+        if let Some(left_out) = file.clean(&self.rules)? {
+            tally.left_out = left_out;
+            tally.counts.read = file.rows;
+            tally.counts.landed = file.rows;
+            let file = LandedFile {
+                url: input.full_url(),
+                size_bytes: stored.bytes,
+                digest: stored.digest.clone(),
+                rows: file.rows,
+                by_reference: true,
+                last_modified_us: input.last_modified_us,
+            };
+            self.done.by_reference.extend((file.rows > 0).then_some(file));
+        } else {
+            self.rows(url, &file, tally)?;
+        }
+        self.send(Out::Read(stored.bytes))?;
+        Ok(stored)
+    }
+
+    fn rows(&mut self, url: &str, file: &ParquetInput<'_>, tally: &mut Tally) -> Result<()> {
+        let all: Vec<usize> = file.all();
+        for batch in file.batches(None)? {
+            let batch = batch.map_err(|error| file.cut(tally.counts.read, error))?;
+            file.count_left_out(&batch, &all, &mut tally.left_out);
+            let values = file.values(&batch, &self.rules)?;
+            for index in 0..batch.num_rows() {
+                tally.counts.read += 1;
+                let cells: Vec<_> = values.iter().map(|(slot, values)| (*slot, values.cell(index))).collect();
+                let mut row = self.rules.row();
+                for (slot, cell) in &cells {
+                    row.set(*slot, cell);
+                }
+                self.settle(url, tally.counts.read, &row, || row_json(&batch, index), tally)?;
+            }
+        }
+        file.require_all(tally.counts.read)
+    }
+
+    /// Refuses an input that has no column at all for a part of the key, stand-in or not: the key would silently narrow.
+    fn require_key(&self, url: &str, has: impl Fn(usize) -> bool) -> Result<()> {
+        let missing = self.rules.key.iter().map(|part| part.columns[0]).find(|column| !has(*column));
+        match missing {
+            Some(column) if !self.key_chosen => Err(Error::usage("find a key column in an input")
+                .with("file", url)
+                .with("column", &self.rules.columns[column].name)
+                .because("no row has it, so the key would silently be a wider one, stand-in or not")
+                .hint("fetch the rows again with this column, or say with --key what names a row here")),
+            _ => Ok(()),
+        }
+    }
+
+    fn flush_rejects(&mut self) -> Result<()> {
+        match self.rejects.take() {
+            Some(lines) => self.send(Out::Rejects(lines)),
+            None => Ok(()),
+        }
+    }
+
+    fn send(&self, out: Out) -> Result<()> {
+        // The other half is gone only because it failed, and its error is the one that is told.
+        self.out.blocking_send(out).map_err(|_| Error::bug("hand on landed rows"))
+    }
+}

@@ -1,0 +1,191 @@
+//! The append-only record of what was done: numbered JSON files, each written only if there is none of its number. The
+//! only memory of a run; it lives with the target.
+
+use crate::balance::Balance;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::landing::Landed;
+use crate::stage::Manifest;
+use crate::storage::Folder;
+use crate::warehouse::{Comparison, Merged};
+use crate::window::Window;
+use serde::{Deserialize, Serialize};
+
+/// One thing that was done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Entry {
+    /// A run's input is landed.
+    Landed {
+        /// The run.
+        run_id: String,
+        /// Which rows it takes.
+        window: Option<Window>,
+        /// The landing.
+        landed: Box<Landed>,
+    },
+    /// All winners of a run are staged.
+    Planned {
+        /// The run.
+        run_id: String,
+        /// Its batches, in the order in which they are merged.
+        batches: Vec<Manifest>,
+        /// What the deduplication counted.
+        balance: Box<Balance>,
+    },
+    /// A batch is in the target.
+    Merged {
+        /// The evidence.
+        receipt: Box<Receipt>,
+    },
+    /// All batches of a run are in the target.
+    Finished {
+        /// The run.
+        run_id: String,
+    },
+}
+
+/// Says for one batch what went in and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The run that merged it.
+    pub run_id: String,
+    /// The batch.
+    pub batch_id: String,
+    /// The target's full name.
+    pub target: String,
+    /// Which attempt this was, from 1. A batch is merged again where the target lost its rows.
+    pub attempt: u32,
+    /// Winners that were staged and loaded.
+    pub staged: u64,
+    /// What was found before the merge.
+    pub comparison: Comparison,
+    /// What the merge did.
+    pub merged: Merged,
+}
+
+/// An entry with its number and writer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its place, from 0, without gaps.
+    pub number: u64,
+    /// When it was written, in microseconds since 1970-01-01 UTC.
+    pub at_us: i64,
+    /// Tells writers apart: who finds an entry of its own nonce wrote it.
+    pub nonce: String,
+    /// What was done.
+    pub entry: Entry,
+}
+
+/// A target's ledger, read whole when it is opened.
+#[derive(Debug)]
+pub struct Ledger {
+    folder: Folder,
+    nonce: String,
+    records: Vec<Record>,
+}
+
+impl Ledger {
+    /// Reads the ledger in `folder`; there may be none yet. `nonce` is the writer's own and never used by another.
+    ///
+    /// # Errors
+    /// Data, when an entry is missing or can't be read; or what the store says.
+    pub async fn open(folder: Folder, nonce: String) -> Result<Ledger> {
+        let mut records: Vec<Record> = Vec::new();
+        for meta in folder.list().await? {
+            let name = meta.location.filename().unwrap_or_default().to_string();
+            if !name.ends_with(".json") {
+                continue;
+            }
+            let bytes = folder.get(&name).await?.unwrap_or_default();
+            let record: Record = serde_json::from_slice(&bytes).map_err(|error| {
+                Error::data("read the ledger").with("entry", folder.url_of(&name)).because(error).hint(
+                    "the file was changed or cut short: restore it, or remove it and all later ones to redo their work",
+                )
+            })?;
+            let expected = records.len() as u64;
+            if record.number != expected {
+                return Err(Error::data("read the ledger")
+                    .with("folder", folder.url())
+                    .because(format!("entry {expected} is missing; the next one is {}", record.number)));
+            }
+            records.push(record);
+        }
+        Ok(Ledger { folder, nonce, records })
+    }
+
+    /// Writes the next entry.
+    ///
+    /// # Errors
+    /// Busy, when another writer has written the entry of this number; or what the store says.
+    pub async fn append(&mut self, entry: Entry, at_us: i64) -> Result<()> {
+        let record = Record { number: self.records.len() as u64, at_us, nonce: self.nonce.clone(), entry };
+        let name = format!("{:020}.json", record.number);
+        let text = serde_json::to_vec_pretty(&record).doing("write a ledger entry")?;
+        if !self.folder.create(&name, text.into()).await? {
+            // A retried request may have found its own first try.
+            let found = self.folder.get(&name).await?.unwrap_or_default();
+            let own = serde_json::from_slice::<Record>(&found).is_ok_and(|found| found == record);
+            if !own {
+                return Err(Error::new(Kind::Busy, "write a ledger entry")
+                    .with("entry", self.folder.url_of(&name))
+                    .because("another writer has written it")
+                    .hint("wait until the other run is done, then run the same command again"));
+            }
+        }
+        self.records.push(record);
+        Ok(())
+    }
+
+    /// All records, the oldest first.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The landing of a run, if it got that far.
+    pub fn landed(&self, run_id: &str) -> Option<&Landed> {
+        self.records.iter().rev().find_map(|record| match &record.entry {
+            Entry::Landed { run_id: id, landed, .. } if id == run_id => Some(landed.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// The batches of a run and its balance, if it got that far.
+    pub fn planned(&self, run_id: &str) -> Option<(&[Manifest], &Balance)> {
+        self.records.iter().rev().find_map(|record| match &record.entry {
+            Entry::Planned { run_id: id, batches, balance } if id == run_id => {
+                Some((batches.as_slice(), balance.as_ref()))
+            }
+            _ => None,
+        })
+    }
+
+    /// The last receipt of a batch.
+    pub fn receipt(&self, batch_id: &str) -> Option<&Receipt> {
+        self.receipts().filter(|receipt| receipt.batch_id == batch_id).last()
+    }
+
+    /// All receipts, the oldest first.
+    pub fn receipts(&self) -> impl Iterator<Item = &Receipt> {
+        self.records.iter().filter_map(|record| match &record.entry {
+            Entry::Merged { receipt } => Some(receipt.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// Runs that began and did not finish, the oldest first.
+    pub fn unfinished(&self) -> Vec<&str> {
+        let mut open: Vec<&str> = Vec::new();
+        for record in &self.records {
+            match &record.entry {
+                Entry::Landed { run_id, .. } | Entry::Planned { run_id, .. } => {
+                    if !open.contains(&run_id.as_str()) {
+                        open.push(run_id);
+                    }
+                }
+                Entry::Finished { run_id } => open.retain(|id| id != run_id),
+                Entry::Merged { .. } => {}
+            }
+        }
+        open
+    }
+}

@@ -1,0 +1,25 @@
+//! tradefold takes the duplicates out of event data before it reaches a warehouse, and accounts for every row.
+//!
+//! Data moves one way: files are landed as typed rows, one row of each key is kept, winners are cut into batches of days,
+//! staged as Parquet, compared with the target and merged into it. Each room takes a plain value and hands on a plain
+//! value; a room may use only rooms above it in this list, and only `run` knows them all.
+
+pub mod balance;
+pub mod cli;
+pub mod dataset;
+pub mod dedup;
+pub mod engine;
+pub mod error;
+pub mod generate;
+pub mod landing;
+pub mod ledger;
+pub mod plan;
+pub mod progress;
+pub mod report;
+pub mod run;
+pub mod source;
+pub mod sql;
+pub mod stage;
+pub mod storage;
+pub mod warehouse;
+pub mod window;

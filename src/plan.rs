@@ -1,0 +1,90 @@
+//! Cuts winners into partition batches. A plan is a value, made without I/O: `plan` prints what `backfill` executes.
+
+use crate::dataset::Dataset;
+use crate::window::Day;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How batches are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// How many UTC days a batch has at most; its edges lie on a grid that starts at 1970-01-01.
+    pub days_per_batch: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { days_per_batch: 16 }
+    }
+}
+
+impl Limits {
+    /// The number of the batch that a day falls into.
+    pub fn batch_of(self, day: Day) -> i32 {
+        day.0.div_euclid(self.days_per_batch.max(1) as i32)
+    }
+}
+
+/// The days that one load job and one MERGE bring in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Its place on the grid; 0 for a dataset without a partition column.
+    pub number: i32,
+    /// How many winners it brings in.
+    pub rows: u64,
+    /// How many each day has; empty for a dataset without a partition column.
+    pub days: BTreeMap<Day, u64>,
+    /// The days of the target that the merge looks at: those of the winners and of all their losers, widened by the
+    /// drift. A row of one of its keys may stand on any of them.
+    pub touched: BTreeSet<Day>,
+}
+
+/// Cuts winners into batches, in the order of their days.
+///
+/// `winners` counts them by day (`None`: the dataset has no partition column), `loser_days` names the days of the
+/// losers of each day's winners.
+pub fn plan(
+    dataset: &Dataset,
+    winners: &BTreeMap<Option<Day>, u64>,
+    loser_days: &BTreeMap<Day, BTreeSet<Day>>,
+    limits: Limits,
+) -> Vec<Batch> {
+    let mut batches: BTreeMap<i32, Batch> = BTreeMap::new();
+    for (&day, &rows) in winners {
+        let number = day.map_or(0, |day| limits.batch_of(day));
+        let batch = batches.entry(number).or_insert_with(|| Batch {
+            number,
+            rows: 0,
+            days: BTreeMap::new(),
+            touched: BTreeSet::new(),
+        });
+        batch.rows += rows;
+        let Some(day) = day else { continue };
+        *batch.days.entry(day).or_default() += rows;
+        let drift = dataset.drift_days as i32;
+        let losers = loser_days.get(&day).into_iter().flatten().copied();
+        for day in std::iter::once(day).chain(losers) {
+            batch.touched.extend((-drift..=drift).map(|days| day.plus(days)));
+        }
+    }
+    batches.into_values().collect()
+}
+
+/// The name of a batch: a function of the work alone, so that a rerun finds its own.
+///
+/// `flags` are the settings that decide an outcome, `landed` the digests of the landed files.
+pub fn batch_id(dataset: &Dataset, flags: &str, batch: &Batch, landed: &[&str]) -> String {
+    let mut landed = landed.to_vec();
+    landed.sort_unstable();
+    let mut hash = blake3::Hasher::new();
+    for part in [dataset.digest().as_str(), flags, &batch.number.to_string()] {
+        hash.update(part.as_bytes()).update(b"\n");
+    }
+    for day in batch.days.keys() {
+        hash.update(day.to_string().as_bytes()).update(b"\n");
+    }
+    for digest in landed {
+        hash.update(digest.as_bytes()).update(b"\n");
+    }
+    hash.finalize().to_hex()[..32].to_string()
+}

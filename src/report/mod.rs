@@ -1,0 +1,145 @@
+//! What a run says of itself: a balance in which every row is accounted for.
+
+mod text;
+
+pub use text::{analysis_text, backfill_text, dedup_text, plan_text, status_text};
+
+use crate::balance::Balance;
+use crate::dedup::Census;
+use crate::landing::InputReport;
+use crate::plan::Batch;
+use crate::warehouse::{Comparison, Merged};
+use crate::window::{Day, Window};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A reason not to write anything, with what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Its short name: `rejects`, `suspect_keys`, `conflicts`, `redated_keys`, `target_repeats`, `target_unfolded`.
+    pub reason: String,
+    /// What was found.
+    pub found: String,
+    /// The file with the rows.
+    pub file: Option<String>,
+    /// What to do next.
+    pub hint: String,
+}
+
+/// What one batch did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchReport {
+    /// Its name.
+    pub batch_id: String,
+    /// Its first and last day.
+    pub days: Option<(Day, Day)>,
+    /// Its winners.
+    pub winners: u64,
+    /// What was found in the target.
+    pub comparison: Comparison,
+    /// What was done; nothing where the run stopped before.
+    pub merged: Option<Merged>,
+}
+
+impl BatchReport {
+    /// Winners that the target had already, or had better.
+    pub fn unchanged(&self) -> u64 {
+        self.merged.as_ref().map_or(0, |merged| self.winners - merged.inserted - merged.updated)
+    }
+}
+
+/// What a backfill did, or why it did nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// The run's name.
+    pub run_id: String,
+    /// The target's full name.
+    pub target: String,
+    /// The dataset.
+    pub dataset: String,
+    /// Which rows were taken.
+    pub window: Option<Window>,
+    /// What each input brought.
+    pub inputs: Vec<InputReport>,
+    /// How many rejects there are of each kind.
+    pub rejects_by_reason: BTreeMap<String, u64>,
+    /// What became of every row, up to the winners.
+    pub balance: Balance,
+    /// What each batch did.
+    pub batches: Vec<BatchReport>,
+    /// Files with rows to look at, by what they hold.
+    pub files: BTreeMap<String, String>,
+    /// Reasons why nothing was written. Empty: the run is done.
+    pub stops: Vec<Stop>,
+}
+
+impl RunReport {
+    /// All batches together: winners, inserted, updated, unchanged.
+    pub fn totals(&self) -> (u64, u64, u64, u64) {
+        let mut totals = (0, 0, 0, 0);
+        for batch in &self.batches {
+            let merged = batch.merged.clone().unwrap_or_default();
+            totals.0 += batch.winners;
+            totals.1 += merged.inserted;
+            totals.2 += merged.updated;
+            totals.3 += batch.unchanged();
+        }
+        totals
+    }
+}
+
+/// What `plan` found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanReport {
+    /// The target's full name.
+    pub target: String,
+    /// Rows that the target has.
+    pub target_rows: u64,
+    /// What became of every row, up to the winners.
+    pub balance: Balance,
+    /// The batches, in the order in which they would be merged.
+    pub batches: Vec<Batch>,
+}
+
+/// What `dedup` wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DedupReport {
+    /// The folder.
+    pub output: String,
+    /// How many files are in it.
+    pub files: u64,
+    /// How large they are together.
+    pub size_bytes: u64,
+    /// What became of every row.
+    pub balance: Balance,
+}
+
+/// What `analyze` found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Analysis {
+    /// The key, as text.
+    pub key: Vec<String>,
+    /// The declared order, as text.
+    pub order: Vec<String>,
+    /// Rows.
+    pub rows: u64,
+    /// Different keys.
+    pub keys: u64,
+    /// What became of every row.
+    pub balance: Balance,
+    /// The losers, class by class, by day and by file, and the largest groups.
+    pub census: Census,
+    /// Rows by day.
+    pub rows_by_day: BTreeMap<Day, u64>,
+    /// Rows by file.
+    pub rows_by_file: BTreeMap<String, u64>,
+    /// Files with rows to look at, by what they hold.
+    pub files: BTreeMap<String, String>,
+}
+
+impl Analysis {
+    /// Rows that repeat a key, as a share of all rows, from 0 to 1.
+    pub fn duplicate_share(&self) -> f64 {
+        if self.rows == 0 { 0.0 } else { (self.rows - self.keys) as f64 / self.rows as f64 }
+    }
+}

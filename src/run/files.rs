@@ -1,0 +1,73 @@
+//! Where a run keeps its files, and which of them outlive it.
+
+use crate::error::{Doing, Result};
+use crate::landing::Landed;
+use crate::source::Input;
+use crate::storage::Folder;
+use object_store::ObjectStoreExt;
+
+/// The folders of one run, beside the target's ledger.
+#[derive(Clone, Debug)]
+pub struct RunFiles {
+    /// Landed rows, until the run is done.
+    pub landing: Folder,
+    /// Staged objects, until the run is done.
+    pub stage: Folder,
+    /// What a person may want to look at: rejects, conflicts, suspects. It stays.
+    pub kept: Folder,
+}
+
+impl RunFiles {
+    /// The folders of the run of this name.
+    pub fn new(home: &Folder, run_id: &str) -> RunFiles {
+        let own = home.join("runs").join(run_id);
+        RunFiles { landing: own.join("landing"), stage: own.join("stage"), kept: own.join("rows") }
+    }
+
+    /// Whether all files of a landing are there, with their sizes, and inputs that were landed by reference unchanged.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn has_landed(&self, landed: &Landed, inputs: &[Input]) -> Result<bool> {
+        for file in &landed.files {
+            if file.by_reference {
+                let same = |input: &Input| {
+                    input.full_url() == file.url
+                        && input.size_bytes == file.size_bytes
+                        && input.last_modified_us == file.last_modified_us
+                };
+                if !inputs.iter().any(same) {
+                    return Ok(false);
+                }
+                continue;
+            }
+            let name = file.url.rsplit('/').next().unwrap_or_default();
+            match self.landing.head(name).await? {
+                Some(meta) if meta.size == file.size_bytes => {}
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Moves the rejects of a landing to where they outlive it. Gives their new URL.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn keep_rejects(&self, landed: &Landed) -> Result<Option<String>> {
+        let Some(url) = &landed.rejects else { return Ok(None) };
+        let name = url.rsplit('/').next().unwrap_or_default();
+        let store = self.landing.store();
+        store.rename(&self.landing.path(name), &self.kept.path(name)).await.doing("keep the rejects")?;
+        Ok(Some(self.kept.url_of(name)))
+    }
+
+    /// Removes what nobody needs once the run is done.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn clear_work(&self) -> Result<()> {
+        self.landing.clear().await?;
+        self.stage.clear().await
+    }
+}

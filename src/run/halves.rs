@@ -1,0 +1,195 @@
+//! The two halves of a run after staging: look at every batch without writing, then merge them one by one.
+
+use super::{Choice, Run, RunFiles};
+use crate::dataset::Dataset;
+use crate::dedup::Flagged;
+use crate::error::{Doing, Error, Result};
+use crate::ledger::{Entry, Ledger, Receipt};
+use crate::report::{BatchReport, RunReport, Stop};
+use crate::stage::{Manifest, RowFile};
+use crate::warehouse::{Comparison, Finding};
+use crate::window::Day;
+use datafusion::datasource::MemTable;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A batch that was looked at: what the target has, and the days on which it may have it.
+#[derive(Clone, Debug)]
+pub(super) struct Compared {
+    manifest: Manifest,
+    touched: BTreeSet<Day>,
+    found: Comparison,
+}
+
+impl Run<'_> {
+    /// Loads and compares every batch. Reasons to stop go into the report; keys to set aside are given back.
+    pub(super) async fn compare_all(
+        &self,
+        batches: &[Manifest],
+        files: &RunFiles,
+        report: &mut RunReport,
+    ) -> Result<(Vec<Compared>, Vec<Flagged>)> {
+        self.progress.begin("compare batches with the target", Some(batches.len() as u64));
+        report.batches.clear();
+        let (mut compared, mut aside) = (Vec::new(), Vec::new());
+        for manifest in batches {
+            let one = self.compare(manifest).await?;
+            report.batches.push(BatchReport {
+                batch_id: manifest.batch_id.clone(),
+                days: ends(manifest),
+                winners: manifest.batch.rows,
+                comparison: one.found,
+                merged: None,
+            });
+            aside.extend(self.judge(&one, files, report).await?);
+            compared.push(one);
+            self.progress.advance(1);
+        }
+        Ok((compared, aside))
+    }
+
+    async fn compare(&self, manifest: &Manifest) -> Result<Compared> {
+        let loaded = self.warehouse.load(manifest).await?;
+        if loaded != manifest.batch.rows {
+            return Err(Error::data("balance a load (R3)")
+                .with("batch", &manifest.batch_id)
+                .because(format!("{} rows were staged, {loaded} were loaded", manifest.batch.rows)));
+        }
+        let mut touched = manifest.batch.touched.clone();
+        loop {
+            let found = self.warehouse.compare(manifest, &touched).await?;
+            found.check(&manifest.batch_id)?;
+            // A winner's key may stand on a day that neither it nor a loser has.
+            let elsewhere = self.warehouse.key_search(manifest, &touched).await?;
+            if elsewhere.is_subset(&touched) {
+                return Ok(Compared { manifest: manifest.clone(), touched, found });
+            }
+            touched.extend(elsewhere);
+        }
+    }
+
+    /// What a comparison gives reason to: stops, or keys that are set aside.
+    async fn judge(&self, one: &Compared, files: &RunFiles, report: &mut RunReport) -> Result<Vec<Flagged>> {
+        let found = &one.found;
+        let mut aside = Vec::new();
+        let stop = |reason: &str, found: String, file: Option<String>, hint: &str| Stop {
+            reason: reason.into(),
+            found,
+            file,
+            hint: hint.into(),
+        };
+        if found.repeated > 0 {
+            let file = self.write_finding(one, Finding::Repeated, "target_repeats", files, report).await?;
+            let text = format!("the target holds {} keys more than once on days of this run", found.repeated);
+            let hint = "restore the target to a version without duplicates, or write to a new table";
+            report.stops.push(stop("target_repeats", text, file, hint));
+        }
+        if found.unfolded > 0 {
+            let file = self.write_finding(one, Finding::Unfolded, "target_unfolded", files, report).await?;
+            let text = format!("{} rows of the target have keys in upper case, which landing folds", found.unfolded);
+            let hint = "mend the target's keys, or write to a new table";
+            report.stops.push(stop("target_unfolded", text, file, hint));
+        }
+        if found.suspect > 0 && self.options.on_suspect != Choice::Keep {
+            if self.options.on_suspect == Choice::Quarantine {
+                aside.push(self.keys_of(one, Finding::Suspect).await?);
+            } else {
+                let file = self.write_finding(one, Finding::Suspect, "target_suspects", files, report).await?;
+                let text = format!("{} winners number another event than the target's row of their key", found.suspect);
+                let hint = "look at the rows; widen the key, or choose --on-suspect keep or quarantine";
+                report.stops.push(stop("suspect_keys", text, file, hint));
+            }
+        }
+        if found.conflict > 0 {
+            let file = self.write_finding(one, Finding::Conflict, "target_conflicts", files, report).await?;
+            if self.options.on_conflict == Choice::Stop {
+                let text = format!("{} winners tie with the target's row of their key and differ", found.conflict);
+                let hint = "look at the rows; choose --on-conflict keep: the target keeps what it has";
+                report.stops.push(stop("conflicts", text, file, hint));
+            }
+        }
+        Ok(aside)
+    }
+
+    async fn write_finding(
+        &self,
+        one: &Compared,
+        finding: Finding,
+        name: &str,
+        files: &RunFiles,
+        report: &mut RunReport,
+    ) -> Result<Option<String>> {
+        let mut file = RowFile::new(&format!("{name}-{}.ndjson", one.manifest.batch_id))?;
+        for batch in self.warehouse.rows_of(&one.manifest, &one.touched, finding).await? {
+            file.push(&batch)?;
+        }
+        let url = file.finish(&files.kept).await?;
+        if let Some(url) = &url {
+            report.files.insert(format!("{name} {}", report.batches.len()), url.clone());
+        }
+        Ok(url)
+    }
+
+    /// The keys behind a finding, as a list to set aside.
+    async fn keys_of(&self, one: &Compared, finding: Finding) -> Result<Flagged> {
+        let rows = self.warehouse.rows_of(&one.manifest, &one.touched, finding).await?;
+        let Some(first) = rows.first() else { return Ok(Flagged::default()) };
+        let table = MemTable::try_new(first.schema(), vec![rows.clone()]).doing("list keys")?;
+        self.engine.forget("found")?;
+        self.engine.context().register_table("found", Arc::new(table)).doing("list keys")?;
+        Flagged::of_rows(self.engine, self.dataset, "found").await
+    }
+
+    /// Merges every batch that has something to change, verifies it, and writes the receipts.
+    pub(super) async fn merge_all(
+        &self,
+        batches: &[Compared],
+        ledger: &mut Ledger,
+        report: &mut RunReport,
+    ) -> Result<()> {
+        self.progress.begin("merge batches", Some(batches.len() as u64));
+        for (place, one) in batches.iter().enumerate() {
+            let id = &one.manifest.batch_id;
+            let before = ledger.receipt(id);
+            let changes = changes(self.dataset, &one.found);
+            // Nothing to change and no receipt: an earlier try died between its merge and its receipt, or all was there.
+            let remembered = match (changes, before) {
+                (0, None) => self.warehouse.remembered(id).await?,
+                _ => None,
+            };
+            let merged = self.warehouse.merge(&one.manifest, &one.touched, &one.found).await?;
+            merged.check(id, one.manifest.batch.rows)?;
+            self.warehouse.verify(&one.manifest, &one.touched).await?.check(id)?;
+            if changes > 0 || before.is_none() {
+                let attempt = before.map_or(1, |receipt| receipt.attempt + 1);
+                let (comparison, merged) = remembered.unwrap_or((one.found, merged.clone()));
+                let receipt = Receipt {
+                    run_id: report.run_id.clone(),
+                    batch_id: id.clone(),
+                    target: report.target.clone(),
+                    attempt,
+                    staged: one.manifest.batch.rows,
+                    comparison,
+                    merged,
+                };
+                ledger.append(Entry::Merged { receipt: Box::new(receipt) }, (self.now_us)()).await?;
+            }
+            self.warehouse.unload(&one.manifest).await?;
+            if let Some(batch) = report.batches.get_mut(place) {
+                batch.merged = Some(merged);
+            }
+            self.progress.advance(1);
+        }
+        Ok(())
+    }
+}
+
+fn changes(dataset: &Dataset, found: &Comparison) -> u64 {
+    if dataset.immutable { found.new } else { found.new + found.newer }
+}
+
+/// The first and the last day of a batch.
+fn ends(manifest: &Manifest) -> Option<(Day, Day)> {
+    let days = &manifest.batch.days;
+    Some((*days.keys().next()?, *days.keys().next_back()?))
+}

@@ -1,0 +1,254 @@
+//! Walks a backfill from its inputs to the target. The only room that knows every other.
+//!
+//! A run has two halves. First everything is landed, deduplicated, staged, loaded and compared, and every reason to stop
+//! is collected: nothing has been written to the target. Then, batch by batch: merge, verify, receipt. A run that died is
+//! taken up from what the ledger knows; what it can't know is looked up in the target.
+
+mod files;
+mod halves;
+mod reduce;
+
+pub use files::RunFiles;
+pub use reduce::Reduced;
+
+use crate::dataset::Dataset;
+use crate::dedup::Flagged;
+use crate::engine::{DataFile, Engine};
+use crate::error::Result;
+use crate::landing::{Landed, LandingOptions, land};
+use crate::ledger::{Entry, Ledger};
+use crate::plan::Limits;
+use crate::progress::Progress;
+use crate::report::{RunReport, Stop};
+use crate::source::Input;
+use crate::stage::Manifest;
+use crate::storage::Folder;
+use crate::warehouse::Warehouse;
+use crate::window::Window;
+
+/// What to do about keys that need a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The declared and the total order decide; the run goes on.
+    Keep,
+    /// No row of such a key goes in.
+    Quarantine,
+    /// The run stops before anything is written.
+    Stop,
+}
+
+/// How a run behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Which rows are taken; `None`: all.
+    pub window: Option<Window>,
+    /// Keys whose rows number different events.
+    pub on_suspect: Choice,
+    /// Losers that tie with their winner and differ.
+    pub on_conflict: Choice,
+    /// Keys whose rows differ in a fixed column. They can't be quarantined.
+    pub on_redated: Choice,
+    /// How many rejects are too many; `None`: over 10 and over 0.1 % of the rows.
+    pub max_rejects: Option<u64>,
+    /// How batches are cut.
+    pub limits: Limits,
+    /// Whether the key was chosen for this run, so that an input may lack one of its columns.
+    pub key_chosen: bool,
+    /// Whether all losers are written to a file, and not only the conflicts.
+    pub keep_losers: bool,
+}
+
+impl Default for RunOptions {
+    fn default() -> RunOptions {
+        RunOptions {
+            window: None,
+            on_suspect: Choice::Stop,
+            on_conflict: Choice::Keep,
+            on_redated: Choice::Keep,
+            max_rejects: None,
+            limits: Limits::default(),
+            key_chosen: false,
+            keep_losers: false,
+        }
+    }
+}
+
+impl RunOptions {
+    /// The settings that decide which rows come out, as text for names.
+    fn flags(&self) -> String {
+        format!("{:?} {:?} {:?} {:?}", self.window, self.on_suspect, self.on_conflict, self.limits)
+    }
+
+    fn too_many_rejects(&self, rejected: u64, read: u64) -> bool {
+        match self.max_rejects {
+            Some(most) => rejected > most,
+            None => rejected > 10 && rejected * 1000 > read,
+        }
+    }
+}
+
+/// Everything that a run works with. `home` is the folder of the target's ledger and of what runs keep beside it.
+pub struct Run<'a> {
+    /// The contract.
+    pub dataset: &'a Dataset,
+    /// DataFusion.
+    pub engine: &'a Engine,
+    /// The target.
+    pub warehouse: &'a dyn Warehouse,
+    /// Where the ledger, the stage and the files to look at are.
+    pub home: Folder,
+    /// How the run behaves.
+    pub options: RunOptions,
+    /// Who listens.
+    pub progress: &'a dyn Progress,
+    /// The time now, in microseconds since 1970-01-01 UTC.
+    pub now_us: &'a (dyn Fn() -> i64 + Sync),
+}
+
+impl std::fmt::Debug for Run<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").field("home", &self.home).field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Run<'_> {
+    /// Brings inputs into the target, or says why not: a report with stops has written nothing to it.
+    ///
+    /// # Errors
+    /// Whatever went wrong. The same command goes on where this one ended.
+    pub async fn backfill(&self, inputs: &[Input], ledger: &mut Ledger) -> Result<RunReport> {
+        let run_id = self.run_id(inputs);
+        let files = RunFiles::new(&self.home, &run_id);
+        let mut report = RunReport {
+            run_id: run_id.clone(),
+            target: self.warehouse.target(),
+            dataset: self.dataset.name.clone(),
+            window: self.options.window,
+            ..RunReport::default()
+        };
+        self.warehouse.check_target().await?;
+        let landed = self.land(inputs, &files, ledger, &run_id).await?;
+        report.balance.landing = landed.counts;
+        report.rejects_by_reason = landed.rejects_by_reason.clone();
+        report.inputs = landed.inputs.clone();
+        if let Some(rejects) = &landed.rejects {
+            report.files.insert("rejects".into(), rejects.clone());
+        }
+        let counts = landed.counts;
+        if self.options.too_many_rejects(counts.rejected, counts.read) {
+            report.stops.push(Stop {
+                reason: "rejects".into(),
+                found: format!("{} of {} rows were rejected", counts.rejected, counts.read),
+                file: landed.rejects.clone(),
+                hint: "mend the rows in the file and add it to the input, or allow them with --max-rejects".into(),
+            });
+            return Ok(report);
+        }
+        let mut aside: Vec<Flagged> = Vec::new();
+        loop {
+            let reduced = self.reduce(&landed, &files, ledger, &run_id, &aside, &mut report).await?;
+            let Some(batches) = reduced else { return Ok(report) };
+            let (compared, found) = self.compare_all(&batches, &files, &mut report).await?;
+            if !report.stops.is_empty() {
+                return Ok(report);
+            }
+            if found.is_empty() {
+                self.merge_all(&compared, ledger, &mut report).await?;
+                break;
+            }
+            // Keys that the target makes suspect or conflicting are set aside as those of the input are.
+            aside.extend(found);
+        }
+        ledger.append(Entry::Finished { run_id: run_id.clone() }, (self.now_us)()).await?;
+        files.clear_work().await?;
+        Ok(report)
+    }
+
+    /// The name of a run: a function of its inputs and of what decides its outcome.
+    pub fn run_id(&self, inputs: &[Input]) -> String {
+        let mut lines: Vec<String> = inputs
+            .iter()
+            .map(|input| format!("{} {} {:?}", input.full_url(), input.size_bytes, input.last_modified_us))
+            .collect();
+        lines.sort_unstable();
+        let text = format!(
+            "{}\n{}\n{}\n{}",
+            self.dataset.digest(),
+            self.options.flags(),
+            self.options.key_chosen,
+            lines.join("\n")
+        );
+        blake3::hash(text.as_bytes()).to_hex()[..16].to_string()
+    }
+
+    async fn land(&self, inputs: &[Input], files: &RunFiles, ledger: &mut Ledger, run_id: &str) -> Result<Landed> {
+        if let Some(landed) = ledger.landed(run_id)
+            && files.has_landed(landed, inputs).await?
+        {
+            self.progress.note("the input is landed already");
+            return Ok(landed.clone());
+        }
+        files.landing.clear().await?;
+        let mut options = LandingOptions::new((self.now_us)());
+        options.window = self.options.window;
+        options.key_chosen = self.options.key_chosen;
+        let mut landed = land(self.dataset, inputs, &files.landing, &options, self.progress).await?;
+        landed.rejects = files.keep_rejects(&landed).await?;
+        if !self.options.too_many_rejects(landed.counts.rejected, landed.counts.read) {
+            let entry = Entry::Landed {
+                run_id: run_id.to_string(),
+                window: self.options.window,
+                landed: Box::new(landed.clone()),
+            };
+            ledger.append(entry, (self.now_us)()).await?;
+        }
+        Ok(landed)
+    }
+
+    /// Deduplicates and stages, or finds that an earlier try has done so. `None`: there is a reason to stop.
+    async fn reduce(
+        &self,
+        landed: &Landed,
+        files: &RunFiles,
+        ledger: &mut Ledger,
+        run_id: &str,
+        aside: &[Flagged],
+        report: &mut RunReport,
+    ) -> Result<Option<Vec<Manifest>>> {
+        if aside.is_empty()
+            && let Some((batches, balance)) = ledger.planned(run_id)
+        {
+            let mut staged = true;
+            for batch in batches {
+                staged &= batch.is_staged(&files.stage).await?;
+            }
+            if staged {
+                self.progress.note("the winners are staged already");
+                report.balance = balance.clone();
+                return Ok(Some(batches.to_vec()));
+            }
+        }
+        let reduced = self.dedup_and_stage(landed, files, aside, report).await?;
+        let Reduced::Staged(batches) = reduced else { return Ok(None) };
+        let entry = Entry::Planned {
+            run_id: run_id.to_string(),
+            batches: batches.clone(),
+            balance: Box::new(report.balance.clone()),
+        };
+        ledger.append(entry, (self.now_us)()).await?;
+        Ok(Some(batches))
+    }
+}
+
+/// Landed files as files to read, each called by the name of the input that it is, where it is one.
+pub fn landed_files(landed: &Landed) -> Vec<DataFile> {
+    let label = |file: &crate::landing::LandedFile| {
+        let input = landed.inputs.iter().find(|input| file.by_reference && input.digest == file.digest);
+        input.map_or_else(|| file.url.clone(), |input| input.url.clone())
+    };
+    landed
+        .files
+        .iter()
+        .map(|file| DataFile { url: file.url.clone(), label: label(file), size_bytes: file.size_bytes })
+        .collect()
+}

@@ -1,0 +1,266 @@
+//! From landed rows to staged winners, with every reason to stop that the input itself gives.
+
+use super::{Choice, Run, RunFiles, landed_files};
+use crate::balance::{Balance, KeyCount};
+use crate::dedup::{Class, Dedup, Flagged, LoserBatch};
+use crate::error::{Doing, Error, Result};
+use crate::landing::{Landed, LandingOptions, land};
+use crate::plan::{Batch, batch_id, plan};
+use crate::report::{RunReport, Stop};
+use crate::source::Input;
+use crate::stage::{Manifest, RowFile, StagedFile, upload, write_winners};
+use crate::window::Day;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Schema};
+use futures::TryStreamExt;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What deduplication led to.
+#[derive(Debug)]
+pub enum Reduced {
+    /// All winners are staged.
+    Staged(Vec<Manifest>),
+    /// The report has the reasons to stop.
+    Stopped,
+}
+
+impl Run<'_> {
+    /// Deduplicates all input together, cuts the winners into batches and stages them.
+    ///
+    /// # Errors
+    /// When a query, the disk or the store fails, or the counts do not balance (R2, R3).
+    pub async fn dedup_and_stage(
+        &self,
+        landed: &Landed,
+        files: &RunFiles,
+        aside: &[Flagged],
+        report: &mut RunReport,
+    ) -> Result<Reduced> {
+        let mut dedup = Dedup::new(self.engine, self.dataset, &landed_files(landed))?;
+        report.balance.quarantined = KeyCount::default();
+        for keys in aside {
+            self.set_aside(&mut dedup, keys, files, report).await?;
+        }
+        self.progress.begin("class duplicates", None);
+        let mut losers = LoserFiles::new(self.options.keep_losers)?;
+        let mut census = dedup.census(self.progress, &mut |batch| losers.push(batch)).await?;
+        let mut aside_now = false;
+        if census.suspect_losers > 0 {
+            let keys = dedup.suspect_keys().await?;
+            report.balance.suspect = KeyCount { keys: keys.keys, rows: keys.rows };
+            self.write_rows(&dedup, &keys, "suspects.ndjson", files, report).await?;
+            match self.options.on_suspect {
+                Choice::Keep => {}
+                Choice::Stop => report.stops.push(suspect_stop(&keys, report.files.get("suspects"))),
+                Choice::Quarantine => {
+                    self.set_aside(&mut dedup, &keys, files, report).await?;
+                    aside_now = true;
+                }
+            }
+        }
+        if census.losers.conflict > 0 && self.options.on_conflict != Choice::Keep {
+            let keys = dedup.conflicting_keys().await?;
+            if keys.keys > 0 {
+                self.write_rows(&dedup, &keys, "conflicts.ndjson", files, report).await?;
+                if self.options.on_conflict == Choice::Stop {
+                    report.stops.push(conflict_stop(&keys, report.files.get("conflicts")));
+                } else {
+                    self.set_aside(&mut dedup, &keys, files, report).await?;
+                    aside_now = true;
+                }
+            }
+        }
+        if census.redated_losers > 0 {
+            let keys = dedup.redated_keys().await?;
+            report.balance.redated = KeyCount { keys: keys.keys, rows: keys.rows };
+            report.balance.redated_by_hours = census.redated_by_hours;
+            if self.options.on_redated == Choice::Stop {
+                self.write_rows(&dedup, &keys, "redated.ndjson", files, report).await?;
+                report.stops.push(redated_stop(&keys, report.files.get("redated")));
+            }
+        }
+        if aside_now {
+            // The classes of what is left do not change, but they have to be counted without what went.
+            losers = LoserFiles::new(self.options.keep_losers)?;
+            census = dedup.census(self.progress, &mut |batch| losers.push(batch)).await?;
+        }
+        report.balance.losers = census.losers;
+        if !report.stops.is_empty() {
+            return Ok(Reduced::Stopped);
+        }
+        losers.finish(files, report).await?;
+        let batches = self.stage(&dedup, landed, files, report, &census.loser_days).await?;
+        Ok(Reduced::Staged(batches))
+    }
+
+    async fn stage(
+        &self,
+        dedup: &Dedup<'_>,
+        landed: &Landed,
+        files: &RunFiles,
+        report: &mut RunReport,
+        loser_days: &BTreeMap<Day, std::collections::BTreeSet<Day>>,
+    ) -> Result<Vec<Manifest>> {
+        self.progress.begin("keep winners", None);
+        let folder = tempfile::tempdir().doing("make room for winners")?;
+        let streams = dedup.winners().await?;
+        let (winners, days) = write_winners(streams, self.dataset, self.options.limits, folder.path()).await?;
+        report.balance.winners = days.values().sum();
+        report.balance.check()?;
+        let planned = plan(self.dataset, &days, loser_days, self.options.limits);
+        self.progress.begin("stage batches", Some(planned.len() as u64));
+        let digests: Vec<&str> = landed.files.iter().map(|file| file.digest.as_str()).collect();
+        let flags = format!("{} {}", self.options.flags(), report.balance.quarantined.rows);
+        let mut manifests = Vec::new();
+        for batch in &planned {
+            let id = batch_id(self.dataset, &flags, batch, &digests);
+            let own: Vec<StagedFile> = winners.iter().filter(|file| file.number == batch.number).cloned().collect();
+            let manifest = upload(&files.stage, &id, batch, &own).await?;
+            manifest.check_footers(&files.stage).await?;
+            manifests.push(manifest);
+            self.progress.advance(1);
+        }
+        Ok(manifests)
+    }
+
+    /// What a backfill would do, without staging anything: the balance and the batches.
+    ///
+    /// # Errors
+    /// When the inputs can't be landed or a query fails.
+    pub async fn plan(&self, inputs: &[Input]) -> Result<(Balance, Vec<Batch>)> {
+        let mut options = LandingOptions::new((self.now_us)());
+        options.window = self.options.window;
+        options.key_chosen = self.options.key_chosen;
+        let landed = land(self.dataset, inputs, &self.home, &options, self.progress).await?;
+        let dedup = Dedup::new(self.engine, self.dataset, &landed_files(&landed))?;
+        self.progress.begin("class duplicates", None);
+        let census = dedup.census(self.progress, &mut |_| Ok(())).await?;
+        let winners = dedup.winners_by_day().await?;
+        let balance = Balance {
+            landing: landed.counts,
+            winners: winners.values().sum(),
+            losers: census.losers,
+            ..Balance::default()
+        };
+        balance.check()?;
+        Ok((balance, plan(self.dataset, &winners, &census.loser_days, self.options.limits)))
+    }
+
+    async fn set_aside(
+        &self,
+        dedup: &mut Dedup<'_>,
+        keys: &Flagged,
+        files: &RunFiles,
+        report: &mut RunReport,
+    ) -> Result<()> {
+        let name = format!("quarantined-{}.ndjson", report.balance.quarantined.keys);
+        let written = self.write_rows(dedup, keys, &name, files, report).await?;
+        dedup.set_aside(keys).await?;
+        report.balance.quarantined.keys += keys.keys;
+        report.balance.quarantined.rows += written;
+        Ok(())
+    }
+
+    /// Writes all rows of keys to a file that a person can open. Gives their number.
+    async fn write_rows(
+        &self,
+        dedup: &Dedup<'_>,
+        keys: &Flagged,
+        name: &str,
+        files: &RunFiles,
+        report: &mut RunReport,
+    ) -> Result<u64> {
+        let mut file = RowFile::new(name)?;
+        let mut rows = dedup.rows_of(keys).await?;
+        while let Some(batch) = rows.try_next().await.doing("look up the rows of keys")? {
+            file.push(&batch)?;
+        }
+        let written = file.rows();
+        if let Some(url) = file.finish(&files.kept).await? {
+            let what = name.split('.').next().unwrap_or(name);
+            report.files.insert(what.to_string(), url);
+        }
+        Ok(written)
+    }
+}
+
+/// The losers that a run writes out: conflicts always, all of them on request.
+struct LoserFiles {
+    conflicts: RowFile,
+    all: Option<RowFile>,
+}
+
+impl LoserFiles {
+    fn new(keep_all: bool) -> Result<LoserFiles> {
+        let all = if keep_all { Some(RowFile::new("losers.parquet")?) } else { None };
+        Ok(LoserFiles { conflicts: RowFile::new("conflict-losers.ndjson")?, all })
+    }
+
+    fn push(&mut self, losers: &LoserBatch) -> Result<()> {
+        let conflicts: BooleanArray = losers.classes.iter().map(|class| Some(*class == Class::Conflict)).collect();
+        if conflicts.true_count() > 0 {
+            self.conflicts.push(&filter_record_batch(&losers.rows, &conflicts).doing("pick out conflicts")?)?;
+        }
+        match &mut self.all {
+            Some(all) => all.push(&with_class(losers)?),
+            None => Ok(()),
+        }
+    }
+
+    async fn finish(self, files: &RunFiles, report: &mut RunReport) -> Result<()> {
+        if let Some(url) = self.conflicts.finish(&files.kept).await? {
+            report.files.insert("conflicts".into(), url);
+        }
+        if let Some(all) = self.all
+            && let Some(url) = all.finish(&files.kept).await?
+        {
+            report.files.insert("losers".into(), url);
+        }
+        Ok(())
+    }
+}
+
+/// Losers with their class in a last column.
+fn with_class(losers: &LoserBatch) -> Result<RecordBatch> {
+    let names: StringArray = losers.classes.iter().map(|class| Some(class.name())).collect();
+    let mut fields = losers.rows.schema().fields().to_vec();
+    fields.push(Arc::new(Field::new("_class", DataType::Utf8, false)));
+    let mut columns = losers.rows.columns().to_vec();
+    columns.push(Arc::new(names) as ArrayRef);
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        .map_err(|error| Error::bug("name the classes of losers").because(error))
+}
+
+fn suspect_stop(keys: &Flagged, file: Option<&String>) -> Stop {
+    Stop {
+        reason: "suspect_keys".into(),
+        found: format!(
+            "{} keys with {} rows number more than one real event: the key is probably too narrow",
+            keys.keys, keys.rows
+        ),
+        file: file.cloned(),
+        hint: "look at the rows; widen the key with --key, or choose --on-suspect keep (one row of each is kept, the \
+               others are lost) or --on-suspect quarantine (no row of them goes in)"
+            .into(),
+    }
+}
+
+fn conflict_stop(keys: &Flagged, file: Option<&String>) -> Stop {
+    Stop {
+        reason: "conflicts".into(),
+        found: format!("{} keys with {} rows have rows that tie and differ", keys.keys, keys.rows),
+        file: file.cloned(),
+        hint: "look at the rows; choose --on-conflict keep or --on-conflict quarantine".into(),
+    }
+}
+
+fn redated_stop(keys: &Flagged, file: Option<&String>) -> Stop {
+    Stop {
+        reason: "redated_keys".into(),
+        found: format!("{} keys with {} rows have rows of different times", keys.keys, keys.rows),
+        file: file.cloned(),
+        hint: "look at the rows; choose --on-redated keep to let the declared order decide".into(),
+    }
+}

@@ -1,0 +1,92 @@
+//! JSON documents: pages with an envelope, arrays of objects or of pages, objects one after the other.
+
+use super::bytes::{Stored, Unpacked, damaged};
+use super::cell::{Cell, fields_of, rejected_row};
+use super::records::{Record, no_utf8};
+use crate::error::{Error, Result};
+use serde_json::value::RawValue;
+use std::io::Read;
+use std::ops::Range;
+
+/// One file of JSON, held whole: pages are small.
+pub(crate) struct Document {
+    text: String,
+    rows: Vec<Range<usize>>,
+    next: usize,
+    stored: Stored,
+}
+
+impl Document {
+    pub(crate) fn read(url: &str, mut bytes: Unpacked, envelope: &[String]) -> Result<Document> {
+        let mut content = Vec::new();
+        bytes.read_to_end(&mut content).map_err(|error| bytes.failed(1, error))?;
+        let stored = bytes.finish()?;
+        let text = String::from_utf8(content).map_err(|error| no_utf8(url, error.utf8_error()))?;
+        if text.trim().is_empty() {
+            return Err(damaged(url, "it holds no JSON at all"));
+        }
+        let rows = rows_of(&text, envelope).map_err(|error| not_json(url, error))?;
+        Ok(Document { text, rows, next: 0, stored })
+    }
+
+    pub(crate) fn read_row(&mut self) -> Option<Record<'_>> {
+        let place = self.rows.get(self.next)?.clone();
+        self.next += 1;
+        Some(Record::of_json(self.next as u64, &self.text[place]))
+    }
+
+    pub(crate) fn stored(&self) -> &Stored {
+        &self.stored
+    }
+}
+
+fn not_json(url: &str, error: serde_json::Error) -> Error {
+    if error.is_eof() {
+        return damaged(url, error);
+    }
+    Error::data("read a JSON document")
+        .with("file", url)
+        .because(error)
+        .hint("fetch the file again; if it has one object on each line, name it .ndjson and bad lines are set aside")
+}
+
+/// Where the rows are in the text. Rows are found by their place so that the raw text of each is kept.
+fn rows_of(text: &str, envelope: &[String]) -> serde_json::Result<Vec<Range<usize>>> {
+    let mut rows = Vec::new();
+    let documents = text.trim_start_matches('\u{feff}');
+    for document in serde_json::Deserializer::from_str(documents).into_iter::<&RawValue>() {
+        let document = document?.get();
+        if document.starts_with('[') {
+            for item in serde_json::from_str::<Vec<&RawValue>>(document)? {
+                push(text, item.get(), envelope, &mut rows)?;
+            }
+        } else {
+            push(text, document, envelope, &mut rows)?;
+        }
+    }
+    Ok(rows)
+}
+
+/// Adds a row, or all rows of a page.
+fn push(text: &str, item: &str, envelope: &[String], rows: &mut Vec<Range<usize>>) -> serde_json::Result<()> {
+    let fields = if envelope.is_empty() { Vec::new() } else { fields_of(item).unwrap_or_default() };
+    let array = fields.iter().find_map(|(name, cell)| match cell {
+        Cell::Nested(array) if array.starts_with('[') && envelope.iter().any(|known| name == known) => Some(array),
+        _ => None,
+    });
+    let page: Vec<&RawValue> = match array {
+        Some(std::borrow::Cow::Borrowed(array)) => serde_json::from_str(array)?,
+        _ => {
+            rows.push(place(text, rejected_row(item).unwrap_or(item)));
+            return Ok(());
+        }
+    };
+    rows.extend(page.iter().map(|row| place(text, row.get())));
+    Ok(())
+}
+
+/// The place of a part of the text in it.
+fn place(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
+}

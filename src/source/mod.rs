@@ -1,0 +1,148 @@
+//! Where rows come from: files, folders and globs, on the local disk or in an object store.
+//!
+//! [`discover`] turns what a person wrote into a sorted list of [`Input`]s. Text formats are then read row by row;
+//! Parquet is read by [`crate::landing`], batch by batch.
+
+mod bytes;
+mod cell;
+mod csv;
+mod discover;
+mod document;
+mod lines;
+mod records;
+
+pub use discover::discover;
+
+pub(crate) use bytes::{Stored, damaged, digest};
+pub(crate) use cell::{Cell, json_text};
+pub(crate) use records::{Record, Records};
+
+use crate::error::{Doing, Result};
+use crate::storage::Folder;
+use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// How the rows of an input are written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Apache Parquet.
+    Parquet,
+    /// One JSON object on each line.
+    Ndjson,
+    /// JSON documents: pages with an envelope, arrays of objects, or objects one after the other.
+    Json,
+    /// RFC 4180 with a header.
+    Csv,
+}
+
+/// How the bytes of a text input are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// They are not.
+    None,
+    /// gzip, any number of members.
+    Gzip,
+    /// Zstandard, any number of frames.
+    Zstd,
+}
+
+impl Format {
+    /// Tells format and packing from a file's name; nothing where the name says neither.
+    pub fn of_name(name: &str) -> Option<(Format, Compression)> {
+        let name = name.to_ascii_lowercase();
+        let (stem, compression) = match name.rsplit_once('.')? {
+            (stem, "gz") => (stem, Compression::Gzip),
+            (stem, "zst") => (stem, Compression::Zstd),
+            _ => (name.as_str(), Compression::None),
+        };
+        match (stem.rsplit_once('.')?.1, compression) {
+            ("parquet", Compression::None) => Some((Format::Parquet, compression)),
+            ("ndjson" | "jsonl", _) => Some((Format::Ndjson, compression)),
+            ("json", _) => Some((Format::Json, compression)),
+            ("csv", _) => Some((Format::Csv, compression)),
+            _ => None,
+        }
+    }
+}
+
+/// One file of rows.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Where it is, as shown to a person: a plain path on the local disk, a URL elsewhere.
+    pub url: String,
+    /// How large it is, as it is stored.
+    pub size_bytes: u64,
+    /// When it was last written, in microseconds since 1970-01-01 UTC, where that is known.
+    pub last_modified_us: Option<i64>,
+    /// How its rows are written down.
+    pub format: Format,
+    /// How its bytes are packed.
+    pub compression: Compression,
+    pub(crate) place: Place,
+}
+
+/// Where an input's bytes are.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// An absolute path on the local disk.
+    Local(PathBuf),
+    /// An object: the folder's own path is the object's.
+    Remote(Folder),
+}
+
+/// A local file with an input's bytes, removed when dropped if it is only a copy.
+pub(crate) struct Local {
+    path: PathBuf,
+    _copy: Option<tempfile::TempPath>,
+}
+
+impl Local {
+    /// Where the bytes are.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Input {
+    /// The full URL, `file:///…` for a local file.
+    pub fn full_url(&self) -> String {
+        match &self.place {
+            Place::Local(path) => url::Url::from_file_path(path).map_or_else(|()| self.url.clone(), String::from),
+            Place::Remote(object) => object.url().to_string(),
+        }
+    }
+
+    /// Brings the bytes to the local disk, unless they are there.
+    pub(crate) async fn fetch(&self) -> Result<Local> {
+        let object = match &self.place {
+            Place::Local(path) => return Ok(Local { path: path.clone(), _copy: None }),
+            Place::Remote(object) => object,
+        };
+        let copied = async {
+            let mut copy = tempfile::NamedTempFile::new().doing("make room for an input")?;
+            let mut bytes = object.store().get(&object.path("")).await.doing("read an input")?.into_stream();
+            while let Some(chunk) = bytes.try_next().await.doing("read an input")? {
+                copy.write_all(&chunk).doing("keep an input")?;
+            }
+            Ok(copy.into_temp_path())
+        };
+        let copy = copied.await.map_err(|error: crate::error::Error| error.with("file", &self.url))?;
+        Ok(Local { path: copy.to_path_buf(), _copy: Some(copy) })
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Parquet => "parquet",
+            Format::Ndjson => "ndjson",
+            Format::Json => "json",
+            Format::Csv => "csv",
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! Winners become Parquet objects of their batches, named for their own bytes.
+
+mod rowfile;
+mod writer;
+
+pub use rowfile::RowFile;
+pub use writer::{Router, StagedFile, write_winners};
+
+use crate::engine::DataFile;
+use crate::error::{Doing, Error, Result};
+use crate::plan::Batch;
+use crate::storage::Folder;
+use object_store::ObjectStoreExt;
+use parquet::file::FOOTER_SIZE;
+use parquet::file::metadata::{FooterTail, ParquetMetaDataReader};
+use serde::{Deserialize, Serialize};
+
+/// A Parquet object of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedObject {
+    /// Its full URL; the name is the digest.
+    pub url: String,
+    /// Its name in the batch's folder.
+    pub name: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// The BLAKE3 digest of its bytes, in hexadecimal.
+    pub digest: String,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// What one batch stages: enters the ledger after the upload, before the load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The batch's name.
+    pub batch_id: String,
+    /// Its days and rows.
+    pub batch: Batch,
+    /// Its objects, by name.
+    pub objects: Vec<StagedObject>,
+}
+
+impl Manifest {
+    /// The objects as files to read.
+    pub fn files(&self) -> Vec<DataFile> {
+        let file = |object: &StagedObject| DataFile {
+            url: object.url.clone(),
+            label: object.name.clone(),
+            size_bytes: object.size_bytes,
+        };
+        self.objects.iter().map(file).collect()
+    }
+
+    /// Whether all objects are in `folder`, with their sizes. Their names say what they hold.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn is_staged(&self, folder: &Folder) -> Result<bool> {
+        let folder = folder.join(&self.batch_id);
+        for object in &self.objects {
+            match folder.head(&object.name).await? {
+                Some(meta) if meta.size == object.size_bytes => {}
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Checks the staging half of R3: winners of the batch = rows in the manifest = rows in the Parquet footers.
+    ///
+    /// # Errors
+    /// Data, when the counts differ; or what the store says.
+    pub async fn check_footers(&self, folder: &Folder) -> Result<()> {
+        let folder = folder.join(&self.batch_id);
+        let mut footers = 0;
+        for object in &self.objects {
+            footers += footer_rows(&folder, object).await?;
+        }
+        let manifest: u64 = self.objects.iter().map(|object| object.rows).sum();
+        if (self.batch.rows, manifest) == (manifest, footers) {
+            return Ok(());
+        }
+        Err(Error::data("balance a batch (R3)").with("batch", &self.batch_id).because(format!(
+            "{} winners, {manifest} rows in the manifest, {footers} rows in the Parquet footers",
+            self.batch.rows
+        )))
+    }
+}
+
+/// The rows that the footer of a staged object says it has.
+async fn footer_rows(folder: &Folder, object: &StagedObject) -> Result<u64> {
+    let doing = "read the footer of a staged object";
+    let (store, path) = (folder.store(), folder.path(&object.name));
+    let end = object.size_bytes.saturating_sub(FOOTER_SIZE as u64);
+    let tail = store.get_range(&path, end..object.size_bytes).await.doing(doing)?;
+    let tail = FooterTail::try_from(tail.as_ref()).doing(doing)?;
+    let start = end.saturating_sub(tail.metadata_length() as u64);
+    let footer = store.get_range(&path, start..end).await.doing(doing)?;
+    let metadata = ParquetMetaDataReader::decode_metadata(&footer).doing(doing)?;
+    Ok(metadata.file_metadata().num_rows() as u64)
+}
+
+/// Uploads the files of one batch under names made of their digests. What is there already is not written again.
+///
+/// # Errors
+/// What the store says.
+pub async fn upload(folder: &Folder, batch_id: &str, batch: &Batch, files: &[StagedFile]) -> Result<Manifest> {
+    let folder = folder.join(batch_id);
+    let mut objects = Vec::new();
+    for file in files {
+        let name = format!("{}.parquet", file.digest);
+        if folder.head(&name).await?.is_none_or(|meta| meta.size != file.size_bytes) {
+            folder.upload(&name, &file.path).await?;
+        }
+        objects.push(StagedObject {
+            url: folder.url_of(&name),
+            name,
+            size_bytes: file.size_bytes,
+            digest: file.digest.clone(),
+            rows: file.rows,
+        });
+    }
+    objects.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Manifest { batch_id: batch_id.to_string(), batch: batch.clone(), objects })
+}

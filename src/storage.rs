@@ -1,0 +1,178 @@
+//! Where bytes live: a folder in an object store, the local disk included.
+
+use crate::error::{Doing, Error, Result};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::buffered::BufWriter;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
+use url::Url;
+
+/// A folder in an object store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    store: Arc<dyn ObjectStore>,
+    url: Url,
+    prefix: Path,
+}
+
+impl Folder {
+    /// Opens a local path or an object store's URL (`gs://`, `s3://`, `az://`, `https://`, `file://`), which need not
+    /// exist yet. `options` are the settings of the store, as the environment gives them: `aws_access_key_id` and so on.
+    ///
+    /// # Errors
+    /// Usage, when the text is no path and no URL of a known store.
+    pub fn open(text: &str, options: &[(String, String)]) -> Result<Folder> {
+        let url = url_of(text)?;
+        let options = options.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+        let (store, prefix) = object_store::parse_url_opts(&url, options)
+            .map_err(|error| Error::usage("open a location").with("location", text).because(error))?;
+        Ok(Folder { store: Arc::from(store), url, prefix })
+    }
+
+    /// A folder of a store that is open already; `url` is the folder's own. Tests hand in stores that fail.
+    pub fn of_store(store: Arc<dyn ObjectStore>, url: Url, prefix: Path) -> Folder {
+        Folder { store, url, prefix }
+    }
+
+    /// The folder `name` in this one; `name` may have several parts.
+    #[must_use]
+    pub fn join(&self, name: &str) -> Folder {
+        let mut url = self.url.clone();
+        let base = url.path().trim_end_matches('/').to_string();
+        url.set_path(&format!("{base}/{name}"));
+        Folder { store: Arc::clone(&self.store), url, prefix: self.path(name) }
+    }
+
+    /// The store that the folder is in.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The folder's URL, without a slash at its end.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The path of an object in the store.
+    pub fn path(&self, name: &str) -> Path {
+        name.split('/').filter(|part| !part.is_empty()).fold(self.prefix.clone(), |path, part| path.join(part))
+    }
+
+    /// The URL of an object in the folder.
+    pub fn url_of(&self, name: &str) -> String {
+        self.join(name).url.to_string()
+    }
+
+    /// Where the folder is on the local disk, if it is there.
+    pub fn local_path(&self) -> Option<std::path::PathBuf> {
+        (self.url.scheme() == "file").then(|| self.url.to_file_path().ok()).flatten()
+    }
+
+    /// Writes an object if there is none of its name. `false`: there is one, and it was left as it is.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn create(&self, name: &str, bytes: Bytes) -> Result<bool> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.store.put_opts(&self.path(name), bytes.into(), options).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(self.failed("write an object", name, error)),
+        }
+    }
+
+    /// Writes an object, over one of its name.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn put(&self, name: &str, bytes: Bytes) -> Result<()> {
+        self.store
+            .put(&self.path(name), bytes.into())
+            .await
+            .map_err(|error| self.failed("write an object", name, error))?;
+        Ok(())
+    }
+
+    /// Writes an object from a local file, over one of its name, a part at a time.
+    ///
+    /// # Errors
+    /// What the disk or the store says.
+    pub async fn upload(&self, name: &str, from: &std::path::Path) -> Result<()> {
+        let mut file = tokio::fs::File::open(from).await.doing("open a file to upload")?;
+        let mut to = BufWriter::new(Arc::clone(&self.store), self.path(name));
+        let copied = tokio::io::copy(&mut file, &mut to).await;
+        let done = match copied {
+            Ok(_) => to.shutdown().await,
+            Err(error) => to.abort().await.map_err(std::io::Error::from).and(Err(error)),
+        };
+        Err::<(), _>(match done {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        })
+        .doing("write an object")
+        .map_err(|error| error.with("object", self.url_of(name)))
+    }
+
+    /// An object's bytes, or nothing where there is none.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn get(&self, name: &str) -> Result<Option<Bytes>> {
+        match self.store.get(&self.path(name)).await {
+            Ok(found) => Ok(Some(found.bytes().await.map_err(|error| self.failed("read an object", name, error))?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.failed("read an object", name, error)),
+        }
+    }
+
+    /// An object's size and time, or nothing where there is none.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn head(&self, name: &str) -> Result<Option<ObjectMeta>> {
+        match self.store.head(&self.path(name)).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.failed("look at an object", name, error)),
+        }
+    }
+
+    /// All objects in the folder and below, by path.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn list(&self) -> Result<Vec<ObjectMeta>> {
+        let mut found: Vec<ObjectMeta> =
+            self.store.list(Some(&self.prefix)).try_collect().await.doing("list a folder")?;
+        found.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok(found)
+    }
+
+    /// Removes all objects in the folder and below.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn clear(&self) -> Result<()> {
+        for meta in self.list().await? {
+            self.store.delete(&meta.location).await.doing("remove an object")?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, doing: &str, name: &str, error: object_store::Error) -> Error {
+        Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing)).with("object", self.url_of(name))
+    }
+}
+
+/// The URL of a local path or of the URL that the text already is.
+fn url_of(text: &str) -> Result<Url> {
+    if text.contains("://") {
+        return Url::parse(text).map_err(|error| Error::usage("read a location").with("location", text).because(error));
+    }
+    let path = std::path::absolute(text).doing("resolve a path")?;
+    Url::from_file_path(&path)
+        .map_err(|()| Error::usage("read a location").with("location", text).because("it is no absolute path"))
+}

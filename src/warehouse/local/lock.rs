@@ -1,0 +1,46 @@
+//! One writer at a time: a lock of the operating system, which dies with its process.
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::progress::Progress;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Held while the process writes; given back when it is dropped, however the process ends.
+#[derive(Debug)]
+pub struct WriterLock {
+    _file: File,
+}
+
+/// Takes the lock, waiting for another writer up to `wait`.
+///
+/// # Errors
+/// Busy, when the other writer is not done in time.
+pub async fn lock(path: &Path, wait: Duration, progress: &dyn Progress) -> Result<WriterLock> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).doing("make a folder for the writer's lock")?;
+    }
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(path).doing("open the writer's lock")?;
+    let begun = Instant::now();
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(WriterLock { _file: file }),
+            Err(TryLockError::Error(error)) => return Err(error).doing("take the writer's lock"),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= wait => {
+                return Err(Error::new(Kind::Busy, "take the writer's lock")
+                    .with("lock", path.display())
+                    .because(format!("another writer has held it for {} s", wait.as_secs()))
+                    .hint("wait until the other run is done, or give it longer with --wait"));
+            }
+            Err(TryLockError::WouldBlock) => {
+                if !told {
+                    progress.note("another writer holds the target: waiting for it");
+                    told = true;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

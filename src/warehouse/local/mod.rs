@@ -1,0 +1,313 @@
+//! The embedded warehouse: a Delta Lake table on the local disk, partitioned by the day of the partition column.
+//!
+//! A merge joins the touched days with the staged winners in one query and overwrites only the days that change, in one
+//! commit at an expected version. The commit carries what it did, so a run that died after it finds out.
+
+mod lock;
+mod statements;
+
+pub use lock::{WriterLock, lock};
+pub use statements::DAY;
+
+use super::{Comparison, Finding, Merged, Verification, Warehouse};
+use crate::dataset::Dataset;
+use crate::engine::{Engine, FilesTable, number};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::stage::Manifest;
+use crate::storage::Folder;
+use crate::window::Day;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema};
+use async_trait::async_trait;
+use datafusion::datasource::MemTable;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::prelude::{col, lit};
+use datafusion::scalar::ScalarValue;
+use deltalake::delta_datafusion::planner::DeltaPlanner;
+use deltalake::kernel::transaction::CommitProperties;
+use deltalake::protocol::SaveMode;
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use futures::TryStreamExt;
+use statements::Statements;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The name under which a commit carries what a merge did.
+const REMEMBERED: &str = "tradefold";
+
+/// A Delta Lake table as the target.
+#[derive(Debug)]
+pub struct DeltaWarehouse {
+    engine: Engine,
+    dataset: Arc<Dataset>,
+    folder: Folder,
+}
+
+impl DeltaWarehouse {
+    /// The table in `folder`, which need not exist yet.
+    pub fn new(engine: Engine, dataset: Arc<Dataset>, folder: Folder) -> DeltaWarehouse {
+        DeltaWarehouse { engine, dataset, folder }
+    }
+
+    /// Opens the table, or nothing where there is none, and makes it known to the engine as `target`.
+    async fn open(&self) -> Result<Option<DeltaTable>> {
+        if self.folder.join("_delta_log").list().await?.is_empty() {
+            let empty = MemTable::try_new(self.table_schema(), vec![vec![]]).doing("stand in for a missing table")?;
+            self.register("target", Arc::new(empty))?;
+            return Ok(None);
+        }
+        let mut table = self.handle()?;
+        table.load().await.map_err(|error| self.failed("open a Delta table", error))?;
+        let provider = table.table_provider().await.doing("read a Delta table")?;
+        table.update_datafusion_session(&self.engine.context().state()).doing("read a Delta table")?;
+        self.register("target", provider)?;
+        Ok(Some(table))
+    }
+
+    /// The table before anything of it was read; it may not be there.
+    fn handle(&self) -> Result<DeltaTable> {
+        DeltaTableBuilder::from_url(self.folder.url().clone())
+            .doing("open a Delta table")?
+            .with_storage_backend(Arc::clone(self.folder.store()), self.folder.url().clone())
+            .build()
+            .doing("open a Delta table")
+    }
+
+    fn register(&self, name: &str, table: Arc<dyn datafusion::catalog::TableProvider>) -> Result<()> {
+        self.engine.forget(name)?;
+        self.engine.context().register_table(name, table).doing("make a table known")?;
+        Ok(())
+    }
+
+    fn register_staged(&self, batch: &Manifest) -> Result<()> {
+        self.engine.register_files("staged", FilesTable::new(self.dataset.schema(), &batch.files())?)
+    }
+
+    /// The contract's columns, and the day where the table is partitioned.
+    fn table_schema(&self) -> Arc<Schema> {
+        let mut fields = self.dataset.schema().fields().to_vec();
+        if self.dataset.partition.is_some() {
+            fields.push(Arc::new(Field::new(DAY, DataType::Date32, true)));
+        }
+        Arc::new(Schema::new(fields))
+    }
+
+    fn statements(&self) -> Statements<'_> {
+        Statements { dataset: &self.dataset }
+    }
+
+    async fn count(&self) -> Result<u64> {
+        Ok(self.engine.counts("SELECT COUNT(*) FROM target").await?.first().copied().unwrap_or(0))
+    }
+
+    fn failed(&self, doing: &str, error: DeltaTableError) -> Error {
+        let text = error.to_string();
+        if matches!(error, DeltaTableError::Transaction { .. }) || text.contains("commit attempts") {
+            return Error::new(Kind::Busy, doing)
+                .with("table", self.folder.url())
+                .because(error)
+                .hint("another writer has changed the table meanwhile: run the same command again");
+        }
+        Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing)).with("table", self.folder.url())
+    }
+
+    /// Writes the changed days in one commit, or the first rows of a new table.
+    async fn commit(
+        &self,
+        table: Option<DeltaTable>,
+        touched: &BTreeSet<Day>,
+        changed: &BTreeSet<Day>,
+        remembered: serde_json::Value,
+    ) -> Result<u64> {
+        let sql = self.statements().merged(touched, changed)?;
+        let plan = self.engine.context().sql(&sql).await.doing("plan a merge")?.logical_plan().clone();
+        let session = SessionStateBuilder::new_from_existing(self.engine.context().state())
+            .with_query_planner(DeltaPlanner::new())
+            .build();
+        // No retry: a commit at another version than the one that was read would undo another writer's work.
+        let properties =
+            CommitProperties::default().with_max_retries(0).with_metadata([(REMEMBERED.to_string(), remembered)]);
+        let fresh = table.is_none();
+        let table = match table {
+            Some(table) => table,
+            None => {
+                // A Delta table on the local disk wants its folder to be there.
+                if let Some(path) = self.folder.local_path() {
+                    std::fs::create_dir_all(path).doing("make the table's folder")?;
+                }
+                self.handle()?
+            }
+        };
+        let mut write = table
+            .write(Vec::<RecordBatch>::new())
+            .with_input_plan(plan)
+            .with_session_state(Arc::new(session))
+            .with_commit_properties(properties)
+            .with_save_mode(if fresh { SaveMode::ErrorIfExists } else { SaveMode::Overwrite });
+        if self.dataset.partition.is_some() {
+            write = write.with_partition_columns([DAY]);
+            if !fresh {
+                let days = changed.iter().map(|day| lit(ScalarValue::Date32(Some(day.0)))).collect();
+                write = write.with_replace_where(col(DAY).in_list(days, false));
+            }
+        }
+        let table = write.await.map_err(|error| self.failed("merge a batch into a Delta table", error))?;
+        table.version().ok_or_else(|| Error::bug("merge a batch").because("the table has no version after a commit"))
+    }
+}
+
+#[async_trait]
+impl Warehouse for DeltaWarehouse {
+    fn target(&self) -> String {
+        self.folder.url().to_string()
+    }
+
+    async fn check_target(&self) -> Result<u64> {
+        if self.open().await?.is_none() {
+            return Ok(0);
+        }
+        let provider = self.engine.context().table_provider("target").await.doing("read a Delta table's schema")?;
+        let found = provider.schema();
+        let wanted = self.table_schema();
+        let mut wrong = Vec::new();
+        for field in wanted.fields() {
+            match found.field_with_name(field.name()) {
+                Ok(other) if same_type(other.data_type(), field.data_type()) => {}
+                Ok(other) => {
+                    wrong.push(format!(
+                        "`{}` is {} and should be {}",
+                        field.name(),
+                        other.data_type(),
+                        field.data_type()
+                    ));
+                }
+                Err(_) => wrong.push(format!("`{}` is missing", field.name())),
+            }
+        }
+        for field in found.fields().iter().filter(|field| wanted.field_with_name(field.name()).is_err()) {
+            wrong.push(format!("`{}` is not in the contract, so a merge would lose it", field.name()));
+        }
+        if !wrong.is_empty() {
+            return Err(Error::usage("use a table as the target")
+                .with("table", self.folder.url())
+                .because(wrong.join("; "))
+                .hint("write to a new table, or give a contract that fits with --dataset"));
+        }
+        self.count().await
+    }
+
+    async fn load(&self, batch: &Manifest) -> Result<u64> {
+        self.register_staged(batch)?;
+        Ok(self.engine.counts("SELECT COUNT(*) FROM staged").await?.first().copied().unwrap_or(0))
+    }
+
+    async fn compare(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<Comparison> {
+        self.open().await?;
+        self.register_staged(batch)?;
+        let statements = self.statements();
+        let counts = self.engine.counts(&statements.compare(touched)?).await?;
+        let [staged, new, newer, older, same, conflict, suspect] = counts[..] else {
+            return Err(Error::bug("compare a batch with the target").because("the counts have another number"));
+        };
+        let repeated = format!("SELECT COUNT(*) FROM ({}) AS r", statements.repeated(touched)?);
+        let repeated = self.engine.counts(&repeated).await?.first().copied().unwrap_or(0);
+        let unfolded = match statements.unfolded(touched)? {
+            Some(sql) => {
+                let sql = format!("SELECT COUNT(*) FROM ({sql}) AS u");
+                self.engine.counts(&sql).await?.first().copied().unwrap_or(0)
+            }
+            None => 0,
+        };
+        Ok(Comparison { staged, new, newer, older, same, conflict, suspect, repeated, unfolded })
+    }
+
+    async fn key_search(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<BTreeSet<Day>> {
+        if self.dataset.partition.is_none() || self.open().await?.is_none() {
+            return Ok(BTreeSet::new());
+        }
+        self.register_staged(batch)?;
+        let batches = self.engine.collect(&self.statements().key_search(touched)?).await?;
+        let days = |batch: &RecordBatch| -> Vec<Day> {
+            let column = batch.column(0);
+            (0..batch.num_rows()).filter_map(|row| number(column.as_ref(), row)).map(|day| Day(day as i32)).collect()
+        };
+        Ok(batches.iter().flat_map(days).collect())
+    }
+
+    async fn rows_of(&self, batch: &Manifest, touched: &BTreeSet<Day>, finding: Finding) -> Result<Vec<RecordBatch>> {
+        self.open().await?;
+        self.register_staged(batch)?;
+        match self.statements().rows_of(touched, finding)? {
+            Some(sql) => self.engine.collect(&sql).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn merge(&self, batch: &Manifest, touched: &BTreeSet<Day>, found: &Comparison) -> Result<Merged> {
+        let table = self.open().await?;
+        self.register_staged(batch)?;
+        let rows_before = self.count().await?;
+        let mut merged = Merged { rows_before, rows_after: rows_before, ..Merged::default() };
+        for changes in self.engine.collect(&self.statements().changes(touched)?).await? {
+            let value = |column: usize, row| number(changes.column(column).as_ref(), row);
+            for row in 0..changes.num_rows() {
+                let rows = value(3, row).unwrap_or(0) as u64;
+                match value(0, row) {
+                    Some(1) => merged.updated += rows,
+                    _ => merged.inserted += rows,
+                }
+                merged.days_changed.extend([value(1, row), value(2, row)].into_iter().flatten().map(|d| Day(d as i32)));
+            }
+        }
+        if merged.inserted + merged.updated == 0 {
+            return Ok(merged);
+        }
+        merged.rows_after += merged.inserted;
+        let remembered = serde_json::json!({ "batch_id": batch.batch_id, "found": found, "merged": merged });
+        let version = self.commit(table, touched, &merged.days_changed, remembered).await?;
+        merged.version = Some(version);
+        // What was announced is one thing, what is there another.
+        self.open().await?;
+        merged.rows_after = self.count().await?;
+        Ok(merged)
+    }
+
+    async fn verify(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<Verification> {
+        self.open().await?;
+        self.register_staged(batch)?;
+        let counts = self.engine.counts(&self.statements().verify(touched)?).await?;
+        let [missing, repeated, lower] = counts[..] else {
+            return Err(Error::bug("verify a merge").because("the counts have another number"));
+        };
+        Ok(Verification { missing, repeated, lower })
+    }
+
+    async fn remembered(&self, batch_id: &str) -> Result<Option<(Comparison, Merged)>> {
+        let Some(table) = self.open().await? else { return Ok(None) };
+        let commits: Vec<_> =
+            table.history(None).try_collect().await.map_err(|error| self.failed("read a table's history", error))?;
+        for commit in commits {
+            // Each line of the history is a commit that stood; the newest of the batch is what counts.
+            let Some(remembered) = commit.info.get(REMEMBERED) else { continue };
+            if remembered.get("batch_id").and_then(|id| id.as_str()) != Some(batch_id) {
+                continue;
+            }
+            let part = |name: &str| remembered.get(name).cloned().unwrap_or_default();
+            let found = serde_json::from_value(part("found")).doing("read what a commit remembers")?;
+            let mut merged: Merged = serde_json::from_value(part("merged")).doing("read what a commit remembers")?;
+            merged.version = commit.read_version.map(|version| version + 1).or(Some(0));
+            return Ok(Some((found, merged)));
+        }
+        Ok(None)
+    }
+
+    async fn unload(&self, _batch: &Manifest) -> Result<()> {
+        self.engine.forget("staged")
+    }
+}
+
+/// Text is text, however Arrow keeps it.
+fn same_type(a: &DataType, b: &DataType) -> bool {
+    let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    a == b || (text(a) && text(b))
+}

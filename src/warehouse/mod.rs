@@ -1,0 +1,209 @@
+//! Where the winners go: a small trait, and what every implementation promises.
+//!
+//! One batch goes through `load`, `compare`, `key_search`; then, when no batch of the run gave a reason to stop, through
+//! `merge`, `verify`, `unload`. Nothing before `merge` changes the target. All of them may be repeated: a merge that is
+//! run twice changes nothing the second time.
+
+pub mod local;
+
+use crate::error::{Error, Result};
+use crate::stage::Manifest;
+use crate::window::Day;
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What a merge of a batch would find in the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Winners that were compared.
+    pub staged: u64,
+    /// Their key is not in the target.
+    pub new: u64,
+    /// They are higher than the target's row.
+    pub newer: u64,
+    /// They are lower than the target's row.
+    pub older: u64,
+    /// They tie with the target's row and say nothing else.
+    pub same: u64,
+    /// They tie with the target's row and differ in a value that they know.
+    pub conflict: u64,
+    /// They number another event than the target's row, whatever else they are.
+    pub suspect: u64,
+    /// Keys that the target holds more than once on the touched days.
+    pub repeated: u64,
+    /// Rows of the target on the touched days with a key that landing would have folded.
+    pub unfolded: u64,
+}
+
+impl Comparison {
+    /// Winners that the merge writes.
+    pub fn changes(&self) -> u64 {
+        self.new + self.newer
+    }
+
+    /// Checks that every winner was found to be one thing.
+    ///
+    /// # Errors
+    /// Data, when the counts do not balance.
+    pub fn check(&self, batch_id: &str) -> Result<()> {
+        let sum = self.new + self.newer + self.older + self.same + self.conflict;
+        if sum == self.staged {
+            return Ok(());
+        }
+        Err(Error::data("balance a comparison with the target").with("batch", batch_id).because(format!(
+            "{} winners, but new {} + newer {} + older {} + same {} + conflict {} = {sum}",
+            self.staged, self.new, self.newer, self.older, self.same, self.conflict
+        )))
+    }
+}
+
+impl std::ops::AddAssign for Comparison {
+    fn add_assign(&mut self, other: Comparison) {
+        self.staged += other.staged;
+        self.new += other.new;
+        self.newer += other.newer;
+        self.older += other.older;
+        self.same += other.same;
+        self.conflict += other.conflict;
+        self.suspect += other.suspect;
+        self.repeated += other.repeated;
+        self.unfolded += other.unfolded;
+    }
+}
+
+/// What a merge did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merged {
+    /// Winners whose key was not there.
+    pub inserted: u64,
+    /// Winners that replaced a lower row.
+    pub updated: u64,
+    /// Rows of the target before.
+    pub rows_before: u64,
+    /// Rows of the target after.
+    pub rows_after: u64,
+    /// The days that were written anew.
+    pub days_changed: BTreeSet<Day>,
+    /// The target's version after it; `None` where nothing had to be written.
+    pub version: Option<u64>,
+}
+
+impl Merged {
+    /// Checks the counting half of R4: inserted + updated ≤ winners, rows after = rows before + inserted.
+    ///
+    /// # Errors
+    /// Data, when the counts do not balance.
+    pub fn check(&self, batch_id: &str, winners: u64) -> Result<()> {
+        if self.inserted + self.updated <= winners && self.rows_after == self.rows_before + self.inserted {
+            return Ok(());
+        }
+        Err(Error::data("balance a merge (R4)").with("batch", batch_id).because(format!(
+            "{winners} winners, {} inserted, {} updated; the target had {} rows and has {}",
+            self.inserted, self.updated, self.rows_before, self.rows_after
+        )))
+    }
+}
+
+/// What is wrong with the winners of a batch in the target, after its merge. All zero: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Winners whose key is not there.
+    pub missing: u64,
+    /// Winners whose key is there more than once.
+    pub repeated: u64,
+    /// Winners whose key's row is lower than they are.
+    pub lower: u64,
+}
+
+impl Verification {
+    /// Checks the other half of R4.
+    ///
+    /// # Errors
+    /// Data, when something is wrong.
+    pub fn check(&self, batch_id: &str) -> Result<()> {
+        if *self == Verification::default() {
+            return Ok(());
+        }
+        Err(Error::data("verify a merge (R4)").with("batch", batch_id).because(format!(
+            "of its winners {} are missing in the target, {} are there more than once, {} are there lower than they should be",
+            self.missing, self.repeated, self.lower
+        )))
+    }
+}
+
+/// Rows that a person may want to see before deciding about a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Winners that tie with the target's row and differ, with that row.
+    Conflict,
+    /// Winners that number another event than the target's row, with that row.
+    Suspect,
+    /// Keys that the target holds more than once.
+    Repeated,
+    /// Rows of the target with a key that landing would have folded.
+    Unfolded,
+}
+
+/// The target table, as a batch needs it.
+#[async_trait]
+pub trait Warehouse: Send + Sync + std::fmt::Debug {
+    /// The target's full name.
+    fn target(&self) -> String;
+
+    /// Checks that the target fits the contract, and counts its rows. A missing target fits and has none.
+    ///
+    /// # Errors
+    /// Usage, with the columns that differ.
+    async fn check_target(&self) -> Result<u64>;
+
+    /// Makes the staged objects readable beside the target. Gives the rows that were loaded, for R3.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn load(&self, batch: &Manifest) -> Result<u64>;
+
+    /// Compares loaded winners with the target's rows on the touched days.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn compare(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<Comparison>;
+
+    /// The days, other than the touched ones, on which the target holds one of the winners' keys.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn key_search(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<BTreeSet<Day>>;
+
+    /// The rows behind a count of the comparison.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn rows_of(&self, batch: &Manifest, touched: &BTreeSet<Day>, finding: Finding) -> Result<Vec<RecordBatch>>;
+
+    /// Inserts winners whose key is not there, and updates rows that are lower. Atomic; writes nothing where there is
+    /// nothing to change. The target remembers what was found before and what was done.
+    ///
+    /// # Errors
+    /// Busy, when another writer was faster; otherwise what the warehouse says.
+    async fn merge(&self, batch: &Manifest, touched: &BTreeSet<Day>, found: &Comparison) -> Result<Merged>;
+
+    /// Looks for each winner in the target.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn verify(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<Verification>;
+
+    /// What the last merge of this batch found and did, as the target itself remembers it.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn remembered(&self, batch_id: &str) -> Result<Option<(Comparison, Merged)>>;
+
+    /// Drops what `load` made.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn unload(&self, batch: &Manifest) -> Result<()>;
+}
