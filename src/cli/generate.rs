@@ -3,6 +3,7 @@
 use super::Outcome;
 use crate::error::Result;
 use crate::generate::{Profile, Recipe, generate, write_pages};
+use crate::window::{Day, parse_us};
 use clap::{Args as ClapArgs, ValueEnum};
 use std::path::PathBuf;
 
@@ -30,6 +31,9 @@ pub(super) struct Args {
     /// How many days the trades span.
     #[arg(long)]
     days: Option<u32>,
+    /// The first day of the trades.
+    #[arg(long, value_name = "DAY")]
+    first_day: Option<String>,
     /// How many files each run has.
     #[arg(long)]
     files: Option<u32>,
@@ -53,6 +57,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     recipe.odd_share = args.odd_share;
     recipe.suspects = args.suspects;
     recipe.days = args.days.unwrap_or(recipe.days);
+    if let Some(day) = &args.first_day {
+        recipe.first_day = Day::of_us(parse_us(day)?);
+    }
     recipe.files = args.files.unwrap_or(recipe.files);
     let planted = match args.pages {
         Some(page_rows) => write_pages(&recipe, &args.out, page_rows)?,
