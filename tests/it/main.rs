@@ -11,3 +11,5 @@
 )]
 
 mod generate;
+mod landing;
+mod warehouse;
