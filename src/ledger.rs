@@ -37,6 +37,13 @@ pub enum Entry {
         /// The evidence.
         receipt: Box<Receipt>,
     },
+    /// A run found reasons to stop and wrote nothing to the target.
+    Stopped {
+        /// The run.
+        run_id: String,
+        /// The reasons' short names.
+        reasons: Vec<String>,
+    },
     /// All batches of a run are in the target.
     Finished {
         /// The run.
@@ -172,7 +179,7 @@ impl Ledger {
         })
     }
 
-    /// Runs that began and did not finish, the oldest first.
+    /// Runs that began and came to no end, the oldest first.
     pub fn unfinished(&self) -> Vec<&str> {
         let mut open: Vec<&str> = Vec::new();
         for record in &self.records {
@@ -182,7 +189,7 @@ impl Ledger {
                         open.push(run_id);
                     }
                 }
-                Entry::Finished { run_id } => open.retain(|id| id != run_id),
+                Entry::Stopped { run_id, .. } | Entry::Finished { run_id } => open.retain(|id| id != run_id),
                 Entry::Merged { .. } => {}
             }
         }

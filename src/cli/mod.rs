@@ -87,6 +87,8 @@ pub fn main(arguments: Vec<OsString>, environment: Vec<(String, String)>, now_us
         }
     });
     world.progress.finish();
+    // A thread that still reads has nobody to read for: the process need not wait for it.
+    runtime.shutdown_background();
     match outcome {
         Ok(outcome) => {
             let text = if cli.json { format!("{:#}\n", outcome.json) } else { outcome.text };

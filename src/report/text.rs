@@ -182,6 +182,7 @@ pub fn status_text(target: &str, rows: u64, ledger: &Ledger) -> String {
             Entry::Landed { run_id, .. } => ("landed", run_id, None),
             Entry::Planned { run_id, .. } => ("planned", run_id, None),
             Entry::Merged { receipt } => ("merged", &receipt.batch_id, Some(&receipt.merged)),
+            Entry::Stopped { run_id, .. } => ("stopped", run_id, None),
             Entry::Finished { run_id } => ("finished", run_id, None),
         };
         let (inserted, updated) = counts.map_or_else(Default::default, |m| (n(m.inserted), n(m.updated)));

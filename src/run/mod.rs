@@ -119,15 +119,33 @@ impl Run<'_> {
     pub async fn backfill(&self, inputs: &[Input], ledger: &mut Ledger) -> Result<RunReport> {
         let run_id = self.run_id(inputs);
         let files = RunFiles::new(&self.home, &run_id);
+        let report = Box::pin(self.both_halves(inputs, ledger, &files, &run_id)).await?;
+        let end = if report.stops.is_empty() {
+            Entry::Finished { run_id }
+        } else {
+            Entry::Stopped { run_id, reasons: report.stops.iter().map(|stop| stop.reason.clone()).collect() }
+        };
+        ledger.append(end, (self.now_us)()).await?;
+        files.clear_work().await?;
+        Ok(report)
+    }
+
+    async fn both_halves(
+        &self,
+        inputs: &[Input],
+        ledger: &mut Ledger,
+        files: &RunFiles,
+        run_id: &str,
+    ) -> Result<RunReport> {
         let mut report = RunReport {
-            run_id: run_id.clone(),
+            run_id: run_id.to_string(),
             target: self.warehouse.target(),
             dataset: self.dataset.name.clone(),
             window: self.options.window,
             ..RunReport::default()
         };
         self.warehouse.check_target().await?;
-        let landed = self.land(inputs, &files, ledger, &run_id).await?;
+        let landed = self.land(inputs, files, ledger, run_id).await?;
         report.balance.landing = landed.counts;
         report.rejects_by_reason = landed.rejects_by_reason.clone();
         report.inputs = landed.inputs.clone();
@@ -146,22 +164,19 @@ impl Run<'_> {
         }
         let mut aside: Vec<Flagged> = Vec::new();
         loop {
-            let reduced = self.reduce(&landed, &files, ledger, &run_id, &aside, &mut report).await?;
+            let reduced = self.reduce(&landed, files, ledger, run_id, &aside, &mut report).await?;
             let Some(batches) = reduced else { return Ok(report) };
-            let (compared, found) = self.compare_all(&batches, &files, &mut report).await?;
+            let (compared, found) = self.compare_all(&batches, files, &mut report).await?;
             if !report.stops.is_empty() {
                 return Ok(report);
             }
             if found.is_empty() {
                 self.merge_all(&compared, ledger, &mut report).await?;
-                break;
+                return Ok(report);
             }
             // Keys that the target makes suspect or conflicting are set aside as those of the input are.
             aside.extend(found);
         }
-        ledger.append(Entry::Finished { run_id: run_id.clone() }, (self.now_us)()).await?;
-        files.clear_work().await?;
-        Ok(report)
     }
 
     /// The name of a run: a function of its inputs and of what decides its outcome.

@@ -12,4 +12,5 @@
 
 mod generate;
 mod landing;
+mod ledger;
 mod warehouse;
