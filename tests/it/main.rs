@@ -10,4 +10,10 @@
     unreachable_pub
 )]
 
+mod dedup;
+mod delta_reader;
 mod generate;
+mod googlesql;
+mod rows;
+mod sql;
+mod tidy;
