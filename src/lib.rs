@@ -4,22 +4,22 @@
 //! staged as Parquet, compared with the target and merged into it. Each room takes a plain value and hands on a plain
 //! value; a room may use only rooms above it in this list, and only `run` knows them all.
 
-pub mod balance;
-pub mod cli;
-pub mod dataset;
-pub mod dedup;
-pub mod engine;
 pub mod error;
-pub mod generate;
-pub mod landing;
-pub mod ledger;
-pub mod plan;
 pub mod progress;
+pub mod window;
+pub mod storage;
+pub mod dataset;
+pub mod sql;
+pub mod source;
+pub mod landing;
+pub mod engine;
+pub mod dedup;
+pub mod balance;
+pub mod plan;
+pub mod stage;
+pub mod warehouse;
+pub mod ledger;
 pub mod report;
 pub mod run;
-pub mod source;
-pub mod sql;
-pub mod stage;
-pub mod storage;
-pub mod warehouse;
-pub mod window;
+pub mod generate;
+pub mod cli;

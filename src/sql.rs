@@ -46,7 +46,17 @@ impl Dialect {
     pub fn text(self, text: &str) -> String {
         match self {
             Dialect::DataFusion => format!("'{}'", text.replace('\'', "''")),
-            Dialect::GoogleSql => format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")),
+            Dialect::GoogleSql => {
+                let mut escaped = String::new();
+                for c in text.chars() {
+                    match c {
+                        '\\' | '\'' => escaped.extend(['\\', c]),
+                        c if c.is_control() => escaped.push_str(&format!("\\u{:04x}", c as u32)),
+                        c => escaped.push(c),
+                    }
+                }
+                format!("'{escaped}'")
+            }
         }
     }
 }

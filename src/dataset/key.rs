@@ -122,6 +122,11 @@ fn key_part(expr: &Expr) -> Option<KeyPart> {
         Expr::Identifier(name) => Some(KeyPart { column: name.value.clone(), stand_ins: Vec::new() }),
         Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("coalesce") => {
             let FunctionArguments::List(list) = &function.args else { return None };
+            // Nothing but values between its brackets and nothing after them: no DISTINCT, no OVER.
+            let args = list.args.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            if function.to_string() != format!("{}({args})", function.name) {
+                return None;
+            }
             let mut values = list.args.iter().map(|arg| match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name))) => {
                     Some(StandIn::Column(name.value.clone()))

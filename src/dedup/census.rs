@@ -1,13 +1,13 @@
 //! Reads the losers as the query gives them, classes them and counts.
 
 use super::Class;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, KeyPart, StandIn};
 use crate::engine::{Engine, number};
 use crate::error::{Doing, Error, Result};
 use crate::landing::SOURCE;
 use crate::progress::Progress;
 use crate::window::Day;
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, TimestampMicrosecondType, UInt64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How many groups of copies a census names.
 const LARGEST: usize = 20;
 const HOUR_US: i64 = 3_600_000_000;
+static FORMAT: FormatOptions<'static> = FormatOptions::new();
 
 /// Losers by class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +56,7 @@ impl std::ops::AddAssign for Tally {
 /// A key and how many rows it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
-    /// The values of the key's columns, in the order of the key.
+    /// The values of the key's parts, stand-ins included.
     pub key: Vec<Option<String>>,
     /// How many rows have it.
     pub rows: u64,
@@ -122,7 +123,7 @@ fn count(dataset: &Dataset, batch: &RecordBatch, census: &mut Census, largest: &
     let shifts = shifts(dataset, batch)?;
     let suspect_columns =
         (0..dataset.identity.len()).map(|i| column(&format!("_suspect_{i}"))).collect::<Result<Vec<_>>>()?;
-    let keys = dataset.key.iter().map(|part| column(&part.column)).collect::<Result<Vec<_>>>()?;
+    let keys = KeyTexts::new(dataset, batch)?;
     let mut classes = Vec::with_capacity(batch.num_rows());
     for row in 0..batch.num_rows() {
         let class = match (total.value(row), declared.value(row)) {
@@ -148,7 +149,7 @@ fn count(dataset: &Dataset, batch: &RecordBatch, census: &mut Census, largest: &
             census.redated_losers += 1;
             census.redated_by_hours += u64::from(shift % HOUR_US == 0);
         }
-        largest.see(places.value(row), || key_text(&keys, row))?;
+        largest.see(places.value(row), || keys.of(row));
     }
     let kept = dataset.schema().fields().len() + 2;
     let rows = batch.project(&(0..kept).collect::<Vec<_>>()).doing("project losers")?;
@@ -183,16 +184,38 @@ fn shifts(dataset: &Dataset, batch: &RecordBatch) -> Result<Vec<Vec<Option<i64>>
     Ok(shifts)
 }
 
-fn key_text(keys: &[&std::sync::Arc<dyn Array>], row: usize) -> Result<Vec<Option<String>>> {
-    let options = FormatOptions::default();
-    let text = |column: &&std::sync::Arc<dyn Array>| {
-        if column.is_null(row) {
-            return Ok(None);
-        }
-        let formatter = ArrayFormatter::try_new(column.as_ref(), &options).doing("show a key")?;
-        Ok(Some(formatter.value(row).to_string()))
-    };
-    keys.iter().map(text).collect()
+/// The keys of a batch as text.
+struct KeyTexts<'a> {
+    /// For each part of the key its columns, then the text that stands in, where there is one.
+    parts: Vec<(Vec<(&'a ArrayRef, ArrayFormatter<'a>)>, Option<&'a str>)>,
+}
+
+impl<'a> KeyTexts<'a> {
+    fn new(dataset: &'a Dataset, batch: &'a RecordBatch) -> Result<KeyTexts<'a>> {
+        let column = |name: &str| {
+            let column = batch.column_by_name(name).ok_or_else(|| Error::bug("show a key").with("column", name))?;
+            Ok((column, ArrayFormatter::try_new(column.as_ref(), &FORMAT).doing("show a key")?))
+        };
+        let part = |part: &'a KeyPart| {
+            let text = part.stand_ins.iter().find_map(|stand_in| match stand_in {
+                StandIn::Text(text) => Some(text.as_str()),
+                StandIn::Column(_) => None,
+            });
+            // What comes after a text never stands in.
+            let before_text = part.stand_ins.iter().take_while(|stand_in| matches!(stand_in, StandIn::Column(_)));
+            let columns = part.columns().take(1 + before_text.count()).map(column).collect::<Result<Vec<_>>>()?;
+            Ok((columns, text))
+        };
+        Ok(KeyTexts { parts: dataset.key.iter().map(part).collect::<Result<Vec<_>>>()? })
+    }
+
+    fn of(&self, row: usize) -> Vec<Option<String>> {
+        let part = |(columns, text): &(Vec<(&ArrayRef, ArrayFormatter<'_>)>, Option<&str>)| {
+            let known = columns.iter().find(|(column, _)| column.is_valid(row));
+            known.map(|(_, formatter)| formatter.value(row).to_string()).or_else(|| text.map(str::to_string))
+        };
+        self.parts.iter().map(part).collect()
+    }
 }
 
 /// The keys with the most rows. The last row of a key has the greatest place, so a key that was dropped comes back.
@@ -202,12 +225,12 @@ struct Largest {
 }
 
 impl Largest {
-    fn see(&mut self, place: u64, key: impl FnOnce() -> Result<Vec<Option<String>>>) -> Result<()> {
+    fn see(&mut self, place: u64, key: impl FnOnce() -> Vec<Option<String>>) {
         let least = self.groups.values().min().copied().unwrap_or(0);
-        if self.groups.len() >= LARGEST && place <= least {
-            return Ok(());
+        if self.groups.len() >= LARGEST && place < least {
+            return;
         }
-        let rows = self.groups.entry(key()?).or_default();
+        let rows = self.groups.entry(key()).or_default();
         *rows = place.max(*rows);
         if self.groups.len() > LARGEST {
             // Of the smallest groups the last key goes, whatever order the rows came in.
@@ -216,7 +239,6 @@ impl Largest {
                 self.groups.remove(&key);
             }
         }
-        Ok(())
     }
 
     fn sorted(self) -> Vec<Group> {

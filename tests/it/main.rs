@@ -10,7 +10,13 @@
     unreachable_pub
 )]
 
+mod dedup;
+mod delta_reader;
 mod generate;
+mod googlesql;
 mod landing;
 mod ledger;
+mod rows;
+mod sql;
+mod tidy;
 mod warehouse;

@@ -1,0 +1,221 @@
+//! R8: real GoogleSQL keeps the same rows as DataFusion, each by its rendering of the same contract.
+
+use crate::rows::{self, compared, odd, tables, trades};
+use arrow::datatypes::DataType;
+use datafusion::datasource::MemTable;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use serde_json::{Value as Json, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use tradefold::dataset::Dataset;
+use tradefold::dedup::rule::{Row, Value};
+use tradefold::sql::{self, Dialect};
+use tradefold::window::Day;
+
+/// The Python with the oracles: `make test` makes it and names it.
+pub fn python() -> PathBuf {
+    let named = std::env::var_os("TRADEFOLD_PYTHON").map(PathBuf::from);
+    let path = named.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python"));
+    assert!(path.is_file(), "{} is not there: `make test` makes the Python that this test needs", path.display());
+    path
+}
+
+/// GoogleSQL in a process of its own. See tests/oracle/googlesql.py.
+struct Judge {
+    process: Child,
+    requests: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Judge {
+    fn start() -> Judge {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/googlesql.py");
+        let mut process = Command::new(python())
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("Python starts");
+        let requests = process.stdin.take();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        let mut judge = Judge { process, requests, answers };
+        assert_eq!(judge.hear(), json!({ "ready": true }));
+        judge
+    }
+
+    fn hear(&mut self) -> Json {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("GoogleSQL says: {line}"))
+    }
+
+    fn ask(&mut self, request: &Json) -> Json {
+        writeln!(self.requests.as_mut().unwrap(), "{request}").unwrap();
+        self.hear()
+    }
+
+    fn analyze(&mut self, sql: &str, tables: &[(&str, &Dataset)]) -> Json {
+        let tables: serde_json::Map<_, _> =
+            tables.iter().map(|(name, dataset)| (name.to_string(), json!({ "columns": columns(dataset) }))).collect();
+        self.ask(&json!({ "op": "analyze", "sql": sql, "tables": tables }))
+    }
+
+    /// What the rendered query keeps of one table.
+    fn kept(&mut self, dataset: &Dataset, sql: &str, table: &[Row]) -> Vec<Row> {
+        let kinds = columns(dataset);
+        let rows: Vec<Vec<Json>> = table.iter().map(|row| row.iter().zip(&kinds).map(to_json).collect()).collect();
+        let tables = json!({ "p.d.t": { "columns": kinds, "rows": rows } });
+        let answer = self.ask(&json!({ "op": "query", "sql": sql, "tables": tables }));
+        assert!(answer.get("rows").is_some(), "{answer}");
+        let row = |cells: &Json| cells.as_array().unwrap().iter().zip(&kinds).map(from_json).collect();
+        answer["rows"].as_array().unwrap().iter().map(row).collect()
+    }
+}
+
+impl Drop for Judge {
+    fn drop(&mut self) {
+        // It ends when its stdin does.
+        self.requests = None;
+        let _ = self.process.wait();
+    }
+}
+
+/// A dataset's columns as GoogleSQL calls them.
+fn columns(dataset: &Dataset) -> Vec<(String, &'static str)> {
+    let kind = |kind: &DataType| match kind {
+        DataType::Utf8 => "STRING",
+        DataType::Int64 => "INT64",
+        DataType::Float64 => "FLOAT64",
+        DataType::Boolean => "BOOL",
+        DataType::Date32 => "DATE",
+        _ => "TIMESTAMP",
+    };
+    dataset.schema().fields().iter().map(|field| (field.name().clone(), kind(field.data_type()))).collect()
+}
+
+fn to_json((value, (_, kind)): (&Value, &(String, &str))) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Int(int) if *kind == "BOOL" => json!(*int == 1),
+        Value::Int(int) if *kind == "DATE" => json!(Day(*int as i32).to_string()),
+        Value::Int(int) => json!(int),
+        Value::Float(float) => json!(float),
+        Value::Text(text) => json!(text),
+    }
+}
+
+fn from_json((value, (_, kind)): (&Json, &(String, &str))) -> Value {
+    match (value, *kind) {
+        (Json::Null, _) => Value::Null,
+        (value, "STRING") => rows::text(value.as_str().unwrap()),
+        (value, "FLOAT64") => Value::Float(value.as_f64().unwrap()),
+        (value, "BOOL") => Value::Int(i64::from(value.as_bool().unwrap())),
+        (value, "DATE") => Value::Int(i64::from(Day::try_from(value.as_str().unwrap().to_string()).unwrap().0)),
+        (value, _) => Value::Int(value.as_i64().unwrap()),
+    }
+}
+
+/// Random tables, the same ones each time. The first column, which is in the key, says which table a row is of, so that
+/// one query can dedup them all.
+fn random_tables(dataset: &Dataset, count: usize) -> Vec<Vec<Row>> {
+    let mut runner = TestRunner::deterministic();
+    let strategy = tables(dataset, 12);
+    let mut table = |number: usize| {
+        let mut rows = strategy.new_tree(&mut runner).unwrap().current();
+        for row in &mut rows {
+            row[0] = match &row[0] {
+                Value::Text(wallet) => Value::Text(format!("{number} {wallet}")),
+                _ => Value::Int(number as i64),
+            };
+        }
+        rows
+    };
+    (0..count).map(&mut table).collect()
+}
+
+/// What DataFusion keeps of each table.
+fn kept_by_datafusion(dataset: &Dataset, tables: &[Vec<Row>]) -> Vec<Vec<Row>> {
+    let batch = rows::batch(dataset, &tables.concat());
+    let engine = rows::engine(2);
+    let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
+    engine.context().register_table("t", Arc::new(table)).unwrap();
+    let sql = sql::dedup(dataset, Dialect::DataFusion, "\"t\"").unwrap();
+    let kept = rows::runtime().block_on(engine.collect(&sql)).unwrap();
+    let mut by_table: BTreeMap<usize, Vec<Row>> = BTreeMap::new();
+    for row in kept.iter().flat_map(|batch| rows::values(dataset, batch)) {
+        let number = match &row[0] {
+            Value::Text(wallet) => wallet.split_once(' ').unwrap().0.parse().unwrap(),
+            Value::Int(number) => *number as usize,
+            other => panic!("{other:?} names no table"),
+        };
+        by_table.entry(number).or_default().push(row);
+    }
+    by_table.into_values().collect()
+}
+
+/// How many of the random tables the two engines dedup differently, and the first of them.
+fn differences(here: &Dataset, there: &Dataset, count: usize) -> (usize, String) {
+    let tables = random_tables(here, count);
+    let kept_here = kept_by_datafusion(here, &tables);
+    assert_eq!(kept_here.len(), count);
+    let sql = sql::dedup(there, Dialect::GoogleSql, "`p.d.t`").unwrap();
+    let mut judge = Judge::start();
+    let mut losers = 0;
+    let (mut differ, mut first) = (0, String::new());
+    for (table, here_kept) in tables.iter().zip(&kept_here) {
+        let there_kept = judge.kept(there, &sql, table);
+        losers += table.len() - there_kept.len();
+        if compared(here, here_kept) != compared(here, &there_kept) {
+            differ += 1;
+            if differ == 1 {
+                first = format!("of {table:#?}\nDataFusion kept {here_kept:#?}\nGoogleSQL kept {there_kept:#?}");
+            }
+        }
+    }
+    assert!(losers > count, "tables without duplicates prove nothing");
+    (differ, first)
+}
+
+#[test]
+fn r8_both_engines_keep_the_same_trades() {
+    let (differ, first) = differences(&trades(), &trades(), 1_000);
+    assert_eq!(differ, 0, "{first}");
+}
+
+#[test]
+fn r8_both_engines_keep_the_same_rows_of_an_odd_contract() {
+    let (differ, first) = differences(&odd(), &odd(), 300);
+    assert_eq!(differ, 0, "{first}");
+}
+
+/// The check can fail: one NULLS clause the other way, and the engines differ.
+#[test]
+fn r8_is_a_check_that_sees_a_difference() {
+    let mut there = trades();
+    there.order[1].nulls_first = true;
+    assert_ne!(differences(&trades(), &there, 100).0, 0);
+}
+
+#[test]
+fn googlesql_accepts_every_statement_for_bigquery() {
+    let mut judge = Judge::start();
+    let days: BTreeSet<Day> = [Day(20_367), Day(20_368)].into();
+    let mut immutable = trades();
+    immutable.immutable = true;
+    for dataset in [trades(), immutable, odd()] {
+        let merge = sql::merge_bigquery(&dataset, "`p.d.t`", "`p.d.staged`", &days).unwrap();
+        let dedup = sql::dedup(&dataset, Dialect::GoogleSql, "`p.d.staged`").unwrap();
+        for sql in [&merge, &dedup] {
+            let answer = judge.analyze(sql, &[("p.d.t", &dataset), ("p.d.staged", &dataset)]);
+            assert_eq!(answer, json!({ "ok": true }), "{sql}");
+        }
+        // A column that the target does not have.
+        let answer =
+            judge.analyze(&merge.replace("source_run", "nope"), &[("p.d.t", &dataset), ("p.d.staged", &dataset)]);
+        assert!(answer["error"].as_str().unwrap().contains("nope"), "{answer}");
+    }
+}
