@@ -10,4 +10,6 @@
     unreachable_pub
 )]
 
+mod cli;
+mod dataset;
 mod generate;
