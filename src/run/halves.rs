@@ -111,7 +111,7 @@ impl Run<'_> {
             let file = self.write_finding(one, Finding::Conflict, "target_conflicts", files, report).await?;
             if self.options.on_conflict == Choice::Stop {
                 let text = format!(
-                    "{} that tie with the target's row of the same key and differ from it",
+                    "{} equal to the target's row in the declared order and different in content",
                     counted(found.conflict, "winner")
                 );
                 let hint = "look at the rows; choose --on-conflict keep: the target keeps what it has";

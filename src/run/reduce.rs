@@ -256,9 +256,9 @@ fn conflict_stop(keys: &Flagged, file: Option<&String>) -> Stop {
     Stop {
         reason: "conflicts".into(),
         found: format!(
-            "{} with {} that tie with their winner and differ from it",
+            "{} with {} equal to the winner in the declared order and different in content",
             counted(keys.keys, "key"),
-            counted(keys.rows, "row")
+            counted(keys.rows, "loser")
         ),
         file: file.cloned(),
         hint: "look at the rows; choose --on-conflict keep or --on-conflict quarantine".into(),

@@ -85,7 +85,25 @@ fn results_go_to_stdout_and_progress_to_stderr() {
     assert!(ran.err.contains("read inputs: ") && ran.err.contains("merge batches: "), "{}", ran.err);
     let ran = desk.run("backfill fixtures/dome_page.json --quiet");
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    insta::assert_snapshot!(ran.out, @"");
+    insta::assert_snapshot!(ran.out, @r"
+    trades -> /lake/trades
+
+      read                               6
+      - rejected                         0   0.00 %
+      - outside the window               0
+      = landed                           6
+      - exact duplicates                 0   0.00 %
+      - superseded                       0   0.00 %
+      - conflicts                        0   0.00 %
+      - quarantined                      0   0 keys
+      = winners                          6   100.00 %
+
+      batch                        winners    inserted     updated   unchanged
+      2026-01-26..2026-01-26             6           0           0           6
+      total                              6           0           0           6
+
+      rows in the target: 6
+    ");
 }
 
 #[test]

@@ -101,8 +101,10 @@ fn suspect_keys_against_the_target() {
     let desk = Desk::new();
     halves(&desk, "suspect_two_log_indexes.ndjson", &[0], &[1, 3]);
     desk.report(0, "backfill 1.ndjson");
-    // The winner and the target's row of its key.
-    let report = stops_with(&desk, "backfill 2.ndjson", "suspect_keys", 2);
+    let report = stops_with(&desk, "backfill 2.ndjson", "suspect_keys", 1);
+    // The winner and the target's row of its key stand side by side.
+    let both = &desk.rows(&report["stops"][0]["file"])[0];
+    assert_eq!([number(both, "/log_index"), number(both, "/target_log_index")], [205, 200]);
     assert_eq!(number(&report, "/batches/0/comparison/suspect"), 1);
     assert_eq!(outcome(&desk, "backfill 2.ndjson --on-suspect quarantine"), [1, 1, 2]);
     assert_eq!(outcome(&desk, "backfill 2.ndjson --on-suspect keep"), [2, 0, 2]);
@@ -113,12 +115,12 @@ fn conflicts_with_the_target() {
     let desk = Desk::new();
     halves(&desk, "price_precision.ndjson", &[0, 3], &[1, 2]);
     desk.report(0, "backfill 1.ndjson");
-    let report = stops_with(&desk, "backfill 2.ndjson --on-conflict fail", "conflicts", 2);
+    let report = stops_with(&desk, "backfill 2.ndjson --on-conflict fail", "conflicts", 1);
     assert_eq!(number(&report, "/batches/0/comparison/conflict"), 1);
     for choice in ["keep", "quarantine"] {
         let report = desk.report(0, &format!("backfill 2.ndjson --on-conflict {choice}"));
         assert_eq!(number(&report, "/batches/0/merged/updated"), 0, "{choice}");
-        assert_eq!(desk.rows(&report["files"]["target_conflicts 1"]).len(), 2, "{choice}");
+        assert_eq!(desk.rows(&report["files"]["target_conflicts 1"]).len(), 1, "{choice}");
     }
 }
 
