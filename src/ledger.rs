@@ -37,11 +37,11 @@ pub enum Entry {
         /// The evidence.
         receipt: Box<Receipt>,
     },
-    /// A run found reasons to stop and wrote nothing to the target.
+    /// A run ended with reasons not to write anything; nothing of its work is left.
     Stopped {
         /// The run.
         run_id: String,
-        /// The reasons' short names.
+        /// The short names of the reasons.
         reasons: Vec<String>,
     },
     /// All batches of a run are in the target.
@@ -179,7 +179,7 @@ impl Ledger {
         })
     }
 
-    /// Runs that began and came to no end, the oldest first.
+    /// Runs that began and neither finished nor stopped for a decision, the oldest first.
     pub fn unfinished(&self) -> Vec<&str> {
         let mut open: Vec<&str> = Vec::new();
         for record in &self.records {

@@ -27,8 +27,10 @@ impl Folder {
     pub fn open(text: &str, options: &[(String, String)]) -> Result<Folder> {
         let url = url_of(text)?;
         let options = options.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
-        let (store, prefix) = object_store::parse_url_opts(&url, options)
-            .map_err(|error| Error::usage("open a location").with("location", text).because(error))?;
+        let (store, prefix) = object_store::parse_url_opts(&url, options).map_err(|error| {
+            let known = "known are paths, file://, gs://, s3://, az:// and https://";
+            Error::usage("open a location").with("location", text).because(error).hint(known)
+        })?;
         Ok(Folder { store: Arc::from(store), url, prefix })
     }
 

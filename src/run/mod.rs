@@ -19,7 +19,7 @@ use crate::landing::{Landed, LandingOptions, land};
 use crate::ledger::{Entry, Ledger};
 use crate::plan::Limits;
 use crate::progress::Progress;
-use crate::report::{RunReport, Stop};
+use crate::report::{RunReport, Stop, counted};
 use crate::source::Input;
 use crate::stage::Manifest;
 use crate::storage::Folder;
@@ -119,24 +119,19 @@ impl Run<'_> {
     pub async fn backfill(&self, inputs: &[Input], ledger: &mut Ledger) -> Result<RunReport> {
         let run_id = self.run_id(inputs);
         let files = RunFiles::new(&self.home, &run_id);
-        let report = Box::pin(self.both_halves(inputs, ledger, &files, &run_id)).await?;
-        let end = if report.stops.is_empty() {
-            Entry::Finished { run_id }
-        } else {
-            Entry::Stopped { run_id, reasons: report.stops.iter().map(|stop| stop.reason.clone()).collect() }
+        let report = self.walk(inputs, &run_id, &files, ledger).await?;
+        let reasons: Vec<String> = report.stops.iter().map(|stop| stop.reason.clone()).collect();
+        let entry = match reasons.is_empty() {
+            true => Entry::Finished { run_id },
+            // Another decision makes another run, so nothing would ever take this one's work up.
+            false => Entry::Stopped { run_id, reasons },
         };
-        ledger.append(end, (self.now_us)()).await?;
+        ledger.append(entry, (self.now_us)()).await?;
         files.clear_work().await?;
         Ok(report)
     }
 
-    async fn both_halves(
-        &self,
-        inputs: &[Input],
-        ledger: &mut Ledger,
-        files: &RunFiles,
-        run_id: &str,
-    ) -> Result<RunReport> {
+    async fn walk(&self, inputs: &[Input], run_id: &str, files: &RunFiles, ledger: &mut Ledger) -> Result<RunReport> {
         let mut report = RunReport {
             run_id: run_id.to_string(),
             target: self.warehouse.target(),
@@ -156,9 +151,13 @@ impl Run<'_> {
         if self.options.too_many_rejects(counts.rejected, counts.read) {
             report.stops.push(Stop {
                 reason: "rejects".into(),
-                found: format!("{} of {} rows were rejected", counts.rejected, counts.read),
+                found: format!("{} rejected of {} read", counted(counts.rejected, "row"), counts.read),
                 file: landed.rejects.clone(),
-                hint: "mend the rows in the file and add it to the input, or allow them with --max-rejects".into(),
+                hint: format!(
+                    "look at the rows; go on without them with --max-rejects {}, and give a mended copy of the file as \
+                     one more input",
+                    counts.rejected
+                ),
             });
             return Ok(report);
         }

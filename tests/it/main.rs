@@ -10,6 +10,8 @@
     unreachable_pub
 )]
 
+mod cli;
+mod dataset;
 mod dedup;
 mod delta_reader;
 mod generate;
