@@ -186,8 +186,13 @@ fn shifts(dataset: &Dataset, batch: &RecordBatch) -> Result<Vec<Vec<Option<i64>>
 
 /// The keys of a batch as text.
 struct KeyTexts<'a> {
-    /// For each part of the key its columns, then the text that stands in, where there is one.
-    parts: Vec<(Vec<(&'a ArrayRef, ArrayFormatter<'a>)>, Option<&'a str>)>,
+    parts: Vec<PartTexts<'a>>,
+}
+
+/// One part of the key: its columns, then the text that stands in, where there is one.
+struct PartTexts<'a> {
+    columns: Vec<(&'a ArrayRef, ArrayFormatter<'a>)>,
+    text: Option<&'a str>,
 }
 
 impl<'a> KeyTexts<'a> {
@@ -204,15 +209,15 @@ impl<'a> KeyTexts<'a> {
             // What comes after a text never stands in.
             let before_text = part.stand_ins.iter().take_while(|stand_in| matches!(stand_in, StandIn::Column(_)));
             let columns = part.columns().take(1 + before_text.count()).map(column).collect::<Result<Vec<_>>>()?;
-            Ok((columns, text))
+            Ok(PartTexts { columns, text })
         };
         Ok(KeyTexts { parts: dataset.key.iter().map(part).collect::<Result<Vec<_>>>()? })
     }
 
     fn of(&self, row: usize) -> Vec<Option<String>> {
-        let part = |(columns, text): &(Vec<(&ArrayRef, ArrayFormatter<'_>)>, Option<&str>)| {
-            let known = columns.iter().find(|(column, _)| column.is_valid(row));
-            known.map(|(_, formatter)| formatter.value(row).to_string()).or_else(|| text.map(str::to_string))
+        let part = |part: &PartTexts<'_>| {
+            let known = part.columns.iter().find(|(column, _)| column.is_valid(row));
+            known.map(|(_, formatter)| formatter.value(row).to_string()).or_else(|| part.text.map(str::to_string))
         };
         self.parts.iter().map(part).collect()
     }

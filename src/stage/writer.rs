@@ -36,6 +36,9 @@ pub struct StagedFile {
     pub rows: u64,
 }
 
+/// The files that were written, and the rows of each day; `None`: no day.
+pub type Written = (Vec<StagedFile>, BTreeMap<Option<Day>, u64>);
+
 /// What every Parquet file of ours is written with: zstd, and values that BigQuery reads as they are meant.
 pub(super) fn writer_properties() -> Result<WriterProperties> {
     let level = ZstdLevel::try_new(1).doing("choose a compression level")?;
@@ -134,7 +137,7 @@ impl Router {
     ///
     /// # Errors
     /// When a file can't be written or read back.
-    pub fn finish(self) -> Result<(Vec<StagedFile>, BTreeMap<Option<Day>, u64>)> {
+    pub fn finish(self) -> Result<Written> {
         let mut files = Vec::new();
         for (number, writer) in self.writers {
             writer.inner.close().doing("close a file of winners")?;
@@ -163,7 +166,7 @@ pub async fn write_winners(
     dataset: &Dataset,
     limits: Limits,
     folder: &Path,
-) -> Result<(Vec<StagedFile>, BTreeMap<Option<Day>, u64>)> {
+) -> Result<Written> {
     let mut tasks = Vec::new();
     for (number, mut stream) in streams.into_iter().enumerate() {
         let mut router = Router::new(dataset, limits, folder, number);

@@ -264,7 +264,7 @@ impl Warehouse for DeltaWarehouse {
         }
         merged.rows_after += merged.inserted;
         merged.version = Some(match table.as_ref().and_then(DeltaTable::version) {
-            Some(version) => u64::from(version) + 1,
+            Some(version) => version + 1,
             None => 0,
         });
         let remembered = serde_json::json!({ "batch_id": batch.batch_id, "found": found, "merged": merged });

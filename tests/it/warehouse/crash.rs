@@ -41,7 +41,6 @@ async fn dies_after_every_effect(death: Death) {
     calm(&reference).await;
     let (table, expected) = (reference.table().await, receipts_of(&reference).await);
     assert_eq!((table.len(), expected.len()), (3, 3));
-    let mut deaths = 0;
     for effects in 0..EFFECTS {
         let fuel = Fuel::new(effects, death);
         let spent = Arc::clone(&fuel);
@@ -56,10 +55,9 @@ async fn dies_after_every_effect(death: Death) {
         }
         if !died {
             assert!(!spent.is_spent(), "a run that lost an effect must not report success");
-            assert!(deaths >= 10, "the run died only {deaths} times");
+            assert!(effects >= 10, "the run died only {effects} times");
             return;
         }
-        deaths += 1;
         let again = LocalStand::over(fills(), mortal.folder, |store| store);
         calm(&again).await;
         assert_eq!(again.table().await, table, "died after {effects} effects, {death:?}");
