@@ -99,6 +99,11 @@ impl Error {
         self.0.kind
     }
 
+    /// The hint, if there is one.
+    pub fn advice(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
     /// The message, its chain of causes and the hint, as lines for a person.
     pub fn render(&self) -> String {
         let mut text = format!("error: {self}\n");

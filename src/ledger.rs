@@ -37,6 +37,13 @@ pub enum Entry {
         /// The evidence.
         receipt: Box<Receipt>,
     },
+    /// A run ended with reasons not to write anything; nothing of its work is left.
+    Stopped {
+        /// The run.
+        run_id: String,
+        /// The short names of the reasons.
+        reasons: Vec<String>,
+    },
     /// All batches of a run are in the target.
     Finished {
         /// The run.
@@ -172,7 +179,7 @@ impl Ledger {
         })
     }
 
-    /// Runs that began and did not finish, the oldest first.
+    /// Runs that began and neither finished nor stopped for a decision, the oldest first.
     pub fn unfinished(&self) -> Vec<&str> {
         let mut open: Vec<&str> = Vec::new();
         for record in &self.records {
@@ -182,7 +189,7 @@ impl Ledger {
                         open.push(run_id);
                     }
                 }
-                Entry::Finished { run_id } => open.retain(|id| id != run_id),
+                Entry::Stopped { run_id, .. } | Entry::Finished { run_id } => open.retain(|id| id != run_id),
                 Entry::Merged { .. } => {}
             }
         }

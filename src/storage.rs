@@ -1,13 +1,13 @@
 //! Where bytes live: a folder in an object store, the local disk included.
 
 use crate::error::{Doing, Error, Result};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use std::sync::Arc;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 
 /// A folder in an object store. Cheap to clone.
@@ -27,8 +27,10 @@ impl Folder {
     pub fn open(text: &str, options: &[(String, String)]) -> Result<Folder> {
         let url = url_of(text)?;
         let options = options.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
-        let (store, prefix) = object_store::parse_url_opts(&url, options)
-            .map_err(|error| Error::usage("open a location").with("location", text).because(error))?;
+        let (store, prefix) = object_store::parse_url_opts(&url, options).map_err(|error| {
+            let known = "known are paths, file://, gs://, s3://, az:// and https://";
+            Error::usage("open a location").with("location", text).because(error).hint(known)
+        })?;
         Ok(Folder { store: Arc::from(store), url, prefix })
     }
 
@@ -102,18 +104,34 @@ impl Folder {
     /// What the disk or the store says.
     pub async fn upload(&self, name: &str, from: &std::path::Path) -> Result<()> {
         let mut file = tokio::fs::File::open(from).await.doing("open a file to upload")?;
-        let mut to = BufWriter::new(Arc::clone(&self.store), self.path(name));
-        let copied = tokio::io::copy(&mut file, &mut to).await;
-        let done = match copied {
-            Ok(_) => to.shutdown().await,
-            Err(error) => to.abort().await.map_err(std::io::Error::from).and(Err(error)),
-        };
-        Err::<(), _>(match done {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        })
-        .doing("write an object")
+        let mut to = self.begin(name);
+        let mut sent = Ok(());
+        loop {
+            let mut part = BytesMut::with_capacity(UPLOAD_PART_BYTES);
+            let read =
+                (&mut file).take(UPLOAD_PART_BYTES as u64).read_buf(&mut part).await.doing("read a file to upload");
+            match read {
+                Ok(0) => break,
+                Ok(_) => sent = to.write(part.freeze()).await,
+                Err(error) => sent = Err(error),
+            }
+            if sent.is_err() {
+                break;
+            }
+        }
+        match sent {
+            Ok(()) => to.finish().await,
+            Err(error) => {
+                to.abort().await;
+                Err(error)
+            }
+        }
         .map_err(|error| error.with("object", self.url_of(name)))
+    }
+
+    /// Begins to write an object a part at a time, over one of its name.
+    pub fn begin(&self, name: &str) -> Upload {
+        Upload { writer: Some(BufWriter::new(Arc::clone(&self.store), self.path(name))) }
     }
 
     /// An object's bytes, or nothing where there is none.
@@ -164,6 +182,47 @@ impl Folder {
 
     fn failed(&self, doing: &str, name: &str, error: object_store::Error) -> Error {
         Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing)).with("object", self.url_of(name))
+    }
+}
+
+/// How much of a file is read at once to be uploaded.
+const UPLOAD_PART_BYTES: usize = 1 << 20;
+
+/// An object that is written a part at a time. It is there once [`Upload::finish`] has said so.
+#[derive(Debug)]
+pub struct Upload {
+    /// Gone once it was told to finish: a [`BufWriter`] panics where it is used after that, even if it failed.
+    writer: Option<BufWriter>,
+}
+
+impl Upload {
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        match &mut self.writer {
+            Some(writer) => writer.put(bytes).await.doing("write an object"),
+            None => Err(Error::bug("write an object").because("it is finished")),
+        }
+    }
+
+    /// Puts the object into its place.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn finish(&mut self) -> Result<()> {
+        match self.writer.take() {
+            Some(mut writer) => writer.shutdown().await.doing("write an object"),
+            None => Err(Error::bug("write an object").because("it is finished")),
+        }
+    }
+
+    /// Gives up. What the store can't take back it keeps until it cleans up by itself.
+    pub async fn abort(&mut self) {
+        if let Some(mut writer) = self.writer.take() {
+            let _ = writer.abort().await;
+        }
     }
 }
 

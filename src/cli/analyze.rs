@@ -1,7 +1,7 @@
 //! `tradefold analyze`
 
 use super::Outcome;
-use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs};
+use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs, rows_without_key};
 use crate::balance::{Balance, KeyCount};
 use crate::dataset::Dataset;
 use crate::dedup::Dedup;
@@ -9,7 +9,7 @@ use crate::engine::{DataFile, Engine};
 use crate::error::{Doing, Result};
 use crate::landing::{LandingCounts, LandingOptions, land};
 use crate::progress::Progress;
-use crate::report::{Analysis, analysis_text};
+use crate::report::{Analysis, analysis_text, counted};
 use crate::run::landed_files;
 use crate::source::Format;
 use crate::storage::Folder;
@@ -21,6 +21,10 @@ use std::collections::BTreeMap;
 /// With a dataset (`trades` without any flag) rows are checked and counted as backfill would. With --key and no contract
 /// any Parquet files will do; every column counts as content but the volatile ones.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  tradefold analyze fixtures/demo
+  tradefold analyze fixtures/demo --json | jq .balance
+  tradefold analyze 'raw/*.parquet' --key \"id\" --order \"updated_at DESC NULLS LAST\"")]
 pub(super) struct Args {
     /// Files, folders and globs.
     #[arg(required = true)]
@@ -37,7 +41,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let engine = args.engine.start()?;
     let inputs = find_inputs(&args.files, world, &engine).await?;
     let parquet_only = inputs.iter().all(|input| input.format == Format::Parquet);
-    let report = if args.dataset.key_chosen() && parquet_only {
+    let report = if (args.dataset.key_only() && parquet_only) || args.ad_hoc.is_given() {
         let read = args.ad_hoc.read(&inputs, &args.dataset).await?;
         let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
         analyze(&engine, &read.dataset, &read.files, landing, read.rows_by_file, world).await?
@@ -63,6 +67,11 @@ async fn analyze(
     world: &World,
 ) -> Result<Analysis> {
     let dedup = Dedup::new(engine, dataset, files)?;
+    let nameless = rows_without_key(engine, dataset).await?;
+    if nameless > 0 {
+        let rows = counted(nameless, "row");
+        world.progress.note(&format!("NULL in a key column counts as one value here: {rows} with it"));
+    }
     world.progress.begin("class duplicates", None);
     let census = dedup.census(&world.progress, &mut |_| Ok(())).await?;
     world.progress.begin("count keys", None);

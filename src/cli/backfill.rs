@@ -20,6 +20,13 @@ use std::time::Duration;
 /// is a Delta Lake table that DuckDB, Polars and Spark open. Run it twice and the second run changes nothing; kill it and
 /// run it again and it goes on where it was.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  tradefold backfill fixtures/demo
+  tradefold backfill 'pages/**/*.json.zst' --from 2025-10-01 --to 2025-11-01 --warehouse ./lake
+  tradefold backfill markets.ndjson --dataset markets.toml
+  tradefold backfill trades/ --on-suspect quarantine --losers
+
+A stop ends with exit code 65 before anything is written, and names the file with the rows and the flag to choose.")]
 pub(super) struct Args {
     /// Files, folders and globs.
     #[arg(required = true)]
@@ -27,6 +34,9 @@ pub(super) struct Args {
     /// The folder of the embedded warehouse; the table is named for the dataset.
     #[arg(long, default_value = "lake", value_name = "FOLDER")]
     warehouse: String,
+    /// How many seconds to wait for another writer.
+    #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
+    wait: u64,
     #[command(flatten)]
     dataset: DatasetArgs,
     #[command(flatten)]
@@ -35,9 +45,6 @@ pub(super) struct Args {
     decisions: Decisions,
     #[command(flatten)]
     engine: EngineArgs,
-    /// How many seconds to wait for another writer.
-    #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
-    wait: u64,
 }
 
 /// What to do where data need a decision.
@@ -54,7 +61,7 @@ pub(super) struct Decisions {
     #[arg(long, value_enum, default_value_t = OnRedated::Keep)]
     on_redated: OnRedated,
     /// How many rejected rows are allowed. Default: 10, or 0.1 % of the rows if that is more.
-    #[arg(long, value_name = "ROWS")]
+    #[arg(long, value_name = "ROWS", allow_negative_numbers = true)]
     max_rejects: Option<u64>,
     /// Write all losers with their classes to a Parquet file.
     #[arg(long)]

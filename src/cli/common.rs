@@ -5,6 +5,7 @@ use crate::dataset::{Dataset, parse_key, parse_order};
 use crate::engine::{DataFile, Engine, EngineOptions};
 use crate::error::{Doing, Error, Result};
 use crate::source::{Format, Input, discover};
+use crate::sql::Dialect;
 use crate::storage::Folder;
 use crate::window::{Window, parse_us};
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -27,10 +28,11 @@ impl World {
 
 /// Which dataset.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Dataset")]
 pub(super) struct DatasetArgs {
-    /// The dataset: `trades`, or the path of a contract of your own ending in .toml.
-    #[arg(long, default_value = "trades", value_name = "NAME")]
-    dataset: String,
+    /// The dataset: `trades`, or the path of a contract of your own ending in .toml. Default: trades.
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
     /// Another key than the contract's: columns and COALESCE(column, other, 'text'), separated by commas.
     #[arg(long, value_name = "COLUMNS")]
     key: Option<String>,
@@ -41,14 +43,20 @@ impl DatasetArgs {
         self.key.is_some()
     }
 
+    /// Whether there is a key and no contract to go with it.
+    pub(super) fn key_only(&self) -> bool {
+        self.key.is_some() && self.dataset.is_none()
+    }
+
     pub(super) fn load(&self) -> Result<Dataset> {
-        let dataset = if self.dataset.ends_with(".toml") {
-            let text = std::fs::read_to_string(&self.dataset)
-                .doing("read a dataset's contract")
-                .map_err(|error| error.with("file", &self.dataset))?;
-            Dataset::from_toml(&text, &self.dataset)?
+        let name = self.dataset.as_deref().unwrap_or("trades");
+        let dataset = if name.ends_with(".toml") {
+            let text = std::fs::read_to_string(name).doing("read a dataset's contract").map_err(|error| {
+                error.with("file", name).hint("check the path; a relative one begins in the current folder")
+            })?;
+            Dataset::from_toml(&text, name)?
         } else {
-            Dataset::built_in(&self.dataset)?
+            Dataset::built_in(name)?
         };
         match &self.key {
             Some(key) => dataset.with_key(parse_key(key)?),
@@ -70,6 +78,7 @@ pub(super) struct AdHocArgs {
 
 /// How much the query engine may use.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Resources")]
 pub(super) struct EngineArgs {
     /// What queries may hold in memory before they spill to disk, such as 2GB. Default: half of the machine's. DataFusion's
     /// plans account for most of it, not for all.
@@ -107,6 +116,7 @@ fn parse_size(text: &str) -> std::result::Result<usize, String> {
 
 /// Which rows.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Window")]
 pub(super) struct WindowArgs {
     /// The first day or moment that is taken, such as 2025-10-01.
     #[arg(long, value_name = "TIME")]
@@ -174,6 +184,11 @@ pub(super) struct AdHoc {
 }
 
 impl AdHocArgs {
+    /// Whether there is something that only files without a contract can have.
+    pub(super) fn is_given(&self) -> bool {
+        self.order.is_some() || !self.volatile.is_empty()
+    }
+
     /// Reads the files' footers. Key and order are those of the flags, or else those of `dataset`.
     pub(super) async fn read(&self, inputs: &[Input], named: &DatasetArgs) -> Result<AdHoc> {
         let mut fields: Vec<Arc<Field>> = Vec::new();
@@ -183,7 +198,7 @@ impl AdHocArgs {
                 return Err(Error::usage("read a file without a contract")
                     .with("file", &input.url)
                     .because(format!("it is {}, and only Parquet says what its columns are", input.format))
-                    .hint("give a contract with --dataset and no --order"));
+                    .hint("leave --order and --volatile out and give a contract with --dataset"));
             }
             let (schema, rows) = footer(input).await?;
             merge_fields(&mut fields, &schema, &input.url)?;
@@ -192,20 +207,33 @@ impl AdHocArgs {
             *adhoc.2.entry(input.url.clone()).or_default() += rows;
         }
         let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let order = self.order.as_deref().map(parse_order).transpose()?;
         let (key, order, volatile) = match &named.key {
-            Some(key) => {
-                let order = self.order.as_deref().map_or(Ok(Vec::new()), parse_order)?;
-                (parse_key(key)?, order, self.volatile.clone())
-            }
-            None => {
+            Some(key) if named.key_only() => (parse_key(key)?, order.unwrap_or_default(), self.volatile.clone()),
+            _ => {
                 let contract = named.load()?;
                 let there = |name: &String| schema.column_with_name(name).is_some();
-                (contract.key, contract.order, contract.volatile.into_iter().filter(there).collect())
+                let volatile = contract.volatile.into_iter().filter(there).chain(self.volatile.iter().cloned());
+                (contract.key, order.unwrap_or(contract.order), volatile.collect())
             }
         };
         let dataset = Dataset::ad_hoc(schema, key, order, volatile)?;
         Ok(AdHoc { dataset, files: adhoc.0, rows: adhoc.1, rows_by_file: adhoc.2 })
     }
+}
+
+/// How many of the landed rows have no value for a part of the key. They would all count as one.
+pub(super) async fn rows_without_key(engine: &Engine, dataset: &Dataset) -> Result<u64> {
+    let mut missing = Vec::new();
+    for part in dataset.key.iter().filter(|part| !part.ends_in_text()) {
+        let null = |name| Ok(format!("{} IS NULL", Dialect::DataFusion.quote(name)?));
+        missing.push(format!("({})", part.columns().map(null).collect::<Result<Vec<_>>>()?.join(" AND ")));
+    }
+    if missing.is_empty() {
+        return Ok(0);
+    }
+    let sql = format!("SELECT COUNT(*) FROM landed WHERE {}", missing.join(" OR "));
+    Ok(engine.counts(&sql).await?.first().copied().unwrap_or(0))
 }
 
 async fn footer(input: &Input) -> Result<(SchemaRef, u64)> {

@@ -1,22 +1,27 @@
 //! `tradefold dedup`
 
 use super::Outcome;
-use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs};
+use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs, rows_without_key};
 use crate::balance::Balance;
 use crate::dedup::Dedup;
 use crate::error::{Doing, Error, Result};
 use crate::landing::LandingCounts;
 use crate::plan::Limits;
 use crate::progress::Progress;
-use crate::report::{DedupReport, dedup_text};
+use crate::report::{DedupReport, counted, dedup_text};
 use crate::stage::write_winners;
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
 
 /// Keep one row of each key of Parquet files: Parquet in, Parquet out, every column kept.
 ///
-/// Needs no dataset: --key and --order name any columns. Without them key and order are those of the dataset.
+/// Needs no dataset: --key and --order name any columns, and all of them count as content but those of --volatile.
+/// Without --key all three are those of the dataset. Values are taken as they are: nothing is checked, folded or rejected.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  tradefold dedup raw/ -o clean/
+  tradefold dedup 'raw/*.parquet' -o clean/ --key \"id\" --order \"updated_at DESC NULLS LAST\"
+  tradefold dedup raw/ -o clean/ --key \"wallet, COALESCE(order_hash, id, '')\" --volatile fetched_at")]
 pub(super) struct Args {
     /// Parquet files, folders and globs.
     #[arg(required = true)]
@@ -44,6 +49,12 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let inputs = find_inputs(&args.files, world, &engine).await?;
     let read = args.ad_hoc.read(&inputs, &args.dataset).await?;
     let dedup = Dedup::new(&engine, &read.dataset, &read.files)?;
+    let nameless = rows_without_key(&engine, &read.dataset).await?;
+    if nameless > 0 {
+        return Err(Error::data("tell rows apart by their key")
+            .because(format!("{} NULL in a key column, and would all count as one", have(nameless)))
+            .hint("say what stands in for NULL, as in --key \"a, COALESCE(b, c, '')\""));
+    }
     world.progress.begin("class duplicates", None);
     let census = dedup.census(&world.progress, &mut |_| Ok(())).await?;
     world.progress.begin("keep winners", None);
@@ -59,13 +70,16 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
     let balance = Balance { landing, winners, losers: census.losers, ..Balance::default() };
     balance.check()?;
+    // A folder of its own: that of the scratch can be read by nobody else.
+    let done = scratch.path().join("done");
+    std::fs::create_dir(&done).doing("make the output folder")?;
     for (place, file) in files.iter().enumerate() {
-        let name = scratch.path().join(format!("part-{place:05}.parquet"));
+        let name = done.join(format!("part-{place:05}.parquet"));
         std::fs::rename(&file.path, name).doing("name an output file")?;
     }
     // An empty folder may be in the way.
     let _ = std::fs::remove_dir(&output);
-    std::fs::rename(scratch.keep(), &output).doing("move the output to its place")?;
+    std::fs::rename(&done, &output).doing("move the output to its place")?;
     let report = DedupReport {
         output: args.output.display().to_string(),
         files: files.len() as u64,
@@ -73,4 +87,8 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         balance,
     };
     Outcome::new(dedup_text(&report), &report, false)
+}
+
+fn have(rows: u64) -> String {
+    format!("{} {}", counted(rows, "row"), if rows == 1 { "has" } else { "have" })
 }

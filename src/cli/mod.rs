@@ -18,11 +18,9 @@ use std::process::ExitCode;
 
 /// Takes the duplicates out of event data before it reaches a warehouse, and accounts for every row.
 ///
-/// Exit codes: 0 done; 1 a bug; 2 wrong arguments, contract or input columns; 65 data need a decision (a rule does not
-/// hold, or there is a reason to stop); 73 another writer holds the target; 75 the other side failed for now, run the same
-/// command again; 77 refused.
+/// Reports go to stdout, as text or with --json; progress and errors go to stderr.
 #[derive(Debug, Parser)]
-#[command(name = "tradefold", version, max_term_width = 120)]
+#[command(name = "tradefold", version, max_term_width = 120, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,6 +31,22 @@ struct Cli {
     #[arg(long, short, global = true)]
     quiet: bool,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  tradefold analyze fixtures/demo                     how many duplicates, of which kind, where
+  tradefold backfill fixtures/demo --warehouse lake   one row of each key into the table lake/trades
+  tradefold status --warehouse lake                   what the table has and what was done to it
+  tradefold backfill --help                           every flag of a command
+
+Exit codes:
+  0   done
+  1   a bug
+  2   wrong arguments, contract or input columns: fix the call
+  65  data need a decision: a rule does not hold, or there is a reason to stop
+  73  another writer holds the target
+  75  the other side failed for now, or the run was interrupted: run the same command again
+  77  refused: permissions, credentials";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -78,15 +92,21 @@ pub fn main(arguments: Vec<OsString>, environment: Vec<(String, String)>, now_us
         Err(error) => return fail(&Error::bug("start the runtime").because(error)),
     };
     let world = World::new(environment, now_us, cli.quiet);
+    let hint = match cli.command {
+        Command::Backfill(_) => "run the same command again: it goes on where it was",
+        _ => "run the same command again",
+    };
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = Box::pin(dispatch(cli.command, &world)) => outcome,
             _ = tokio::signal::ctrl_c() => Err(Error::new(crate::error::Kind::Transient, "finish")
                 .because("it was interrupted")
-                .hint("run the same command again: it goes on where it was")),
+                .hint(hint)),
         }
     });
     world.progress.finish();
+    // A thread that still reads has nobody to read for: the process need not wait for it.
+    runtime.shutdown_background();
     match outcome {
         Ok(outcome) => {
             let text = if cli.json { format!("{:#}\n", outcome.json) } else { outcome.text };

@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 /// Say what backfill would do, and write nothing.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:
+  tradefold plan fixtures/demo --warehouse ./lake")]
 pub(super) struct Args {
     /// Files, folders and globs.
     #[arg(required = true)]

@@ -14,8 +14,8 @@ struct RawDataset {
     name: Spanned<String>,
     #[serde(default)]
     description: String,
-    key: Vec<Spanned<String>>,
-    order: Vec<Spanned<String>>,
+    key: Spanned<Vec<Spanned<String>>>,
+    order: Spanned<Vec<Spanned<String>>>,
     #[serde(default)]
     fixed: Vec<Spanned<String>>,
     #[serde(default)]
@@ -93,8 +93,8 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Dataset> {
     })?;
     let columns = raw.column.iter().map(|c| column(&origin, c)).collect::<Result<Vec<_>>>()?;
     check_names(&origin, &raw, &columns)?;
-    let key = parts(&origin, &raw.key, parse_key)?;
-    let order = parts(&origin, &raw.order, parse_order)?;
+    let key = parts(&origin, raw.key.get_ref(), parse_key)?;
+    let order = parts(&origin, raw.order.get_ref(), parse_order)?;
     let known = Known { origin: &origin, columns: &columns };
     for (part, at) in &key {
         known.check_key(part, at)?;
@@ -104,7 +104,7 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Dataset> {
     }
     let order = order.into_iter().map(|(item, _)| item).collect::<Vec<_>>();
     if order.is_empty() {
-        return Err(origin.wrong(&raw.name, "`order` is empty: nothing says which row of a key is better"));
+        return Err(origin.wrong(&raw.order, "`order` is empty: nothing says which row of a key is better"));
     }
     for name in &raw.fixed {
         if !order.iter().any(|o| o.column == *name.get_ref()) {
@@ -155,7 +155,7 @@ fn parts<'a, T>(
     for text in texts {
         let items = parse(text.get_ref()).map_err(|error| {
             let reason = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
-            origin.wrong(text, format!("{error}{reason}"))
+            origin.wrong(text, format!("{error}{reason}")).hint(error.advice().unwrap_or_default())
         })?;
         found.extend(items.into_iter().map(|item| (item, text)));
     }
@@ -183,8 +183,8 @@ fn check_names(origin: &Origin<'_>, raw: &RawDataset, columns: &[Column]) -> Res
             }
         }
     }
-    if raw.key.is_empty() {
-        return Err(origin.wrong(&raw.name, "`key` is empty: nothing names a row"));
+    if raw.key.get_ref().is_empty() {
+        return Err(origin.wrong(&raw.key, "`key` is empty: nothing names a row"));
     }
     Ok(())
 }

@@ -22,14 +22,11 @@ use crate::dataset::Dataset;
 use crate::error::{Doing, Result};
 use crate::progress::Progress;
 use crate::source::Input;
-use crate::storage::Folder;
+use crate::storage::{Folder, Upload};
 use crate::window::Window;
-use ::parquet::arrow::async_writer::AsyncFileWriter;
 use futures::StreamExt;
-use object_store::buffered::BufWriter;
 use rejects::REJECTS;
 use spool::Spool;
-use std::sync::Arc;
 use tokio::sync::mpsc;
 use work::{Done, Fetched, Out, Work};
 
@@ -102,8 +99,7 @@ async fn run(
     if landed.is_err() {
         spool.abort().await;
         if let Some(mut object) = rejects {
-            // The landing has failed already: what the store can't take back, it keeps until it cleans up.
-            let _ = object.abort().await;
+            object.abort().await;
         }
     }
     landed
@@ -127,7 +123,7 @@ fn fetch(inputs: Vec<Input>) -> mpsc::Receiver<Fetched> {
 async fn write(
     mut received: mpsc::Receiver<Out>,
     spool: &mut Spool,
-    rejects: &mut Option<BufWriter>,
+    rejects: &mut Option<Upload>,
     into: &Folder,
     progress: &dyn Progress,
 ) -> Result<()> {
@@ -136,18 +132,17 @@ async fn write(
             Out::Batch(batch) => spool.write(&batch).await?,
             Out::Read(bytes) => progress.advance(bytes),
             Out::Rejects(lines) => {
-                let object = || BufWriter::new(Arc::clone(into.store()), into.path(REJECTS));
-                rejects.get_or_insert_with(object).put(lines.into()).await.doing("write rejects")?;
+                rejects.get_or_insert_with(|| into.begin(REJECTS)).write(lines.into()).await?;
             }
         }
     }
     Ok(())
 }
 
-async fn finish(spool: &mut Spool, rejects: &mut Option<BufWriter>, into: &Folder, done: Done) -> Result<Landed> {
+async fn finish(spool: &mut Spool, rejects: &mut Option<Upload>, into: &Folder, done: Done) -> Result<Landed> {
     let mut files = spool.finish().await?;
     if let Some(object) = rejects {
-        AsyncFileWriter::complete(object).await.doing("write rejects")?;
+        object.finish().await?;
     }
     files.extend(done.by_reference);
     let mut counts = LandingCounts::default();

@@ -2,22 +2,21 @@
 
 use crate::error::{Doing, Result};
 use crate::landing::LandedFile;
-use crate::storage::Folder;
+use crate::storage::{Folder, Upload};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use object_store::buffered::BufWriter;
 use parquet::arrow::AsyncArrowWriter;
 use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use std::sync::Arc;
 
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// An object in the making that hashes what goes into it.
 struct Hashed {
-    object: BufWriter,
+    object: Upload,
     hasher: blake3::Hasher,
     bytes: u64,
 }
@@ -26,11 +25,11 @@ impl AsyncFileWriter for Hashed {
     fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, parquet::errors::Result<()>> {
         self.hasher.update(&bytes);
         self.bytes += bytes.len() as u64;
-        AsyncFileWriter::write(&mut self.object, bytes)
+        Box::pin(async move { self.object.write(bytes).await.map_err(|error| ParquetError::External(error.into())) })
     }
 
     fn complete(&mut self) -> BoxFuture<'_, parquet::errors::Result<()>> {
-        AsyncFileWriter::complete(&mut self.object)
+        Box::pin(async move { self.object.finish().await.map_err(|error| ParquetError::External(error.into())) })
     }
 }
 
@@ -74,14 +73,13 @@ impl Spool {
     /// Gives up: an unfinished upload must not stay and be paid for.
     pub(crate) async fn abort(self) {
         if let Some(open) = self.open {
-            // The run has failed already, and a store that cleans up by itself is all that is left.
-            let _ = open.writer.into_inner().object.abort().await;
+            open.writer.into_inner().object.abort().await;
         }
     }
 
     fn next_file(&self, batch: &RecordBatch) -> Result<Box<Open>> {
         let name = format!("landing-{:05}.parquet", self.files.len() + 1);
-        let object = BufWriter::new(Arc::clone(self.into.store()), self.into.path(&name));
+        let object = self.into.begin(&name);
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).doing("set up Parquet")?))
             .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))

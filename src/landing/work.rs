@@ -244,7 +244,7 @@ impl Work {
             Some(column) if !self.key_chosen => Err(Error::usage("find a key column in an input")
                 .with("file", url)
                 .with("column", &self.rules.columns[column].name)
-                .because("no row has it, so the key would silently be a wider one, stand-in or not")
+                .because("no row has it, so the key would silently be a narrower one, stand-in or not")
                 .hint("fetch the rows again with this column, or say with --key what names a row here")),
             _ => Ok(()),
         }

@@ -13,6 +13,11 @@ use crate::window::{Day, Window};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// A number with the name of what was counted: `1 key`, `2,000 keys`.
+pub fn counted(number: u64, one: &str) -> String {
+    format!("{} {one}{}", text::n(number), if number == 1 { "" } else { "s" })
+}
+
 /// A reason not to write anything, with what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {

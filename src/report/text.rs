@@ -1,13 +1,17 @@
 //! Reports as text for a person: they read like a balance, top to bottom.
 
-use super::{Analysis, DedupReport, PlanReport, RunReport, Stop};
+use super::{Analysis, BatchReport, DedupReport, PlanReport, RunReport, Stop, counted};
 use crate::balance::{Balance, KeyCount};
 use crate::ledger::{Entry, Ledger};
 use crate::window::text_of_us;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+/// Of the largest groups of copies, how many are shown; the JSON report has more.
+const LARGEST_SHOWN: usize = 10;
+
 /// A number with its thousands apart.
-fn n(number: u64) -> String {
+pub(super) fn n(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -31,7 +35,22 @@ fn share(part: u64, whole: u64) -> String {
 }
 
 fn keys(count: KeyCount) -> String {
-    format!("{} keys", n(count.keys))
+    counted(count.keys, "key")
+}
+
+/// A path where the URL is one of the local disk: that is what other programs take.
+fn place(url: &str) -> String {
+    let path = url::Url::parse(url).ok().filter(|url| url.scheme() == "file").and_then(|url| url.to_file_path().ok());
+    path.map_or_else(|| url.to_string(), |path| path.display().to_string())
+}
+
+fn kept_files(text: &mut String, files: &BTreeMap<String, String>) {
+    if !files.is_empty() {
+        text.push_str("\n  files with rows to look at\n");
+    }
+    for (what, file) in files {
+        let _ = writeln!(text, "  {what:<22}{}", place(file));
+    }
 }
 
 fn balance(text: &mut String, balance: &Balance) {
@@ -40,6 +59,11 @@ fn balance(text: &mut String, balance: &Balance) {
     line(text, "- rejected", landing.rejected, &share(landing.rejected, landing.read));
     line(text, "- outside the window", landing.outside, "");
     line(text, "= landed", landing.landed, "");
+    let known = balance.winners + balance.losers.total() + balance.quarantined.rows;
+    if known != landing.landed {
+        // The run stopped before it knew more.
+        return;
+    }
     line(text, "- exact duplicates", balance.losers.exact, &share(balance.losers.exact, landing.landed));
     line(text, "- superseded", balance.losers.superseded, &share(balance.losers.superseded, landing.landed));
     line(text, "- conflicts", balance.losers.conflict, &share(balance.losers.conflict, landing.landed));
@@ -49,7 +73,8 @@ fn balance(text: &mut String, balance: &Balance) {
         line(text, "rows of suspect keys", balance.suspect.rows, &keys(balance.suspect));
     }
     if balance.redated.keys > 0 {
-        let hours = format!("{}, {} losers off by whole hours", keys(balance.redated), n(balance.redated_by_hours));
+        let losers = counted(balance.redated_by_hours, "loser");
+        let hours = format!("{}, {losers} off by whole hours", keys(balance.redated));
         line(text, "rows of re-dated keys", balance.redated.rows, &hours);
     }
 }
@@ -58,58 +83,77 @@ fn stops(text: &mut String, stops: &[Stop]) {
     for stop in stops {
         let _ = writeln!(text, "\nstopped: {}", stop.found);
         if let Some(file) = &stop.file {
-            let _ = writeln!(text, "  rows: {file}");
+            let _ = writeln!(text, "  rows: {}", place(file));
         }
         let _ = writeln!(text, "  hint: {}", stop.hint);
+    }
+    if !stops.is_empty() {
+        text.push_str("\nnothing was written to the target\n");
     }
 }
 
 /// The report of a backfill.
 pub fn backfill_text(report: &RunReport) -> String {
-    let mut text = format!("{} -> {}\n\n", report.dataset, report.target);
+    let mut text = format!("{} -> {}\n\n", report.dataset, place(&report.target));
     balance(&mut text, &report.balance);
     for (reason, rows) in &report.rejects_by_reason {
         let _ = writeln!(text, "  rejected: {reason}: {}", n(*rows));
     }
     for input in &report.inputs {
         for (field, rows) in &input.left_out {
-            let _ = writeln!(text, "  left out: `{field}` of {}: {} rows had it", input.url, n(*rows));
+            let _ = writeln!(text, "  left out: `{field}` of {}: {} had it", input.url, counted(*rows, "row"));
         }
     }
     if !report.batches.is_empty() {
-        let _ = writeln!(
-            text,
-            "\n  {:<24}{:>12}{:>12}{:>12}{:>12}",
-            "batch", "winners", "inserted", "updated", "unchanged"
-        );
-        for batch in &report.batches {
-            let days = batch.days.map_or_else(|| "all".to_string(), |(first, last)| format!("{first}..{last}"));
-            let merged = batch.merged.clone().unwrap_or_default();
-            let row = [batch.winners, merged.inserted, merged.updated, batch.unchanged()].map(n);
-            let _ = writeln!(text, "  {days:<24}{:>12}{:>12}{:>12}{:>12}", row[0], row[1], row[2], row[3]);
-        }
-        let (winners, inserted, updated, unchanged) = report.totals();
-        let row = [winners, inserted, updated, unchanged].map(n);
-        let _ = writeln!(text, "  {:<24}{:>12}{:>12}{:>12}{:>12}", "total", row[0], row[1], row[2], row[3]);
+        batches(&mut text, report);
         let conflicts: u64 = report.batches.iter().map(|batch| batch.comparison.conflict).sum();
         if conflicts > 0 {
-            let _ =
-                writeln!(text, "  {} of the unchanged tie with the target's row and differ: it was kept", n(conflicts));
+            let _ = writeln!(
+                text,
+                "  unchanged although it ties with the target's row and differs: {}",
+                counted(conflicts, "winner")
+            );
         }
         if let Some(merged) = report.batches.iter().rev().find_map(|batch| batch.merged.as_ref()) {
             let _ = writeln!(text, "\n  rows in the target: {}", n(merged.rows_after));
         }
     }
-    for (what, file) in &report.files {
-        let _ = writeln!(text, "  {what}: {file}");
-    }
+    kept_files(&mut text, &report.files);
     stops(&mut text, &report.stops);
     text
 }
 
+/// What was done with each batch, or would have been.
+fn batches(text: &mut String, report: &RunReport) {
+    let row = |text: &mut String, name: &str, cells: [u64; 4]| {
+        let cells = cells.map(n);
+        let _ = writeln!(text, "  {name:<24}{:>12}{:>12}{:>12}{:>12}", cells[0], cells[1], cells[2], cells[3]);
+    };
+    let days = |batch: &BatchReport| match batch.days {
+        Some((first, last)) => format!("{first}..{last}"),
+        None => "all".to_string(),
+    };
+    let stopped = !report.stops.is_empty();
+    let head = if stopped { ["to insert", "to update"] } else { ["inserted", "updated"] };
+    let _ = writeln!(text, "\n  {:<24}{:>12}{:>12}{:>12}{:>12}", "batch", "winners", head[0], head[1], "unchanged");
+    let mut total = [0; 4];
+    for batch in &report.batches {
+        let found = &batch.comparison;
+        let cells = match &batch.merged {
+            Some(merged) => [batch.winners, merged.inserted, merged.updated, batch.unchanged()],
+            None => [batch.winners, found.new, found.newer, found.older + found.same + found.conflict],
+        };
+        for (sum, cell) in total.iter_mut().zip(cells) {
+            *sum += cell;
+        }
+        row(text, &days(batch), cells);
+    }
+    row(text, "total", total);
+}
+
 /// The report of a plan.
 pub fn plan_text(report: &PlanReport) -> String {
-    let mut text = format!("{} has {} rows\n\n", report.target, n(report.target_rows));
+    let mut text = format!("{} has {}\n\n", place(&report.target), counted(report.target_rows, "row"));
     balance(&mut text, &report.balance);
     let _ = writeln!(text, "\n  {:<24}{:>12}{:>8}{:>16}", "batch", "winners", "days", "days looked at");
     for batch in &report.batches {
@@ -119,8 +163,9 @@ pub fn plan_text(report: &PlanReport) -> String {
         };
         let _ = writeln!(text, "  {days:<24}{:>12}{:>8}{:>16}", n(batch.rows), batch.days.len(), batch.touched.len());
     }
-    let _ =
-        writeln!(text, "\n  {} load jobs, {} merges; nothing was written", report.batches.len(), report.batches.len());
+    let many = report.batches.len() as u64;
+    let (jobs, merges) = (counted(many, "load job"), counted(many, "merge"));
+    let _ = writeln!(text, "\n  {jobs}, {merges}; nothing was written");
     text
 }
 
@@ -128,13 +173,15 @@ pub fn plan_text(report: &PlanReport) -> String {
 pub fn dedup_text(report: &DedupReport) -> String {
     let mut text = format!("{}\n\n", report.output);
     balance(&mut text, &report.balance);
-    let _ = writeln!(text, "\n  {} files, {} bytes", n(report.files), n(report.size_bytes));
+    let (files, bytes) = (counted(report.files, "file"), counted(report.size_bytes, "byte"));
+    let _ = writeln!(text, "\n  {files}, {bytes}");
     text
 }
 
 /// The report of an analysis.
 pub fn analysis_text(report: &Analysis) -> String {
-    let mut text = format!("key   {}\norder {}\n\n", report.key.join(", "), report.order.join(", "));
+    let order = if report.order.is_empty() { "none".to_string() } else { report.order.join(", ") };
+    let mut text = format!("key   {}\norder {order}\n\n", report.key.join(", "));
     line(&mut text, "rows", report.rows, "");
     line(&mut text, "unique keys", report.keys, "");
     line(&mut text, "duplicates", report.rows - report.keys, &format!("{:.2} %", 100.0 * report.duplicate_share()));
@@ -156,24 +203,26 @@ pub fn analysis_text(report: &Analysis) -> String {
     }
     if !report.census.largest.is_empty() {
         let _ = writeln!(text, "\n  keys with the most rows");
-        for group in &report.census.largest {
+        for group in report.census.largest.iter().take(LARGEST_SHOWN) {
             let key = group.key.iter().map(|part| part.as_deref().unwrap_or("NULL")).collect::<Vec<_>>().join(" ");
             let _ = writeln!(text, "  {:>8}  {key}", n(group.rows));
         }
     }
-    for (what, file) in &report.files {
-        let _ = writeln!(text, "  {what}: {file}");
-    }
+    kept_files(&mut text, &report.files);
     text
 }
 
 /// What a ledger knows of its target.
 pub fn status_text(target: &str, rows: u64, ledger: &Ledger) -> String {
-    let mut text = format!("{target}\n\n");
+    let mut text = format!("{}\n\n", place(target));
     line(&mut text, "rows", rows, "");
     line(&mut text, "ledger entries", ledger.records().len() as u64, "");
     for run in ledger.unfinished() {
         let _ = writeln!(text, "  unfinished run {run}: run the same command again");
+    }
+    if ledger.records().is_empty() {
+        text.push_str("\n  nothing was done to it by tradefold\n");
+        return text;
     }
     let _ = writeln!(text, "\n  {:<22}{:<10}{:<34}{:>12}{:>12}", "when", "what", "name", "inserted", "updated");
     for record in ledger.records().iter().rev().take(20) {
@@ -182,10 +231,16 @@ pub fn status_text(target: &str, rows: u64, ledger: &Ledger) -> String {
             Entry::Landed { run_id, .. } => ("landed", run_id, None),
             Entry::Planned { run_id, .. } => ("planned", run_id, None),
             Entry::Merged { receipt } => ("merged", &receipt.batch_id, Some(&receipt.merged)),
+            Entry::Stopped { run_id, .. } => ("stopped", run_id, None),
             Entry::Finished { run_id } => ("finished", run_id, None),
         };
-        let (inserted, updated) = counts.map_or_else(Default::default, |m| (n(m.inserted), n(m.updated)));
-        let _ = writeln!(text, "  {when:<22}{what:<10}{name:<34}{inserted:>12}{updated:>12}");
+        let last = match (&record.entry, counts) {
+            (Entry::Stopped { reasons, .. }, _) => format!("  {}", reasons.join(", ")),
+            (_, Some(merged)) => format!("{:>12}{:>12}", n(merged.inserted), n(merged.updated)),
+            _ => String::new(),
+        };
+        let line = format!("  {when:<22}{what:<10}{name:<34}{last}");
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     text
 }

@@ -5,7 +5,7 @@ use crate::dataset::Dataset;
 use crate::dedup::Flagged;
 use crate::error::{Doing, Error, Result};
 use crate::ledger::{Entry, Ledger, Receipt};
-use crate::report::{BatchReport, RunReport, Stop};
+use crate::report::{BatchReport, RunReport, Stop, counted};
 use crate::stage::{Manifest, RowFile};
 use crate::warehouse::{Comparison, Finding};
 use crate::window::Day;
@@ -80,13 +80,17 @@ impl Run<'_> {
         };
         if found.repeated > 0 {
             let file = self.write_finding(one, Finding::Repeated, "target_repeats", files, report).await?;
-            let text = format!("the target holds {} keys more than once on days of this run", found.repeated);
+            let text =
+                format!("the target holds {} more than once on days of this run", counted(found.repeated, "key"));
             let hint = "restore the target to a version without duplicates, or write to a new table";
             report.stops.push(stop("target_repeats", text, file, hint));
         }
         if found.unfolded > 0 {
             let file = self.write_finding(one, Finding::Unfolded, "target_unfolded", files, report).await?;
-            let text = format!("{} rows of the target have keys in upper case, which landing folds", found.unfolded);
+            let text = format!(
+                "the target holds {} with upper case in a key, which landing folds",
+                counted(found.unfolded, "row")
+            );
             let hint = "mend the target's keys, or write to a new table";
             report.stops.push(stop("target_unfolded", text, file, hint));
         }
@@ -95,7 +99,10 @@ impl Run<'_> {
                 aside.push(self.keys_of(one, Finding::Suspect).await?);
             } else {
                 let file = self.write_finding(one, Finding::Suspect, "target_suspects", files, report).await?;
-                let text = format!("{} winners number another event than the target's row of their key", found.suspect);
+                let text = format!(
+                    "{} for another event than the target's row of the same key",
+                    counted(found.suspect, "winner")
+                );
                 let hint = "look at the rows; widen the key, or choose --on-suspect keep or quarantine";
                 report.stops.push(stop("suspect_keys", text, file, hint));
             }
@@ -103,7 +110,10 @@ impl Run<'_> {
         if found.conflict > 0 {
             let file = self.write_finding(one, Finding::Conflict, "target_conflicts", files, report).await?;
             if self.options.on_conflict == Choice::Stop {
-                let text = format!("{} winners tie with the target's row of their key and differ", found.conflict);
+                let text = format!(
+                    "{} equal to the target's row in the declared order and different in content",
+                    counted(found.conflict, "winner")
+                );
                 let hint = "look at the rows; choose --on-conflict keep: the target keeps what it has";
                 report.stops.push(stop("conflicts", text, file, hint));
             }

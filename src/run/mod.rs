@@ -19,7 +19,7 @@ use crate::landing::{Landed, LandingOptions, land};
 use crate::ledger::{Entry, Ledger};
 use crate::plan::Limits;
 use crate::progress::Progress;
-use crate::report::{RunReport, Stop};
+use crate::report::{RunReport, Stop, counted};
 use crate::source::Input;
 use crate::stage::Manifest;
 use crate::storage::Folder;
@@ -119,15 +119,28 @@ impl Run<'_> {
     pub async fn backfill(&self, inputs: &[Input], ledger: &mut Ledger) -> Result<RunReport> {
         let run_id = self.run_id(inputs);
         let files = RunFiles::new(&self.home, &run_id);
+        let report = self.walk(inputs, &run_id, &files, ledger).await?;
+        let reasons: Vec<String> = report.stops.iter().map(|stop| stop.reason.clone()).collect();
+        let entry = match reasons.is_empty() {
+            true => Entry::Finished { run_id },
+            // Another decision makes another run, so nothing would ever take this one's work up.
+            false => Entry::Stopped { run_id, reasons },
+        };
+        ledger.append(entry, (self.now_us)()).await?;
+        files.clear_work().await?;
+        Ok(report)
+    }
+
+    async fn walk(&self, inputs: &[Input], run_id: &str, files: &RunFiles, ledger: &mut Ledger) -> Result<RunReport> {
         let mut report = RunReport {
-            run_id: run_id.clone(),
+            run_id: run_id.to_string(),
             target: self.warehouse.target(),
             dataset: self.dataset.name.clone(),
             window: self.options.window,
             ..RunReport::default()
         };
         self.warehouse.check_target().await?;
-        let landed = self.land(inputs, &files, ledger, &run_id).await?;
+        let landed = self.land(inputs, files, ledger, run_id).await?;
         report.balance.landing = landed.counts;
         report.rejects_by_reason = landed.rejects_by_reason.clone();
         report.inputs = landed.inputs.clone();
@@ -138,30 +151,31 @@ impl Run<'_> {
         if self.options.too_many_rejects(counts.rejected, counts.read) {
             report.stops.push(Stop {
                 reason: "rejects".into(),
-                found: format!("{} of {} rows were rejected", counts.rejected, counts.read),
+                found: format!("{} rejected of {} read", counted(counts.rejected, "row"), counts.read),
                 file: landed.rejects.clone(),
-                hint: "mend the rows in the file and add it to the input, or allow them with --max-rejects".into(),
+                hint: format!(
+                    "look at the rows; go on without them with --max-rejects {}, and give a mended copy of the file as \
+                     one more input",
+                    counts.rejected
+                ),
             });
             return Ok(report);
         }
         let mut aside: Vec<Flagged> = Vec::new();
         loop {
-            let reduced = self.reduce(&landed, &files, ledger, &run_id, &aside, &mut report).await?;
+            let reduced = self.reduce(&landed, files, ledger, run_id, &aside, &mut report).await?;
             let Some(batches) = reduced else { return Ok(report) };
-            let (compared, found) = self.compare_all(&batches, &files, &mut report).await?;
+            let (compared, found) = self.compare_all(&batches, files, &mut report).await?;
             if !report.stops.is_empty() {
                 return Ok(report);
             }
             if found.is_empty() {
                 self.merge_all(&compared, ledger, &mut report).await?;
-                break;
+                return Ok(report);
             }
             // Keys that the target makes suspect or conflicting are set aside as those of the input are.
             aside.extend(found);
         }
-        ledger.append(Entry::Finished { run_id: run_id.clone() }, (self.now_us)()).await?;
-        files.clear_work().await?;
-        Ok(report)
     }
 
     /// The name of a run: a function of its inputs and of what decides its outcome.

@@ -6,7 +6,7 @@ use crate::dedup::{Class, Dedup, Flagged, LoserBatch};
 use crate::error::{Doing, Error, Result};
 use crate::landing::{Landed, LandingOptions, land};
 use crate::plan::{Batch, batch_id, plan};
-use crate::report::{RunReport, Stop};
+use crate::report::{RunReport, Stop, counted};
 use crate::source::Input;
 use crate::stage::{Manifest, RowFile, StagedFile, upload, write_winners};
 use crate::window::Day;
@@ -40,6 +40,7 @@ impl Run<'_> {
     ) -> Result<Reduced> {
         let mut dedup = Dedup::new(self.engine, self.dataset, &landed_files(landed))?;
         report.balance.quarantined = KeyCount::default();
+        report.files.retain(|what, _| !what.starts_with("quarantined"));
         for keys in aside {
             self.set_aside(&mut dedup, keys, files, report).await?;
         }
@@ -88,6 +89,8 @@ impl Run<'_> {
         }
         report.balance.losers = census.losers;
         if !report.stops.is_empty() {
+            report.balance.winners = dedup.winners_by_day().await?.values().sum();
+            report.balance.check()?;
             return Ok(Reduced::Stopped);
         }
         losers.finish(files, report).await?;
@@ -155,7 +158,8 @@ impl Run<'_> {
         files: &RunFiles,
         report: &mut RunReport,
     ) -> Result<()> {
-        let name = format!("quarantined-{}.ndjson", report.balance.quarantined.keys);
+        let before = report.files.keys().filter(|what| what.starts_with("quarantined")).count();
+        let name = format!("quarantined-{}.ndjson", before + 1);
         let written = self.write_rows(dedup, keys, &name, files, report).await?;
         dedup.set_aside(keys).await?;
         report.balance.quarantined.keys += keys.keys;
@@ -237,8 +241,9 @@ fn suspect_stop(keys: &Flagged, file: Option<&String>) -> Stop {
     Stop {
         reason: "suspect_keys".into(),
         found: format!(
-            "{} keys with {} rows number more than one real event: the key is probably too narrow",
-            keys.keys, keys.rows
+            "{} with {} for more than one real event: the key is probably too narrow",
+            counted(keys.keys, "key"),
+            counted(keys.rows, "row")
         ),
         file: file.cloned(),
         hint: "look at the rows; widen the key with --key, or choose --on-suspect keep (one row of each is kept, the \
@@ -250,7 +255,11 @@ fn suspect_stop(keys: &Flagged, file: Option<&String>) -> Stop {
 fn conflict_stop(keys: &Flagged, file: Option<&String>) -> Stop {
     Stop {
         reason: "conflicts".into(),
-        found: format!("{} keys with {} rows have rows that tie and differ", keys.keys, keys.rows),
+        found: format!(
+            "{} with {} equal to the winner in the declared order and different in content",
+            counted(keys.keys, "key"),
+            counted(keys.rows, "loser")
+        ),
         file: file.cloned(),
         hint: "look at the rows; choose --on-conflict keep or --on-conflict quarantine".into(),
     }
@@ -259,7 +268,11 @@ fn conflict_stop(keys: &Flagged, file: Option<&String>) -> Stop {
 fn redated_stop(keys: &Flagged, file: Option<&String>) -> Stop {
     Stop {
         reason: "redated_keys".into(),
-        found: format!("{} keys with {} rows have rows of different times", keys.keys, keys.rows),
+        found: format!(
+            "{} with {} of different times, though a time can't change",
+            counted(keys.keys, "key"),
+            counted(keys.rows, "row")
+        ),
         file: file.cloned(),
         hint: "look at the rows; choose --on-redated keep to let the declared order decide".into(),
     }

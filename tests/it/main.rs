@@ -10,10 +10,15 @@
     unreachable_pub
 )]
 
+mod cli;
+mod dataset;
 mod dedup;
 mod delta_reader;
 mod generate;
 mod googlesql;
+mod landing;
+mod ledger;
 mod rows;
 mod sql;
 mod tidy;
+mod warehouse;

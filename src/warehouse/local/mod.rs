@@ -263,9 +263,15 @@ impl Warehouse for DeltaWarehouse {
             return Ok(merged);
         }
         merged.rows_after += merged.inserted;
+        merged.version = Some(match table.as_ref().and_then(DeltaTable::version) {
+            Some(version) => u64::from(version) + 1,
+            None => 0,
+        });
         let remembered = serde_json::json!({ "batch_id": batch.batch_id, "found": found, "merged": merged });
         let version = self.commit(table, touched, &merged.days_changed, remembered).await?;
-        merged.version = Some(version);
+        if merged.version != Some(version) {
+            return Err(Error::bug("merge a batch").with("version", version).because("the commit has another version"));
+        }
         // What was announced is one thing, what is there another.
         self.open().await?;
         merged.rows_after = self.count().await?;
@@ -294,8 +300,7 @@ impl Warehouse for DeltaWarehouse {
             }
             let part = |name: &str| remembered.get(name).cloned().unwrap_or_default();
             let found = serde_json::from_value(part("found")).doing("read what a commit remembers")?;
-            let mut merged: Merged = serde_json::from_value(part("merged")).doing("read what a commit remembers")?;
-            merged.version = commit.read_version.map(|version| version + 1).or(Some(0));
+            let merged = serde_json::from_value(part("merged")).doing("read what a commit remembers")?;
             return Ok(Some((found, merged)));
         }
         Ok(None)

@@ -103,7 +103,7 @@ async fn rejects_can_be_mended_and_fed_back_in() -> Result {
 }
 
 #[tokio::test]
-async fn the_window_is_half_open_and_every_row_is_counted() -> Result {
+async fn r1_every_row_is_counted_and_the_window_is_half_open() -> Result {
     let at = |time: &str| line(&format!(",\"ts\":\"{time}\""));
     let lines = at("2025-09-30T23:59:59.999999Z")
         + &at("2025-10-01T00:00:00Z")

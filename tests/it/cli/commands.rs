@@ -1,0 +1,220 @@
+//! The other commands, and how a run behaves as a process: output streams, the writer's lock, interrupts.
+
+use super::{Desk, number};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command};
+use std::sync::Arc;
+
+/// Takes the lock of the table that other processes would write.
+fn hold_lock(desk: &Desk) -> File {
+    desk.write("lake/_tradefold/trades/lock", "");
+    let lock = File::open(desk.path("lake/_tradefold/trades/lock")).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+/// Starts a command and reads its stderr up to a line that holds this text.
+fn start(desk: &Desk, arguments: &str, until: &str) -> Child {
+    let mut child = desk.command(arguments).spawn().unwrap();
+    // Unbuffered, so that nothing beyond the line is taken.
+    let lines = BufReader::with_capacity(1, child.stderr.as_mut().unwrap()).lines();
+    let found = lines.map_while(Result::ok).any(|line| line.contains(until));
+    assert!(found, "{arguments} never said `{until}`");
+    child
+}
+
+#[test]
+fn a_second_writer_gives_up_after_its_wait() {
+    let desk = Desk::new();
+    let _lock = hold_lock(&desk);
+    let ran = desk.run("backfill fixtures/dome_page.json --wait 0");
+    assert_eq!((ran.code, ran.out.as_str()), (73, ""));
+    insta::assert_snapshot!(ran.err, @r"
+    error: could not take the writer's lock, lock `/lake/_tradefold/trades/lock`
+      caused by: another writer has held it for 0 s
+
+    hint: wait until the other run is done, or give it longer with --wait
+    ");
+    assert_eq!(desk.files("lake"), ["_tradefold/trades/lock"]);
+    // Reading is free.
+    assert_eq!(desk.run("status").code, 0);
+    assert_eq!(desk.run("plan fixtures/dome_page.json").code, 0);
+}
+
+#[test]
+fn a_second_writer_waits_for_the_first() {
+    let desk = Desk::new();
+    let lock = hold_lock(&desk);
+    let child = start(&desk, "backfill fixtures/dome_page.json", "another writer holds the target");
+    assert!(desk.files("lake/trades").is_empty());
+    drop(lock);
+    let ran = desk.read(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("rows in the target: 6"), "{}", ran.out);
+}
+
+#[test]
+fn an_interrupted_run_is_taken_up() {
+    let desk = Desk::new();
+    // The step after the landing has begun.
+    let mut child = start(&desk, "backfill fixtures/demo/pages", "read inputs:");
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    let mut rest = String::new();
+    child.stderr.as_mut().unwrap().read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(75), "{rest}");
+    assert!(rest.contains("it was interrupted") && rest.contains("run the same command again"), "{rest}");
+    assert_eq!(desk.report(0, "status")["unfinished"].as_array().unwrap().len(), 1);
+    let ran = desk.run("backfill fixtures/demo/pages");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("the input is landed already"), "{}", ran.err);
+    assert!(ran.out.contains("rows in the target: 87"), "{}", ran.out);
+    assert_eq!(desk.report(0, "status")["unfinished"], serde_json::json!([]));
+}
+
+#[test]
+fn results_go_to_stdout_and_progress_to_stderr() {
+    let desk = Desk::new();
+    let ran = desk.run("backfill fixtures/dome_page.json --json");
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, number(&report, "/balance/winners")), (0, 6));
+    assert!(ran.err.contains("read inputs: ") && ran.err.contains("merge batches: "), "{}", ran.err);
+    let ran = desk.run("backfill fixtures/dome_page.json --quiet");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    insta::assert_snapshot!(ran.out, @r"
+    trades -> /lake/trades
+
+      read                               6
+      - rejected                         0   0.00 %
+      - outside the window               0
+      = landed                           6
+      - exact duplicates                 0   0.00 %
+      - superseded                       0   0.00 %
+      - conflicts                        0   0.00 %
+      - quarantined                      0   0 keys
+      = winners                          6   100.00 %
+
+      batch                        winners    inserted     updated   unchanged
+      2026-01-26..2026-01-26             6           0           0           6
+      total                              6           0           0           6
+
+      rows in the target: 6
+    ");
+}
+
+#[test]
+fn a_replay_changes_nothing_and_every_command_tells_the_same() {
+    let desk = Desk::new();
+    let before = desk.files("");
+    let plan = desk.report(0, "plan fixtures/midnight.ndjson");
+    assert_eq!(desk.files(""), before, "plan wrote something");
+    assert_eq!(number(&plan, "/target_rows"), 0);
+    let first = desk.report(0, "backfill fixtures/midnight.ndjson");
+    let table = desk.files("lake/trades");
+    let second = desk.report(0, "backfill fixtures/midnight.ndjson");
+    assert_eq!(desk.files("lake/trades"), table);
+    assert_eq!(number(&second, "/batches/0/merged/rows_after"), 2);
+    let analysis = desk.report(0, "analyze fixtures/midnight.ndjson");
+    for counts in ["/landing", "/winners", "/losers"] {
+        let expected = first["balance"].pointer(counts).unwrap();
+        for other in [&plan, &second, &analysis] {
+            assert_eq!(other["balance"].pointer(counts).unwrap(), expected, "{counts}");
+        }
+    }
+    assert_eq!(plan["batches"].as_array().unwrap().len(), first["batches"].as_array().unwrap().len());
+    let status = desk.report(0, "status");
+    assert_eq!((number(&status, "/rows"), number(&status, "/receipts/0/merged/inserted")), (2, 2));
+    assert!(desk.run("status --warehouse nowhere").out.contains("nothing was done to it"));
+    assert!(!desk.path("nowhere").exists());
+}
+
+#[test]
+fn analyze_counts_by_class_day_and_file() {
+    let desk = Desk::new();
+    let report = desk.report(0, "analyze fixtures/demo/pages");
+    assert_eq!([number(&report, "/rows"), number(&report, "/keys")], [240, 87]);
+    let losers = report["census"]["losers"].clone();
+    assert_eq!(losers, serde_json::json!({ "exact": 143, "superseded": 8, "conflict": 2 }));
+    assert_eq!(report["rows_by_day"], serde_json::json!({ "2025-10-21": 240 }));
+    assert_eq!(number(&report, "/rows_by_file/fixtures~1demo~1pages~1run-1-page-0001.json"), 50);
+    assert_eq!(report["rows_by_file"].as_object().unwrap().len(), 6);
+    assert_eq!(number(&report, "/census/largest/0/rows"), 3);
+    let text = desk.run("analyze fixtures/demo/pages").out;
+    assert!(text.contains("duplicates                       153   63.75 %"), "{text}");
+    assert!(desk.files("lake").is_empty());
+}
+
+#[test]
+fn dedup_keeps_one_row_of_each_key_and_every_column() {
+    let desk = Desk::new();
+    let columns = |path: &str| {
+        let file = SerializedFileReader::new(File::open(desk.path(path)).unwrap()).unwrap();
+        let schema = file.metadata().file_metadata().schema_descr_ptr();
+        schema.columns().iter().map(|column| column.name().to_string()).collect::<Vec<_>>()
+    };
+    let report = desk.report(0, "dedup fixtures/demo-suspects -o out/clean");
+    assert_eq!(number(&report, "/balance/winners"), 214);
+    assert_eq!(number(&report, "/files"), desk.files("out").len() as u64);
+    assert_eq!(columns("out/clean/part-00000.parquet"), columns("fixtures/demo-suspects/part-000.parquet"));
+    let again = desk.report(0, "analyze out/clean");
+    assert_eq!([number(&again, "/rows"), number(&again, "/keys")], [214, 214]);
+    let ran = desk.run("dedup fixtures/demo-suspects -o out/clean");
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("there is something in it"), "{}", ran.err);
+    // Without a contract: any columns are a key.
+    let report = desk.report(0, "dedup fixtures/demo-suspects -o days --key \"timestamp, side\"");
+    let sides = desk.report(0, "analyze fixtures/demo-suspects --key \"timestamp, side\"");
+    assert_eq!(number(&report, "/balance/winners"), number(&sides, "/keys"));
+    assert_eq!(number(&sides, "/balance/losers/superseded"), 0);
+}
+
+#[test]
+fn dedup_needs_no_dataset_and_tells_null_from_a_value() {
+    let desk = Desk::new();
+    let columns: [(&str, ArrayRef); 4] = [
+        ("id", Arc::new(StringArray::from(vec![Some("a"), Some("a"), Some("a"), None, None]))),
+        ("other", Arc::new(StringArray::from(vec!["1", "1", "1", "2", "3"]))),
+        ("at", Arc::new(Int64Array::from(vec![1, 2, 2, 3, 4]))),
+        ("seen", Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5]))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(File::create(desk.path("in.parquet")).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let ran = desk.run("dedup in.parquet -o out --key id --quiet");
+    assert_eq!(ran.code, 65);
+    assert!(ran.err.contains("2 rows have NULL in a key column") && ran.err.contains("COALESCE"), "{}", ran.err);
+    assert!(!desk.path("out").exists());
+    let key = "--key \"COALESCE(id, other)\"";
+    for (flags, expected) in [
+        ("", [3, 0, 0, 2]),
+        ("--order \"at DESC\"", [3, 0, 1, 1]),
+        ("--order \"at DESC\" --volatile seen", [3, 1, 1, 0]),
+    ] {
+        let out = format!("out-{}", flags.len());
+        let balance = desk.report(0, &format!("dedup in.parquet -o {out} {key} {flags}"))["balance"].clone();
+        let found = ["/winners", "/losers/exact", "/losers/superseded", "/losers/conflict"];
+        assert_eq!(found.map(|name| number(&balance, name)), expected, "{flags}");
+    }
+}
+
+#[test]
+fn help_and_completions() {
+    let desk = Desk::new();
+    let help = desk.run("--help");
+    assert_eq!((help.code, help.err.as_str()), (0, ""));
+    for code in ["0", "1", "2", "65", "73", "75", "77"] {
+        assert!(help.out.contains(&format!("\n  {code:<4}")), "{code}: {}", help.out);
+    }
+    for command in ["backfill", "plan", "analyze", "dedup"] {
+        let help = desk.run(&format!("{command} --help"));
+        assert!(help.code == 0 && help.out.contains("Example"), "{command}");
+    }
+    let script = desk.run("completions bash");
+    assert!(script.code == 0 && script.out.contains("--on-suspect") && script.out.contains("complete -F _tradefold"));
+}

@@ -1,0 +1,89 @@
+//! The ledger: numbered entries, each written once, and what they say of runs.
+
+use tradefold::error::Kind;
+use tradefold::ledger::{Entry, Ledger};
+use tradefold::storage::Folder;
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place { folder: tempfile::tempdir().unwrap() }
+    }
+
+    async fn open(&self, nonce: &str) -> tradefold::error::Result<Ledger> {
+        Ledger::open(Folder::open(&self.folder.path().to_string_lossy(), &[]).unwrap(), nonce.into()).await
+    }
+
+    fn entry(&self, number: u64) -> std::path::PathBuf {
+        self.folder.path().join(format!("{number:020}.json"))
+    }
+}
+
+fn finished(run: &str) -> Entry {
+    Entry::Finished { run_id: run.into() }
+}
+
+#[tokio::test]
+async fn entries_are_numbered_and_read_back() {
+    let place = Place::new();
+    let mut ledger = place.open("a").await.unwrap();
+    ledger.append(finished("one"), 1).await.unwrap();
+    ledger.append(finished("two"), 2).await.unwrap();
+    let again = place.open("b").await.unwrap();
+    assert_eq!(again.records(), ledger.records());
+    assert_eq!(again.records().iter().map(|record| record.number).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[tokio::test]
+async fn an_entry_of_another_writer_is_never_overwritten() {
+    let place = Place::new();
+    let (mut first, mut second) = (place.open("a").await.unwrap(), place.open("b").await.unwrap());
+    first.append(finished("one"), 1).await.unwrap();
+    let error = second.append(finished("two"), 1).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy);
+    assert_eq!(place.open("c").await.unwrap().records(), first.records());
+}
+
+#[tokio::test]
+async fn an_own_entry_whose_answer_was_lost_is_recognised() {
+    let place = Place::new();
+    let (mut lost, mut retried) = (place.open("a").await.unwrap(), place.open("a").await.unwrap());
+    lost.append(finished("one"), 1).await.unwrap();
+    retried.append(finished("one"), 1).await.unwrap();
+    assert_eq!(place.open("b").await.unwrap().records().len(), 1);
+}
+
+#[tokio::test]
+async fn a_missing_or_damaged_entry_is_an_error_that_names_it() {
+    let place = Place::new();
+    let mut ledger = place.open("a").await.unwrap();
+    for run in ["one", "two"] {
+        ledger.append(finished(run), 1).await.unwrap();
+    }
+    std::fs::write(place.entry(1), b"{\"number\": 1, ").unwrap();
+    let error = place.open("b").await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Data);
+    assert!(error.render().contains("00000000000000000001.json"), "{}", error.render());
+    std::fs::remove_file(place.entry(1)).unwrap();
+    ledger = place.open("b").await.unwrap();
+    ledger.append(finished("two"), 1).await.unwrap();
+    std::fs::remove_file(place.entry(0)).unwrap();
+    let error = place.open("c").await.unwrap_err();
+    assert!(error.render().contains("entry 0 is missing"), "{}", error.render());
+}
+
+#[tokio::test]
+async fn a_run_is_unfinished_until_it_finishes_or_stops() {
+    let place = Place::new();
+    let mut ledger = place.open("a").await.unwrap();
+    let planned = |run: &str| Entry::Planned { run_id: run.into(), batches: Vec::new(), balance: Box::default() };
+    for run in ["one", "two", "three"] {
+        ledger.append(planned(run), 1).await.unwrap();
+    }
+    ledger.append(finished("one"), 1).await.unwrap();
+    ledger.append(Entry::Stopped { run_id: "two".into(), reasons: vec!["conflicts".into()] }, 1).await.unwrap();
+    assert_eq!(ledger.unfinished(), ["three"]);
+}

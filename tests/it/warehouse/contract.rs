@@ -1,0 +1,234 @@
+//! What every warehouse promises. Each function is one promise, shown on a fresh stand.
+
+use super::{DAY_S, EDGE_S, Stand, backfill, counts, fill, merged, staged};
+use serde_json::{Value, json};
+use tradefold::run::{Choice, RunOptions};
+
+fn named(hash: &str) -> Value {
+    json!(hash)
+}
+
+pub async fn new_keys_are_inserted(stand: &impl Stand) {
+    let rows = [fill("0xa", named("o1"), EDGE_S, 1, 0.1), fill("0xb", named("o1"), EDGE_S, 1, 0.2)];
+    let report = merged(stand, &rows).await;
+    assert_eq!(counts(&report), (2, 0, 0));
+    assert_eq!(stand.table().await.len(), 2);
+    assert_eq!(report.batches[0].merged.as_ref().unwrap().rows_after, 2);
+}
+
+pub async fn r6_only_a_higher_row_updates(stand: &impl Stand) {
+    let at = |rev, price| fill("0xa", named("o"), EDGE_S, rev, price);
+    merged(stand, &[at(5, 0.5)]).await;
+    assert_eq!(counts(&merged(stand, &[at(4, 0.4)]).await), (0, 0, 1), "lower");
+    let tied = merged(stand, &[at(5, 0.9)]).await;
+    assert_eq!((counts(&tied), tied.batches[0].comparison.conflict), ((0, 0, 1), 1), "tied and different");
+    assert!(stand.table().await[0].contains("0.5"));
+    assert_eq!(counts(&merged(stand, &[at(6, 0.6)]).await), (0, 1, 0), "higher");
+    assert!(stand.table().await[0].contains("0.6"));
+}
+
+pub async fn an_update_never_blanks_what_is_known(stand: &impl Stand) {
+    merged(stand, &[fill("0xa", named("o"), EDGE_S, 1, 0.1)]).await;
+    let mut poorer = fill("0xa", named("o"), EDGE_S, 2, 0.0);
+    poorer["price"] = Value::Null;
+    assert_eq!(counts(&merged(stand, &[poorer]).await), (0, 1, 0));
+    let table = stand.table().await;
+    assert!(table[0].contains("\"rev\":2") && table[0].contains("\"price\":0.1"), "{table:?}");
+}
+
+pub async fn a_replay_changes_nothing(stand: &impl Stand) {
+    let rows = [fill("0xa", named("o"), EDGE_S, 1, 0.1), fill("0xb", named("o"), EDGE_S + 40 * DAY_S, 1, 0.1)];
+    merged(stand, &rows).await;
+    let (table, changes) = (stand.table().await, stand.changes().await);
+    assert_eq!(counts(&merged(stand, &rows).await), (0, 0, 2));
+    assert_eq!((stand.table().await, stand.changes().await), (table, changes), "a replay makes no commit");
+}
+
+pub async fn batches_out_of_order_give_the_same_table(stand: &impl Stand) {
+    let late = [fill("0xa", named("o"), EDGE_S + 40 * DAY_S, 2, 0.2)];
+    let early = [fill("0xb", named("o"), EDGE_S, 1, 0.1), fill("0xa", named("o"), EDGE_S + 40 * DAY_S, 1, 0.1)];
+    merged(stand, &late).await;
+    let report = merged(stand, &early).await;
+    assert_eq!(counts(&report), (1, 0, 1));
+    let table = stand.table().await;
+    assert_eq!(table.len(), 2);
+    assert!(table.iter().any(|row| row.contains("\"rev\":2")), "the higher row stays: {table:?}");
+}
+
+pub async fn a_key_on_both_sides_of_midnight_and_of_a_batch_edge_is_one(stand: &impl Stand) {
+    merged(stand, &[fill("0xa", named("o"), EDGE_S - 1, 1, 0.1)]).await;
+    let report = merged(stand, &[fill("0xa", named("o"), EDGE_S, 1, 0.2)]).await;
+    assert_eq!(counts(&report), (0, 1, 0));
+    assert_eq!(stand.table().await.len(), 1);
+}
+
+pub async fn a_key_five_days_apart_in_one_run_is_one(stand: &impl Stand) {
+    let rows = [fill("0xa", named("o"), EDGE_S, 1, 0.1), fill("0xa", named("o"), EDGE_S + 5 * DAY_S, 1, 0.2)];
+    let report = merged(stand, &rows).await;
+    assert_eq!((counts(&report), report.balance.losers.superseded), ((1, 0, 0), 1));
+    assert_eq!(report.balance.redated.keys, 1);
+    assert_eq!(stand.table().await.len(), 1);
+}
+
+pub async fn a_key_five_days_apart_in_two_runs_is_one(stand: &impl Stand) {
+    merged(stand, &[fill("0xa", named("o"), EDGE_S, 1, 0.1)]).await;
+    let report = merged(stand, &[fill("0xa", named("o"), EDGE_S + 5 * DAY_S, 1, 0.2)]).await;
+    assert_eq!(counts(&report), (0, 1, 0), "the key search finds it on a day that the batch does not name");
+    assert_eq!(stand.table().await.len(), 1);
+    let older = merged(stand, &[fill("0xa", named("o"), EDGE_S - 30 * DAY_S, 9, 0.3)]).await;
+    assert_eq!(counts(&older), (0, 0, 1));
+    assert_eq!(stand.table().await.len(), 1);
+}
+
+pub async fn a_narrower_file_keeps_the_wider_rows(stand: &impl Stand) {
+    merged(stand, &[fill("0xa", named("o"), EDGE_S, 1, 0.1)]).await;
+    let narrow = json!({"wallet": "0xa", "order_hash": "o", "ts": EDGE_S, "rev": 1});
+    let report = merged(stand, &[narrow]).await;
+    assert_eq!(
+        (counts(&report), report.batches[0].comparison.same),
+        ((0, 0, 1), 1),
+        "an unknown value is no difference"
+    );
+    let narrow_but_higher = json!({"wallet": "0xa", "order_hash": "o", "ts": EDGE_S, "rev": 2});
+    assert_eq!(counts(&merged(stand, &[narrow_but_higher]).await), (0, 1, 0));
+    assert!(stand.table().await[0].contains("\"price\":0.1"));
+}
+
+pub async fn null_and_empty_in_a_nullable_key_part_are_one_key(stand: &impl Stand) {
+    let rows = [fill("0xa", Value::Null, EDGE_S, 1, 0.1), fill("0xb", Value::Null, EDGE_S, 1, 0.1)];
+    merged(stand, &rows).await;
+    assert_eq!(counts(&merged(stand, &rows).await), (0, 0, 2), "a NULL key part matches itself");
+    let empty = [fill("0xa", named(""), EDGE_S, 2, 0.2)];
+    assert_eq!(counts(&merged(stand, &empty).await), (0, 1, 0), "and the text that stands in for it");
+    assert_eq!(stand.table().await.len(), 2);
+}
+
+pub async fn duplicates_in_the_target_stop_the_run(stand: &impl Stand) {
+    stand.plant(&[fill("0xd", named("o"), EDGE_S, 1, 0.1), fill("0xd", named("o"), EDGE_S, 2, 0.2)]).await;
+    let before = stand.table().await;
+    let report = backfill(stand, &[fill("0xa", named("o"), EDGE_S, 1, 0.1)], RunOptions::default()).await.unwrap();
+    assert_eq!(report.stops.iter().map(|stop| stop.reason.as_str()).collect::<Vec<_>>(), ["target_repeats"]);
+    assert!(report.stops[0].file.is_some());
+    assert_eq!(stand.table().await, before);
+}
+
+pub async fn one_conflict_in_ten_thousand_rows_is_found(stand: &impl Stand) {
+    let row = |n: i64| fill(&format!("0x{n:x}"), named("o"), EDGE_S + n % 1000, 1, n as f64);
+    merged(stand, &(0..10_000).map(row).collect::<Vec<_>>()).await;
+    let mut again: Vec<Value> = (0..10_000).map(row).collect();
+    again[7_777]["price"] = json!(0.5);
+    let table = stand.table().await;
+    let stop = RunOptions { on_conflict: Choice::Stop, ..RunOptions::default() };
+    let stopped = backfill(stand, &again, stop).await.unwrap();
+    assert_eq!(stopped.stops.iter().map(|stop| stop.reason.as_str()).collect::<Vec<_>>(), ["conflicts"]);
+    let report = merged(stand, &again).await;
+    assert_eq!(counts(&report), (0, 0, 10_000));
+    assert_eq!((report.batches[0].comparison.same, report.batches[0].comparison.conflict), (9_999, 1));
+    assert_eq!(stand.table().await, table, "the target keeps what it has");
+}
+
+fn numbered(rev: i64, log_index: i64) -> Value {
+    let mut row = fill("0xa", named("o"), EDGE_S, rev, 0.1);
+    row["log_index"] = json!(log_index);
+    row
+}
+
+pub async fn a_suspect_key_in_the_target_stops_the_run(stand: &impl Stand) {
+    merged(stand, &[numbered(1, 10)]).await;
+    let before = stand.table().await;
+    let report = backfill(stand, &[numbered(2, 11)], RunOptions::default()).await.unwrap();
+    assert_eq!(report.stops.iter().map(|stop| stop.reason.as_str()).collect::<Vec<_>>(), ["suspect_keys"]);
+    assert_eq!(stand.table().await, before);
+    let keep = RunOptions { on_suspect: Choice::Keep, ..RunOptions::default() };
+    assert_eq!(counts(&backfill(stand, &[numbered(2, 11)], keep).await.unwrap()), (0, 1, 0));
+}
+
+pub async fn a_suspect_key_in_the_target_can_be_quarantined(stand: &impl Stand) {
+    merged(stand, &[numbered(1, 10)]).await;
+    let quarantine = RunOptions { on_suspect: Choice::Quarantine, ..RunOptions::default() };
+    let rows = [numbered(2, 11), fill("0xb", named("o"), EDGE_S, 1, 0.1)];
+    let report = backfill(stand, &rows, quarantine).await.unwrap();
+    assert_eq!((report.stops.len(), counts(&report)), (0, (1, 0, 0)));
+    assert_eq!((report.balance.quarantined.keys, report.balance.quarantined.rows), (1, 1));
+    let table = stand.table().await;
+    assert!(table.iter().any(|row| row.contains("\"log_index\":10")) && table.len() == 2, "{table:?}");
+}
+
+pub async fn a_restored_table_gets_its_rows_back(stand: &impl Stand) {
+    let first = [fill("0xa", named("o"), EDGE_S, 1, 0.1)];
+    let second = [fill("0xb", named("o"), EDGE_S, 1, 0.2), fill("0xa", named("o"), EDGE_S, 2, 0.3)];
+    merged(stand, &first).await;
+    merged(stand, &second).await;
+    let table = stand.table().await;
+    stand.roll_back().await;
+    assert_ne!(stand.table().await, table);
+    assert_eq!(counts(&merged(stand, &second).await), (1, 1, 0));
+    assert_eq!(stand.table().await, table);
+}
+
+pub async fn a_row_that_moves_to_another_day_leaves_the_old_one(stand: &impl Stand) {
+    let stays = fill("0xb", named("o"), EDGE_S, 1, 0.7);
+    merged(stand, &[fill("0xa", named("o"), EDGE_S, 1, 0.1), stays]).await;
+    let report = merged(stand, &[fill("0xa", named("o"), EDGE_S + DAY_S, 1, 0.2)]).await;
+    assert_eq!(counts(&report), (0, 1, 0));
+    assert_eq!(report.batches[0].merged.as_ref().unwrap().days_changed.len(), 2, "both days are written anew");
+    let table = stand.table().await;
+    assert_eq!(table.len(), 2);
+    assert!(table.iter().any(|row| row.contains("0.7")), "the other row of the old day stays: {table:?}");
+}
+
+pub async fn r5_no_key_of_the_target_is_lost(stand: &impl Stand) {
+    let row = |n: i64, rev: i64| fill(&format!("0x{n:x}"), named("o"), EDGE_S + n * DAY_S / 7, rev, rev as f64);
+    merged(stand, &(0..60).map(|n| row(n, 1)).collect::<Vec<_>>()).await;
+    let report = merged(stand, &(30..90).map(|n| row(n, 2)).collect::<Vec<_>>()).await;
+    assert_eq!(counts(&report), (30, 30, 0));
+    let table = stand.table().await;
+    let wallets: std::collections::BTreeSet<_> = table.iter().map(|row| row.split(',').next().unwrap()).collect();
+    assert_eq!((table.len(), wallets.len()), (90, 90), "every key is there, once");
+}
+
+pub async fn an_empty_input_changes_nothing(stand: &impl Stand) {
+    let report = merged(stand, &[]).await;
+    assert_eq!((counts(&report), report.batches.len()), ((0, 0, 0), 0));
+    assert_eq!(stand.table().await, Vec::<String>::new());
+}
+
+pub async fn r3_a_load_counts_what_the_footers_count(stand: &impl Stand) {
+    let rows = [fill("0xa", named("o"), EDGE_S, 1, 0.1), fill("0xb", named("o"), EDGE_S, 1, 0.1)];
+    let (folder, manifest) = staged(stand, &rows).await;
+    manifest.check_footers(&folder).await.unwrap();
+    assert_eq!(stand.warehouse().load(&manifest).await.unwrap(), 2);
+    let mut leaking = manifest.clone();
+    leaking.batch.rows = 3;
+    let error = leaking.check_footers(&folder).await.unwrap_err();
+    assert!(error.render().contains("3 winners, 2 rows in the manifest, 2 rows in the Parquet footers"));
+    leaking.objects[0].rows = 3;
+    assert!(leaking.check_footers(&folder).await.unwrap_err().render().contains("3 rows in the manifest, 2 rows in"));
+}
+
+pub async fn r4_verify_finds_what_is_missing_repeated_or_lower(stand: &impl Stand) {
+    let rows = [fill("0xa", named("o"), EDGE_S, 2, 0.1), fill("0xb", named("o"), EDGE_S, 2, 0.1)];
+    let (_folder, manifest) = staged(stand, &rows).await;
+    let touched = &manifest.batch.touched;
+    let missing = stand.warehouse().verify(&manifest, touched).await.unwrap();
+    assert_eq!((missing.missing, missing.repeated, missing.lower), (2, 0, 0));
+    assert!(missing.check("b").unwrap_err().render().contains("2 are missing"));
+    stand.plant(&[fill("0xa", named("o"), EDGE_S, 1, 0.1)]).await;
+    stand.plant(&[fill("0xb", named("o"), EDGE_S, 2, 0.1), fill("0xb", named("o"), EDGE_S, 3, 0.1)]).await;
+    let wrong = stand.warehouse().verify(&manifest, touched).await.unwrap();
+    assert_eq!((wrong.missing, wrong.repeated, wrong.lower), (0, 1, 1));
+}
+
+pub async fn r4_a_merge_counts_its_rows(stand: &impl Stand) {
+    let rows = [fill("0xa", named("o"), EDGE_S, 2, 0.1), fill("0xb", named("o"), EDGE_S, 2, 0.1)];
+    let (_folder, manifest) = staged(stand, &rows).await;
+    let (warehouse, touched) = (stand.warehouse(), &manifest.batch.touched);
+    let found = warehouse.compare(&manifest, touched).await.unwrap();
+    let merged = warehouse.merge(&manifest, touched, &found).await.unwrap();
+    merged.check("b", 2).unwrap();
+    assert_eq!((merged.inserted, merged.rows_before, merged.rows_after), (2, 0, 2));
+    assert_eq!(warehouse.remembered(&manifest.batch_id).await.unwrap(), Some((found, merged.clone())));
+    let mut leaking = merged;
+    leaking.rows_after = 1;
+    assert!(leaking.check("b", 2).unwrap_err().render().contains("the target had 0 rows and has 1"));
+}

@@ -1,0 +1,138 @@
+//! The warehouse suite: what every target must do, and the embedded one doing it; runs that die and go on.
+
+mod contract;
+mod crash;
+mod fuel;
+mod local;
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use tradefold::dataset::Dataset;
+use tradefold::dedup::Dedup;
+use tradefold::engine::{Engine, EngineOptions};
+use tradefold::error::Result;
+use tradefold::landing::{LandingOptions, land};
+use tradefold::ledger::Ledger;
+use tradefold::plan::{Limits, plan};
+use tradefold::progress::Silent;
+use tradefold::report::RunReport;
+use tradefold::run::{Run, RunOptions, landed_files};
+use tradefold::source::{Input, discover};
+use tradefold::stage::{Manifest, upload, write_winners};
+use tradefold::storage::Folder;
+use tradefold::warehouse::Warehouse;
+
+/// 2026-01-01T00:00:00Z, the tests' present.
+pub const NOW_US: i64 = 1_767_225_600_000_000;
+/// 2025-10-07T00:00:00Z: the first second of a day, and of a batch of the grid of 16 days.
+pub const EDGE_S: i64 = 1_759_795_200;
+pub const DAY_S: i64 = 86_400;
+
+pub fn fills() -> Arc<Dataset> {
+    Arc::new(Dataset::from_toml(include_str!("fills.toml"), "fills.toml").unwrap())
+}
+
+pub fn engine() -> Engine {
+    Engine::new(EngineOptions { memory_bytes: 1 << 30, threads: 1 }).unwrap()
+}
+
+/// A row as it comes in. `price` is its content.
+pub fn fill(wallet: &str, order_hash: Value, ts: i64, rev: i64, price: f64) -> Value {
+    json!({"wallet": wallet, "order_hash": order_hash, "ts": ts, "rev": rev, "log_index": null, "price": price,
+           "run": "r"})
+}
+
+/// Somewhere to merge into, as the suite needs it. Each live warehouse has one.
+#[async_trait::async_trait]
+pub trait Stand: Sync {
+    fn dataset(&self) -> &Dataset;
+    fn engine(&self) -> &Engine;
+    fn warehouse(&self) -> &dyn Warehouse;
+    /// The folder of the ledger and of what runs keep.
+    fn home(&self) -> Folder;
+    /// A local folder for inputs.
+    fn inputs(&self) -> &Path;
+    /// Every row of the target, without its volatile columns, sorted.
+    async fn table(&self) -> Vec<String>;
+    /// Puts rows into the target past all checks.
+    async fn plant(&self, rows: &[Value]);
+    /// Takes the target back to what it was before the last change.
+    async fn roll_back(&self);
+    /// How often the target was changed.
+    async fn changes(&self) -> u64;
+}
+
+/// Writes rows as one NDJSON file and finds it as an input.
+async fn input(stand: &impl Stand, rows: &[Value]) -> Vec<Input> {
+    let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let path = stand.inputs().join(format!("{}.ndjson", blake3::hash(text.as_bytes()).to_hex()));
+    // Tests run at once, and a file that is written again is another input: in one step, and only once.
+    let draft = tempfile::NamedTempFile::new_in(stand.inputs()).unwrap();
+    std::fs::write(draft.path(), text).unwrap();
+    let _ = draft.persist_noclobber(&path);
+    discover(&[path.to_string_lossy().into_owned()], &[]).await.unwrap()
+}
+
+/// Runs a backfill of these rows.
+pub async fn backfill(stand: &impl Stand, rows: &[Value], options: RunOptions) -> Result<RunReport> {
+    let inputs = input(stand, rows).await;
+    let home = stand.home();
+    let mut ledger = Ledger::open(home.join("ledger"), format!("{:?}", std::time::Instant::now())).await?;
+    let run = Run {
+        dataset: stand.dataset(),
+        engine: stand.engine(),
+        warehouse: stand.warehouse(),
+        home,
+        options,
+        progress: &Silent,
+        now_us: &|| NOW_US,
+    };
+    Box::pin(run.backfill(&inputs, &mut ledger)).await
+}
+
+/// Stages rows that fall into one batch, and nothing more. Gives the folder of the stage.
+pub async fn staged(stand: &impl Stand, rows: &[Value]) -> (Folder, Manifest) {
+    let dataset = stand.dataset();
+    let inputs = input(stand, rows).await;
+    let landing = stand.home().join("landing");
+    let landed = land(dataset, &inputs, &landing, &LandingOptions::new(NOW_US), &Silent).await.unwrap();
+    let dedup = Dedup::new(stand.engine(), dataset, &landed_files(&landed)).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let limits = Limits::default();
+    let winners = dedup.winners().await.unwrap();
+    let (files, days) = write_winners(winners, dataset, limits, scratch.path()).await.unwrap();
+    let batches = plan(dataset, &days, &BTreeMap::new(), limits);
+    assert_eq!(batches.len(), 1, "rows of one batch");
+    let folder = stand.home().join("stage");
+    let manifest = upload(&folder, "batch", &batches[0], &files).await.unwrap();
+    (folder, manifest)
+}
+
+/// A backfill that goes through: nothing stops it.
+pub async fn merged(stand: &impl Stand, rows: &[Value]) -> RunReport {
+    let report =
+        backfill(stand, rows, RunOptions::default()).await.unwrap_or_else(|error| panic!("{}", error.render()));
+    assert_eq!(report.stops, [], "nothing should stop this run");
+    report
+}
+
+/// Inserted, updated, unchanged.
+pub fn counts(report: &RunReport) -> (u64, u64, u64) {
+    let (_, inserted, updated, unchanged) = report.totals();
+    (inserted, updated, unchanged)
+}
+
+/// The receipts without what may differ between two ways to the same end.
+pub async fn receipts(home: &Folder) -> BTreeMap<String, Value> {
+    let ledger = Ledger::open(home.join("ledger"), String::new()).await.unwrap();
+    ledger
+        .receipts()
+        .map(|receipt| {
+            let mut value = serde_json::to_value(receipt).unwrap();
+            value.as_object_mut().unwrap().remove("attempt");
+            (receipt.batch_id.clone(), value)
+        })
+        .collect()
+}
