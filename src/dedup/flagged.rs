@@ -102,7 +102,7 @@ impl Dedup<'_> {
         let list = format!("aside_{}", self.set_aside);
         let origin = self.exprs().columns("r", [SOURCE, SOURCE_ROW, FILE, ROW])?;
         let sql = self.rows_of_keys(keys, "ANTI", &list, &origin)?;
-        let view = self.engine.context().sql(&sql).await.doing("set keys aside")?.into_view();
+        let view = self.engine.frame(&sql).await?.into_view();
         self.engine.forget(&name)?;
         self.engine.context().register_table(name.as_str(), view).doing("set keys aside")?;
         self.rows = Dialect::DataFusion.quote(&name)?;

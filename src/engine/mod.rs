@@ -11,7 +11,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::SendableRecordBatchStream;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 use std::sync::Arc;
@@ -87,13 +87,21 @@ impl Engine {
         Ok(())
     }
 
+    /// Plans a query without running it.
+    ///
+    /// # Errors
+    /// When the statement can't be planned.
+    pub async fn frame(&self, sql: &str) -> Result<DataFrame> {
+        tracing::debug!(sql, "query");
+        self.context.sql(sql).await.doing("plan a query")
+    }
+
     /// Runs a query, one stream per partition of its plan: they may run at once.
     ///
     /// # Errors
     /// When the statement can't be planned or started.
     pub async fn partitions(&self, sql: &str) -> Result<Vec<SendableRecordBatchStream>> {
-        tracing::debug!(sql, "query");
-        let frame = self.context.sql(sql).await.doing("plan a query")?;
+        let frame = self.frame(sql).await?;
         frame.execute_stream_partitioned().await.doing("start a query")
     }
 
@@ -102,8 +110,7 @@ impl Engine {
     /// # Errors
     /// When the statement can't be planned or started.
     pub async fn stream(&self, sql: &str) -> Result<SendableRecordBatchStream> {
-        tracing::debug!(sql, "query");
-        let frame = self.context.sql(sql).await.doing("plan a query")?;
+        let frame = self.frame(sql).await?;
         frame.execute_stream().await.doing("start a query")
     }
 

@@ -12,8 +12,9 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use tradefold::dataset::Dataset;
-use tradefold::dedup::rule::{Row, Value};
-use tradefold::sql::{self, Dialect};
+use tradefold::dedup::Class;
+use tradefold::dedup::rule::{Fate, Row, Value, fates};
+use tradefold::sql::{self, Dialect, Exprs};
 use tradefold::window::Day;
 
 /// The Python with the oracles: `make test` makes it and names it.
@@ -217,5 +218,58 @@ fn googlesql_accepts_every_statement_for_bigquery() {
         let answer =
             judge.analyze(&merge.replace("source_run", "nope"), &[("p.d.t", &dataset), ("p.d.staged", &dataset)]);
         assert!(answer["error"].as_str().unwrap().contains("nope"), "{answer}");
+    }
+}
+
+/// GoogleSQL can't execute a MERGE here, but it can say which rows one would update.
+#[test]
+fn r6_a_row_is_higher_in_both_engines_where_the_rule_says_so() {
+    for dataset in [trades(), odd()] {
+        // Both rows of a pair get the key of the first, as rows have that meet in a MERGE.
+        let in_key = |name: &str| dataset.key.iter().any(|part| part.columns().any(|column| column == name));
+        let keys: Vec<bool> = dataset.column_names().map(in_key).collect();
+        let pair = |table: Vec<Row>| -> [Row; 2] {
+            let (one, other) = (&table[0], &table[table.len() - 1]);
+            let mixed = keys.iter().enumerate().map(|(i, key)| if *key { one[i].clone() } else { other[i].clone() });
+            [one.clone(), mixed.collect()]
+        };
+        let pairs: Vec<[Row; 2]> = random_tables(&dataset, 300).into_iter().map(pair).collect();
+        let lower = |pair: &&[Row; 2]| fates(&dataset, *pair)[1] == Fate::Loser(Class::Superseded);
+        // The first column has a value of its own for each pair.
+        let mut expected: Vec<Value> = pairs.iter().filter(lower).map(|pair| pair[0][0].clone()).collect();
+        expected.sort_by_key(|value| format!("{value:?}"));
+        assert!((50..250).contains(&expected.len()), "{} of 300 are higher", expected.len());
+
+        let sql = |dialect: Dialect, s: &str, t: &str| {
+            let exprs = Exprs { dataset: &dataset, dialect };
+            let name = dataset.column_names().next().unwrap();
+            let (one, other) = (exprs.column("s", name).unwrap(), exprs.column("t", name).unwrap());
+            let higher = exprs.higher("s", "t").unwrap();
+            format!("SELECT {one} AS one FROM {s} AS s JOIN {t} AS t ON {one} = {other} WHERE {higher}")
+        };
+        let sides = [0, 1].map(|side| pairs.iter().map(|pair| pair[side].clone()).collect::<Vec<Row>>());
+        let (kinds, mut judge) = (columns(&dataset), Judge::start());
+        let there = sides.each_ref().map(|rows| {
+            let rows: Vec<Vec<Json>> = rows.iter().map(|row| row.iter().zip(&kinds).map(to_json).collect()).collect();
+            json!({ "columns": kinds, "rows": rows })
+        });
+        let query = sql(Dialect::GoogleSql, "`p.d.s`", "`p.d.t`");
+        let answer =
+            judge.ask(&json!({ "op": "query", "sql": query, "tables": { "p.d.s": there[0], "p.d.t": there[1] } }));
+        let rows = answer["rows"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        let mut said: Vec<Value> = rows.iter().map(|row| from_json((&row[0], &kinds[0]))).collect();
+        said.sort_by_key(|value| format!("{value:?}"));
+        assert_eq!(said, expected, "GoogleSQL");
+
+        let engine = rows::engine(1);
+        for (name, rows) in ["s", "t"].iter().zip(&sides) {
+            let batch = rows::batch(&dataset, rows);
+            let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
+            engine.context().register_table(*name, Arc::new(table)).unwrap();
+        }
+        let answer = rows::runtime().block_on(engine.collect(&sql(Dialect::DataFusion, "\"s\"", "\"t\""))).unwrap();
+        let mut said: Vec<Value> = answer.iter().flat_map(|batch| rows::cells(batch.column(0))).collect();
+        said.sort_by_key(|value| format!("{value:?}"));
+        assert_eq!(said, expected, "DataFusion");
     }
 }

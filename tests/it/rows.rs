@@ -158,7 +158,14 @@ pub fn batch(dataset: &Dataset, rows: &[Row]) -> RecordBatch {
 
 /// The rows of a batch, its first columns being those of the dataset.
 pub fn values(dataset: &Dataset, batch: &RecordBatch) -> Vec<Row> {
-    let cell = |column: &ArrayRef, row: usize| {
+    let width = dataset.schema().fields().len();
+    let columns: Vec<Vec<Value>> = batch.columns()[..width].iter().map(cells).collect();
+    (0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row].clone()).collect()).collect()
+}
+
+/// The values of a column.
+pub fn cells(column: &ArrayRef) -> Vec<Value> {
+    let cell = |row: usize| {
         if column.is_null(row) {
             return Value::Null;
         }
@@ -172,8 +179,7 @@ pub fn values(dataset: &Dataset, batch: &RecordBatch) -> Vec<Row> {
             other => panic!("no contract has a column of type {other}"),
         }
     };
-    let width = dataset.schema().fields().len();
-    (0..batch.num_rows()).map(|row| batch.columns()[..width].iter().map(|column| cell(column, row)).collect()).collect()
+    (0..column.len()).map(cell).collect()
 }
 
 /// What counts of rows, as text and sorted: tables that agree here agree wherever agreement is promised.

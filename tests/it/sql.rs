@@ -1,5 +1,7 @@
 //! What is rendered is what is reviewed: every statement in a snapshot, and nothing gets past the quoting.
 
+mod sent;
+
 use crate::rows::{engine, odd, runtime, trades};
 use insta::assert_snapshot;
 use std::collections::BTreeSet;

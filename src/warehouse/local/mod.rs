@@ -120,7 +120,7 @@ impl DeltaWarehouse {
         remembered: serde_json::Value,
     ) -> Result<u64> {
         let sql = self.statements().merged(touched, changed)?;
-        let plan = self.engine.context().sql(&sql).await.doing("plan a merge")?.logical_plan().clone();
+        let plan = self.engine.frame(&sql).await?.logical_plan().clone();
         let session = SessionStateBuilder::new_from_existing(self.engine.context().state())
             .with_query_planner(DeltaPlanner::new())
             .build();
