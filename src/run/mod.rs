@@ -249,9 +249,12 @@ impl Run<'_> {
             for batch in batches {
                 staged &= batch.is_staged(&files.stage).await?;
             }
+            let kept = files.kept_by_name().await?;
+            staged &= !self.options.keep_losers || kept.contains_key("losers") || balance.losers.total() == 0;
             if staged {
                 self.progress.note("the winners are staged already");
                 report.balance = balance.clone();
+                report.files.extend(kept);
                 return Ok(Some(batches.to_vec()));
             }
         }
