@@ -153,11 +153,20 @@ pub(super) struct Lake {
 /// Opens the embedded warehouse in a folder of the local disk.
 pub(super) fn open_lake(warehouse: &str, dataset: &Dataset) -> Result<Lake> {
     let lake = Folder::open(warehouse, &[])?;
-    if lake.local_path().is_none() {
+    let local = lake.local_path();
+    if local.is_none() {
         return Err(Error::usage("open the warehouse")
             .with("warehouse", warehouse)
             .because("this version writes to an embedded Delta Lake warehouse on the local disk")
             .hint("give a folder, such as --warehouse ./lake"));
+    }
+    // delta-rs makes a URL of the path again, and stumbles over these.
+    let path = local.map(|path| path.display().to_string()).unwrap_or_default();
+    if let Some(unfit) = path.chars().find(|c| "[]|^\\%".contains(*c)) {
+        return Err(Error::usage("open the warehouse")
+            .with("warehouse", path)
+            .because(format!("a Delta table can't be in a folder with `{unfit}` in its path"))
+            .hint("give another folder, such as --warehouse ./lake"));
     }
     Ok(Lake { table: lake.join(&dataset.name), home: lake.join("_tradefold").join(&dataset.name) })
 }

@@ -13,6 +13,8 @@ use clap::Args as ClapArgs;
 use std::sync::Arc;
 
 /// Say what backfill would do, and write nothing.
+///
+/// It reads the input whole, and takes the same flags. The rows are not compared with those of the target.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example:
   tradefold plan fixtures/demo --warehouse ./lake")]
@@ -51,7 +53,8 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         now_us: &world.now_us,
     };
     let (balance, batches) = run.plan(&inputs).await?;
-    let report =
-        PlanReport { target: warehouse.target(), target_rows: warehouse.check_target().await?, balance, batches };
+    let target_rows = warehouse.check_target().await?;
+    let would_stop = run.options.reasons_to_stop(&balance);
+    let report = PlanReport { target: warehouse.target(), target_rows, balance, batches, would_stop };
     Outcome::new(plan_text(&report), &report, false)
 }

@@ -104,6 +104,8 @@ pub struct PlanReport {
     pub balance: Balance,
     /// The batches, in the order in which they would be merged.
     pub batches: Vec<Batch>,
+    /// Reasons that the input itself gives to stop, by their short names.
+    pub would_stop: Vec<String>,
 }
 
 /// What `dedup` wrote.

@@ -166,6 +166,9 @@ pub fn plan_text(report: &PlanReport) -> String {
     let many = report.batches.len() as u64;
     let (jobs, merges) = (counted(many, "load job"), counted(many, "merge"));
     let _ = writeln!(text, "\n  {jobs}, {merges}; nothing was written");
+    if !report.would_stop.is_empty() {
+        let _ = writeln!(text, "  backfill would stop before the first merge: {}", report.would_stop.join(", "));
+    }
     text
 }
 

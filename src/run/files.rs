@@ -5,6 +5,7 @@ use crate::landing::Landed;
 use crate::source::Input;
 use crate::storage::Folder;
 use object_store::ObjectStoreExt;
+use std::collections::BTreeMap;
 
 /// The folders of one run, beside the target's ledger.
 #[derive(Clone, Debug)]
@@ -60,6 +61,24 @@ impl RunFiles {
         let store = self.landing.store();
         store.rename(&self.landing.path(name), &self.kept.path(name)).await.doing("keep the rejects")?;
         Ok(Some(self.kept.url_of(name)))
+    }
+
+    /// What an earlier try of the run has put aside, by what the files hold.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn kept_by_name(&self) -> Result<BTreeMap<String, String>> {
+        let mut kept = BTreeMap::new();
+        for meta in self.kept.list().await? {
+            let name = meta.location.filename().unwrap_or_default();
+            let what = name.split('.').next().unwrap_or(name);
+            let what = if what == "conflict-losers" { "conflicts" } else { what };
+            // What was found in the target is looked for again.
+            if !what.starts_with("target_") {
+                kept.insert(what.to_string(), self.kept.url_of(name));
+            }
+        }
+        Ok(kept)
     }
 
     /// Removes what nobody needs once the run is done.

@@ -11,6 +11,7 @@ mod reduce;
 pub use files::RunFiles;
 pub use reduce::Reduced;
 
+use crate::balance::Balance;
 use crate::dataset::Dataset;
 use crate::dedup::Flagged;
 use crate::engine::{DataFile, Engine};
@@ -77,6 +78,18 @@ impl RunOptions {
     /// The settings that decide which rows come out, as text for names.
     fn flags(&self) -> String {
         format!("{:?} {:?} {:?} {:?}", self.window, self.on_suspect, self.on_conflict, self.limits)
+    }
+
+    /// The short names of the reasons to stop that an input with this balance gives.
+    pub fn reasons_to_stop(&self, balance: &Balance) -> Vec<String> {
+        let rejected = self.too_many_rejects(balance.landing.rejected, balance.landing.read);
+        let suspect = self.on_suspect == Choice::Stop && balance.suspect.keys > 0;
+        let conflict = self.on_conflict == Choice::Stop && balance.losers.conflict > 0;
+        let redated = self.on_redated == Choice::Stop && balance.redated.keys > 0;
+        [(rejected, "rejects"), (suspect, "suspect_keys"), (conflict, "conflicts"), (redated, "redated_keys")]
+            .into_iter()
+            .filter_map(|(stops, name)| stops.then(|| name.to_string()))
+            .collect()
     }
 
     fn too_many_rejects(&self, rejected: u64, read: u64) -> bool {
@@ -236,9 +249,12 @@ impl Run<'_> {
             for batch in batches {
                 staged &= batch.is_staged(&files.stage).await?;
             }
+            let kept = files.kept_by_name().await?;
+            staged &= !self.options.keep_losers || kept.contains_key("losers") || balance.losers.total() == 0;
             if staged {
                 self.progress.note("the winners are staged already");
                 report.balance = balance.clone();
+                report.files.extend(kept);
                 return Ok(Some(batches.to_vec()));
             }
         }

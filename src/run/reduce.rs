@@ -137,16 +137,34 @@ impl Run<'_> {
         options.window = self.options.window;
         options.key_chosen = self.options.key_chosen;
         let landed = land(self.dataset, inputs, &self.home, &options, self.progress).await?;
-        let dedup = Dedup::new(self.engine, self.dataset, &landed_files(&landed))?;
+        let mut dedup = Dedup::new(self.engine, self.dataset, &landed_files(&landed))?;
         self.progress.begin("class duplicates", None);
-        let census = dedup.census(self.progress, &mut |_| Ok(())).await?;
+        let mut census = dedup.census(self.progress, &mut |_| Ok(())).await?;
+        let mut balance = Balance { landing: landed.counts, ..Balance::default() };
+        if census.suspect_losers > 0 {
+            let keys = dedup.suspect_keys().await?;
+            balance.suspect = KeyCount { keys: keys.keys, rows: keys.rows };
+            if self.options.on_suspect == Choice::Quarantine {
+                leave_out(&mut dedup, &keys, &mut balance).await?;
+            }
+        }
+        if census.losers.conflict > 0 && self.options.on_conflict == Choice::Quarantine {
+            let keys = dedup.conflicting_keys().await?;
+            if keys.keys > 0 {
+                leave_out(&mut dedup, &keys, &mut balance).await?;
+            }
+        }
+        if census.redated_losers > 0 {
+            let keys = dedup.redated_keys().await?;
+            balance.redated = KeyCount { keys: keys.keys, rows: keys.rows };
+            balance.redated_by_hours = census.redated_by_hours;
+        }
+        if balance.quarantined.keys > 0 {
+            census = dedup.census(self.progress, &mut |_| Ok(())).await?;
+        }
         let winners = dedup.winners_by_day().await?;
-        let balance = Balance {
-            landing: landed.counts,
-            winners: winners.values().sum(),
-            losers: census.losers,
-            ..Balance::default()
-        };
+        balance.winners = winners.values().sum();
+        balance.losers = census.losers;
         balance.check()?;
         Ok((balance, plan(self.dataset, &winners, &census.loser_days, self.options.limits)))
     }
@@ -188,6 +206,16 @@ impl Run<'_> {
         }
         Ok(written)
     }
+}
+
+/// Sets keys aside and counts their rows, without writing them anywhere.
+async fn leave_out(dedup: &mut Dedup<'_>, keys: &Flagged, balance: &mut Balance) -> Result<()> {
+    let mut rows = dedup.rows_of(keys).await?;
+    while let Some(batch) = rows.try_next().await.doing("look up the rows of keys")? {
+        balance.quarantined.rows += batch.num_rows() as u64;
+    }
+    balance.quarantined.keys += keys.keys;
+    dedup.set_aside(keys).await
 }
 
 /// The losers that a run writes out: conflicts always, all of them on request.

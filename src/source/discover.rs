@@ -84,6 +84,13 @@ impl Search<'_> {
 
     fn walk(&mut self, folder: &Path) -> Result<()> {
         let named = |error: Error| error.with("folder", folder.display());
+        if folder.join("_delta_log").is_dir() {
+            let why = format!("{} is a Delta table, whose files hold rows that it has no more", folder.display());
+            return Err(self
+                .failed()
+                .because(why)
+                .hint("give the raw files, or a copy of the table's rows as Parquet"));
+        }
         for entry in std::fs::read_dir(folder).doing("list a folder").map_err(named)? {
             let entry = entry.doing("list a folder").map_err(named)?;
             if is_hidden(&entry.file_name().to_string_lossy()) {

@@ -4,7 +4,7 @@ use super::Desk;
 use std::fmt::Write;
 
 /// Arguments after `backfill`, and the exit code.
-const BAD: [(&str, i32); 22] = [
+const BAD: [(&str, i32); 23] = [
     ("", 2),
     ("--frm 2025-10-01 fixtures/dome_page.json", 2),
     ("--max-rejects -1 fixtures/dome_page.json", 2),
@@ -18,6 +18,7 @@ const BAD: [(&str, i32); 22] = [
     ("fixtures/*.nothing", 2),
     ("ftp://host/file.csv", 2),
     ("fixtures/dome_page.json --warehouse gs://bucket/lake", 2),
+    ("fixtures/dome_page.json --warehouse la[ke", 2),
     ("fixtures/truncated.parquet", 65),
     ("fixtures/page_cut_in_the_middle.json", 65),
     ("fixtures/dome_page.json fixtures/page_cut_in_the_middle.json", 65),

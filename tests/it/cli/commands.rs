@@ -4,6 +4,7 @@ use super::{Desk, number};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command};
@@ -59,28 +60,33 @@ fn a_second_writer_waits_for_the_first() {
 
 #[test]
 fn an_interrupted_run_is_taken_up() {
-    let desk = Desk::new();
-    // The step after the landing has begun.
-    let mut child = start(&desk, "backfill fixtures/demo/pages", "read inputs:");
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
-    let mut rest = String::new();
-    child.stderr.as_mut().unwrap().read_to_string(&mut rest).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(75), "{rest}");
-    assert!(rest.contains("it was interrupted") && rest.contains("run the same command again"), "{rest}");
-    assert_eq!(desk.report(0, "status")["unfinished"].as_array().unwrap().len(), 1);
-    let ran = desk.run("backfill fixtures/demo/pages");
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(ran.err.contains("the input is landed already"), "{}", ran.err);
-    assert!(ran.out.contains("rows in the target: 87"), "{}", ran.out);
-    assert_eq!(desk.report(0, "status")["unfinished"], serde_json::json!([]));
+    // The line that ends a step, and what the next try finds done.
+    for (step, done) in [("read inputs:", "the input is landed already"), ("stage batches:", "the winners are staged")]
+    {
+        let desk = Desk::new();
+        let mut child = start(&desk, "backfill fixtures/demo/pages", step);
+        let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(interrupted.success());
+        let mut rest = String::new();
+        child.stderr.as_mut().unwrap().read_to_string(&mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(75), "{rest}");
+        assert!(rest.contains("it was interrupted") && rest.contains("run the same command again"), "{rest}");
+        assert_eq!(desk.report(0, "status")["unfinished"].as_array().unwrap().len(), 1);
+        let ran = desk.run("backfill fixtures/demo/pages --json");
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(ran.err.contains(done), "{}", ran.err);
+        let report: Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(number(&report, "/batches/0/merged/rows_after"), 87);
+        assert_eq!(desk.rows(&report["files"]["conflicts"]).len(), 2, "{step}");
+        assert_eq!(desk.report(0, "status")["unfinished"], serde_json::json!([]));
+    }
 }
 
 #[test]
 fn results_go_to_stdout_and_progress_to_stderr() {
     let desk = Desk::new();
     let ran = desk.run("backfill fixtures/dome_page.json --json");
-    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, number(&report, "/balance/winners")), (0, 6));
     assert!(ran.err.contains("read inputs: ") && ran.err.contains("merge batches: "), "{}", ran.err);
     let ran = desk.run("backfill fixtures/dome_page.json --quiet");
@@ -128,6 +134,9 @@ fn a_replay_changes_nothing_and_every_command_tells_the_same() {
     assert_eq!(plan["batches"].as_array().unwrap().len(), first["batches"].as_array().unwrap().len());
     let status = desk.report(0, "status");
     assert_eq!((number(&status, "/rows"), number(&status, "/receipts/0/merged/inserted")), (2, 2));
+    // The table's own folder is no input: files of older versions are in it.
+    let ran = desk.run("analyze lake/trades");
+    assert!(ran.code == 2 && ran.err.contains("lake/trades is a Delta table"), "{}", ran.err);
     assert!(desk.run("status --warehouse nowhere").out.contains("nothing was done to it"));
     assert!(!desk.path("nowhere").exists());
 }

@@ -97,6 +97,25 @@ fn several_reasons_are_told_at_once() {
 }
 
 #[test]
+fn a_plan_foresees_what_the_input_leads_to() {
+    let desk = Desk::new();
+    for (arguments, reasons, winners, quarantined) in [
+        ("rejects_of_every_kind.ndjson", &["rejects"][..], 2, 0),
+        ("suspect_separate_fills.ndjson", &["suspect_keys"], 2, 0),
+        ("suspect_separate_fills.ndjson --on-suspect keep", &[], 2, 0),
+        ("suspect_separate_fills.ndjson --on-suspect quarantine", &[], 1, 4),
+        ("price_precision.ndjson --on-conflict fail", &["conflicts"], 2, 0),
+        ("price_precision.ndjson --on-conflict quarantine", &[], 0, 6),
+        ("redated_odd_seconds.ndjson --on-redated stop", &["redated_keys"], 1, 0),
+    ] {
+        let plan = desk.report(0, &format!("plan fixtures/{arguments}"));
+        assert_eq!(plan["would_stop"], serde_json::json!(reasons), "{arguments}");
+        let counts = ["/balance/winners", "/balance/quarantined/rows"].map(|name| number(&plan, name));
+        assert_eq!(counts, [winners, quarantined], "{arguments}");
+    }
+}
+
+#[test]
 fn suspect_keys_against_the_target() {
     let desk = Desk::new();
     halves(&desk, "suspect_two_log_indexes.ndjson", &[0], &[1, 3]);
