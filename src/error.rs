@@ -1,6 +1,7 @@
 //! One error type for every room: what kind it is, what the program was doing, with which object, why it
 //! failed, and what to do next.
 
+use datafusion::error::DataFusionError;
 use std::fmt;
 
 /// What a scheduler branches on. Each kind has one exit code.
@@ -187,10 +188,17 @@ fn kind_of(error: &(dyn std::error::Error + 'static)) -> Kind {
         }
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
             return match io.kind() {
-                std::io::ErrorKind::NotFound => Kind::Usage,
+                std::io::ErrorKind::NotFound
+                | std::io::ErrorKind::InvalidData
+                | std::io::ErrorKind::InvalidInput
+                | std::io::ErrorKind::IsADirectory
+                | std::io::ErrorKind::NotADirectory => Kind::Usage,
                 std::io::ErrorKind::PermissionDenied => Kind::Refused,
                 _ => Kind::Transient,
             };
+        }
+        if let Some(DataFusionError::ResourcesExhausted(_)) = error.downcast_ref() {
+            return Kind::Refused;
         }
         cause = error.source();
     }

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-    let environment = std::env::vars().collect();
+    let environment = std::env::vars_os();
+    // What is not Unicode is none of our settings.
+    let environment =
+        environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
     tradefold::cli::main(std::env::args_os().collect(), environment, now_us)
 }
 

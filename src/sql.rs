@@ -169,6 +169,19 @@ impl Exprs<'_> {
         Ok(pairs.map(|(l, r)| format!("{l} = {r}")).collect::<Vec<_>>().join(" AND "))
     }
 
+    /// As [`Exprs::same_key`], but with the left row's hexadecimal columns in lower case, as landing would have them.
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub fn same_folded_key(&self, left: &str, right: &str) -> Result<String> {
+        let pairs = self.dataset.key.iter().map(|part| {
+            let hex = part.columns().any(|name| self.dataset.column(name).is_some_and(|column| column.hex));
+            let (l, r) = (self.key_part(left, part)?, self.key_part(right, part)?);
+            Ok(if hex { format!("LOWER({l}) = LOWER({r})") } else { format!("{l} = {r}") })
+        });
+        Ok(pairs.collect::<Result<Vec<_>>>()?.join(" AND "))
+    }
+
     /// That a row has a key of a list with the columns of [`Exprs::named_key`]. NULL equals NULL.
     ///
     /// # Errors

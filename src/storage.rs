@@ -20,13 +20,24 @@ pub struct Folder {
 
 impl Folder {
     /// Opens a local path or an object store's URL (`gs://`, `s3://`, `az://`, `https://`, `file://`), which need not
-    /// exist yet. `options` are the settings of the store, as the environment gives them: `aws_access_key_id` and so on.
+    /// exist yet. `options` are what the environment holds; those that begin with `aws_`, `google_` or `azure_`, in either
+    /// case, are settings of the store.
     ///
     /// # Errors
     /// Usage, when the text is no path and no URL of a known store.
     pub fn open(text: &str, options: &[(String, String)]) -> Result<Folder> {
         let url = url_of(text)?;
+        if url.password().is_some() || url.query().is_some() {
+            // The text would be kept in reports and in the ledger, so not even the error repeats it.
+            return Err(Error::usage("open a location")
+                .with("host", url.host_str().unwrap_or_default())
+                .because("its URL has a password or a query, which may hold a signature")
+                .hint("give credentials in the environment; fetch what needs a signed URL to the local disk"));
+        }
+        // Stores take names without a prefix, too; a `TOKEN` or `ENDPOINT` of something else must not reach them.
+        let ours = |name: &str| ["aws_", "google_", "azure_"].iter().any(|prefix| name.starts_with(prefix));
         let options = options.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+        let options = options.filter(|(name, _)| ours(name));
         let (store, prefix) = object_store::parse_url_opts(&url, options).map_err(|error| {
             let known = "known are paths, file://, gs://, s3://, az:// and https://";
             Error::usage("open a location").with("location", text).because(error).hint(known)

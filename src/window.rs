@@ -19,9 +19,9 @@ impl Day {
         Day(us.div_euclid(DAY_US) as i32)
     }
 
-    /// Its first microsecond.
+    /// Its first microsecond, or the nearest that an i64 has.
     pub fn start_us(self) -> i64 {
-        i64::from(self.0) * DAY_US
+        i64::from(self.0).saturating_mul(DAY_US)
     }
 
     /// The day `days` later, or earlier for a negative number.

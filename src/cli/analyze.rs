@@ -53,7 +53,8 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         options.key_chosen = args.dataset.key_chosen();
         let landed = land(&dataset, &inputs, &into, &options, &world.progress).await?;
         let by_file = landed.inputs.iter().map(|input| (input.url.clone(), input.counts.landed)).collect();
-        analyze(&engine, &dataset, &landed_files(&landed), landed.counts, by_file, world).await?
+        let report = analyze(&engine, &dataset, &landed_files(&landed), landed.counts, by_file, world).await?;
+        Analysis { rejects_by_reason: landed.rejects_by_reason, ..report }
     };
     Outcome::new(analysis_text(&report), &report, false)
 }
@@ -98,6 +99,6 @@ async fn analyze(
         census,
         rows_by_day,
         rows_by_file,
-        files: BTreeMap::new(),
+        rejects_by_reason: BTreeMap::new(),
     })
 }

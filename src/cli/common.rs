@@ -174,9 +174,10 @@ pub(super) fn open_lake(warehouse: &str, dataset: &Dataset) -> Result<Lake> {
 /// Finds the inputs and makes their stores known to the engine.
 pub(super) async fn find_inputs(files: &[String], world: &World, engine: &Engine) -> Result<Vec<Input>> {
     let inputs = discover(files, &world.environment).await?;
+    let mut known = std::collections::BTreeSet::new();
     for input in &inputs {
         let url = url::Url::parse(&input.full_url()).doing("read an input's URL")?;
-        if url.scheme() != "file" {
+        if url.scheme() != "file" && known.insert((url.scheme().to_string(), url.authority().to_string())) {
             let folder = Folder::open(url.as_str(), &world.environment)?;
             engine.register_store(&url, Arc::clone(folder.store()));
         }
@@ -234,7 +235,7 @@ impl AdHocArgs {
 /// How many of the landed rows have no value for a part of the key. They would all count as one.
 pub(super) async fn rows_without_key(engine: &Engine, dataset: &Dataset) -> Result<u64> {
     let mut missing = Vec::new();
-    for part in dataset.key.iter().filter(|part| !part.ends_in_text()) {
+    for part in dataset.key.iter().filter(|part| !part.is_never_null()) {
         let null = |name| Ok(format!("{} IS NULL", Dialect::DataFusion.quote(name)?));
         missing.push(format!("({})", part.columns().map(null).collect::<Result<Vec<_>>>()?.join(" AND ")));
     }
@@ -242,7 +243,7 @@ pub(super) async fn rows_without_key(engine: &Engine, dataset: &Dataset) -> Resu
         return Ok(0);
     }
     let sql = format!("SELECT COUNT(*) FROM landed WHERE {}", missing.join(" OR "));
-    Ok(engine.counts(&sql).await?.first().copied().unwrap_or(0))
+    Ok(engine.count(&sql).await?)
 }
 
 async fn footer(input: &Input) -> Result<(SchemaRef, u64)> {

@@ -35,9 +35,9 @@ impl KeyPart {
         }))
     }
 
-    /// Whether the part can be NULL though rows with a NULL in `column` are accepted.
-    pub fn ends_in_text(&self) -> bool {
-        matches!(self.stand_ins.last(), Some(StandIn::Text(_)))
+    /// Whether the part is never NULL, whatever its columns hold: a text stands in.
+    pub fn is_never_null(&self) -> bool {
+        self.stand_ins.iter().any(|stand_in| matches!(stand_in, StandIn::Text(_)))
     }
 }
 

@@ -100,6 +100,12 @@ impl Dataset {
                     .hint("choose --key, --order and --volatile from these columns"));
             }
         }
+        if let Some(item) = order.iter().find(|item| volatile.contains(&item.column)) {
+            return Err(Error::usage("use an order")
+                .with("column", &item.column)
+                .because("it is volatile, so it can't decide which row is better")
+                .hint("name it in --order or in --volatile, not in both"));
+        }
         // Counts by day are only for reading: the day is that of the first order column, where that is a time.
         let timed = |name: &str| {
             let kind = schema.field_with_name(name).ok().map(|field| field.data_type().clone());
@@ -129,14 +135,13 @@ impl Dataset {
     /// # Errors
     /// Usage, when the key names a column that there is not, or one whose values can't name a row.
     pub fn with_key(mut self, key: Vec<KeyPart>) -> Result<Dataset> {
-        for name in key.iter().flat_map(KeyPart::columns) {
-            let kind = self.column(name).map(|column| column.kind);
-            if matches!(kind, None | Some(ColumnType::Float64 | ColumnType::Json)) {
-                return Err(Error::usage("use another key")
-                    .with("column", name)
-                    .because(format!("the dataset `{}` has no such column, or it is a float or nested", self.name))
-                    .hint(format!("its columns are {}", self.column_names().collect::<Vec<_>>().join(", "))));
-            }
+        for part in &key {
+            parse::check_key_part(part, &self.columns, &self.volatile).map_err(|reason| {
+                Error::usage("use another key")
+                    .with("key", part)
+                    .because(reason)
+                    .hint(format!("its columns are {}", self.column_names().collect::<Vec<_>>().join(", ")))
+            })?;
         }
         self.key = key;
         Ok(self)
@@ -174,10 +179,13 @@ impl Dataset {
 
     /// A hash of everything in the contract that decides an outcome, as 64 hexadecimal digits.
     pub fn digest(&self) -> String {
-        let Dataset { name, columns, key, order, fixed, identity, volatile, partition, immutable, drift_days, .. } =
+        let described = |column: &Column| Column { description: String::new(), ..column.clone() };
+        let columns: Vec<Column> = self.columns.iter().map(described).collect();
+        let Dataset { name, key, order, fixed, identity, volatile, partition, envelope, immutable, drift_days, .. } =
             self;
         let text = format!(
-            "{name:?}{columns:?}{key:?}{order:?}{fixed:?}{identity:?}{volatile:?}{partition:?}{immutable}{drift_days}"
+            "{name:?}{columns:?}{key:?}{order:?}{fixed:?}{identity:?}{volatile:?}{partition:?}{envelope:?}{immutable}\
+             {drift_days}"
         );
         blake3::hash(text.as_bytes()).to_hex().to_string()
     }

@@ -34,6 +34,9 @@ struct RawDataset {
     column: Vec<Spanned<RawColumn>>,
 }
 
+/// Past this a merge looks at so many days that it may as well look at all.
+const DRIFT_DAYS_MAX: u32 = 366;
+
 fn one() -> u32 {
     1
 }
@@ -97,7 +100,7 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Dataset> {
     let order = parts(&origin, raw.order.get_ref(), parse_order)?;
     let known = Known { origin: &origin, columns: &columns };
     for (part, at) in &key {
-        known.check_key(part, at)?;
+        check_key_part(part, &columns, &[]).map_err(|reason| origin.wrong(*at, reason))?;
     }
     for (item, at) in &order {
         known.check_order(item, at, &raw.volatile)?;
@@ -122,6 +125,13 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Dataset> {
         raw.volatile.iter().find(|v| key.iter().any(|(part, _)| part.columns().any(|c| c == v.get_ref())))
     {
         return Err(origin.wrong(name, format!("`{}` is in the key, so it can't be volatile", name.get_ref())));
+    }
+    if let Some(name) = raw.volatile.iter().find(|v| raw.partition.as_ref().is_some_and(|p| p.get_ref() == v.get_ref()))
+    {
+        return Err(origin.wrong(name, format!("`{}` partitions the table, so it can't be volatile", name.get_ref())));
+    }
+    if raw.drift_days > DRIFT_DAYS_MAX {
+        return Err(origin.wrong(&raw.name, format!("`drift_days` is at most {DRIFT_DAYS_MAX}")));
     }
     Ok(Dataset {
         name: raw.name.into_inner(),
@@ -251,6 +261,32 @@ fn read_bound(kind: ColumnType, value: &toml::Value) -> std::result::Result<Boun
     }
 }
 
+/// Says why a part can't be in a key, if it can't.
+pub(super) fn check_key_part(
+    part: &KeyPart,
+    columns: &[Column],
+    volatile: &[String],
+) -> std::result::Result<(), String> {
+    let find = |name: &str| {
+        let found = columns.iter().find(|column| column.name == name);
+        found.ok_or_else(|| format!("there is no column `{name}`"))
+    };
+    let kind = find(&part.column)?.kind;
+    for name in part.columns() {
+        match find(name)?.kind {
+            ColumnType::Float64 => return Err(format!("`{name}` is a float: equal floats are an accident")),
+            ColumnType::Json => return Err(format!("`{name}` is nested: a key is made of plain values")),
+            other if other != kind => return Err(format!("`{name}` stands in for another type of column")),
+            _ if volatile.iter().any(|v| v == name) => return Err(format!("`{name}` is volatile")),
+            _ => {}
+        }
+    }
+    if part.is_never_null() && kind != ColumnType::String {
+        return Err(format!("`{}` is no string, so a text can't stand in for it", part.column));
+    }
+    Ok(())
+}
+
 /// The columns that there are, to look up those that are named.
 struct Known<'a> {
     origin: &'a Origin<'a>,
@@ -263,31 +299,6 @@ impl Known<'_> {
             .iter()
             .find(|column| column.name == name)
             .ok_or_else(|| self.origin.wrong(at, format!("there is no column `{name}`")))
-    }
-
-    fn check_key(&self, part: &KeyPart, at: &Spanned<String>) -> Result<()> {
-        let kind = self.find(&part.column, at)?.kind;
-        for name in part.columns() {
-            let column = self.find(name, at)?;
-            match column.kind {
-                ColumnType::Float64 => {
-                    return Err(self.origin.wrong(at, format!("`{name}` is a float: equal floats are an accident")));
-                }
-                ColumnType::Json => {
-                    return Err(self.origin.wrong(at, format!("`{name}` is nested: a key is made of plain values")));
-                }
-                other if other != kind => {
-                    return Err(self.origin.wrong(at, format!("`{name}` stands in for another type of column")));
-                }
-                _ => {}
-            }
-        }
-        if part.ends_in_text() && kind != ColumnType::String {
-            return Err(self
-                .origin
-                .wrong(at, format!("`{}` is no string, so a text can't stand in for it", part.column)));
-        }
-        Ok(())
     }
 
     fn check_order(&self, item: &OrderColumn, at: &Spanned<String>, volatile: &[Spanned<String>]) -> Result<()> {

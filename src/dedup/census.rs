@@ -77,7 +77,7 @@ pub struct Census {
     pub largest: Vec<Group>,
     /// Losers that stand in a suspect key, as far as they were seen before all of the key was.
     pub suspect_losers: u64,
-    /// Losers that differ from their winner in a fixed column.
+    /// Losers that differ from their winner in a fixed column, or know it where the winner does not.
     pub redated_losers: u64,
     /// Those of them that are off by whole hours.
     pub redated_by_hours: u64,
@@ -165,8 +165,12 @@ fn shifts(dataset: &Dataset, batch: &RecordBatch) -> Result<Vec<Vec<Option<i64>>
             return Err(Error::bug("look for re-dated keys").with("column", name));
         };
         let shift = |row: usize| {
-            if own.is_null(row) || winner.is_null(row) {
+            if own.is_null(row) {
                 return None;
+            }
+            if winner.is_null(row) {
+                // Another loser may know another value: the query over whole keys decides.
+                return Some(1);
             }
             match own.data_type() {
                 DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, _) => {

@@ -103,8 +103,7 @@ impl Dedup<'_> {
         let origin = self.exprs().columns("r", [SOURCE, SOURCE_ROW, FILE, ROW])?;
         let sql = self.rows_of_keys(keys, "ANTI", &list, &origin)?;
         let view = self.engine.frame(&sql).await?.into_view();
-        self.engine.forget(&name)?;
-        self.engine.context().register_table(name.as_str(), view).doing("set keys aside")?;
+        self.engine.register(&name, view)?;
         self.rows = Dialect::DataFusion.quote(&name)?;
         self.set_aside += 1;
         Ok(())
@@ -130,8 +129,7 @@ impl Dedup<'_> {
             return Err(Error::bug("look up the rows of keys").because("there are no keys"));
         };
         let table = MemTable::try_new(first.schema(), vec![keys.batches.clone()]).doing("make a list of keys")?;
-        self.engine.forget(list)?;
-        self.engine.context().register_table(list, Arc::new(table)).doing("make a list of keys")?;
+        self.engine.register(list, Arc::new(table))?;
         let columns = format!("{}, {origin}", exprs.columns("r", self.dataset.column_names())?);
         render(
             include_str!("../../sql/rows_of_keys.sql"),

@@ -1,6 +1,6 @@
 //! Parquet files as one table: their columns, and for each row the file and the place that it came from.
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Result};
 use crate::landing::{SOURCE, SOURCE_ROW};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -125,11 +125,5 @@ impl TableProvider for FilesTable {
             1 => Ok(scans.remove(0)),
             _ => UnionExec::try_new(scans),
         }
-    }
-}
-
-impl From<datafusion::error::DataFusionError> for Error {
-    fn from(error: datafusion::error::DataFusionError) -> Error {
-        Err::<(), _>(error).doing("run a query").err().unwrap_or_else(|| Error::bug("run a query"))
     }
 }

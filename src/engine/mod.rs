@@ -4,9 +4,10 @@ mod files;
 
 pub use files::{DataFile, FILE, FilesTable, ROW};
 
-use crate::error::{Doing, Result};
-use arrow::array::{Array, AsArray, RecordBatch};
+use crate::error::{Doing, Error, Result};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Int64Type, UInt64Type};
+use datafusion::catalog::TableProvider;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -73,8 +74,16 @@ impl Engine {
     /// # Errors
     /// When a file's URL can't be read.
     pub fn register_files(&self, name: &str, table: FilesTable) -> Result<()> {
+        self.register(name, Arc::new(table))
+    }
+
+    /// Makes a table known by a name, in place of one of this name.
+    ///
+    /// # Errors
+    /// When the catalog can't be changed.
+    pub fn register(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
         self.forget(name)?;
-        self.context.register_table(name, Arc::new(table)).doing("register a table of files")?;
+        self.context.register_table(name, table).doing("register a table")?;
         Ok(())
     }
 
@@ -122,14 +131,27 @@ impl Engine {
         self.stream(sql).await?.try_collect().await.doing("run a query")
     }
 
-    /// Runs a query that answers with one row of whole numbers; NULL counts as 0.
+    /// Runs a query that answers with one row of whole numbers.
     ///
     /// # Errors
-    /// When it fails.
+    /// When it fails, or answers with anything else.
     pub async fn counts(&self, sql: &str) -> Result<Vec<u64>> {
         let batches = self.collect(sql).await?;
-        let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else { return Ok(Vec::new()) };
-        Ok(batch.columns().iter().map(|column| number(column.as_ref(), 0).unwrap_or(0).max(0) as u64).collect())
+        let row = batches.iter().find(|batch| batch.num_rows() > 0);
+        let counts = row.and_then(|batch| {
+            let count = |column: &ArrayRef| u64::try_from(number(column.as_ref(), 0)?).ok();
+            batch.columns().iter().map(count).collect::<Option<Vec<u64>>>()
+        });
+        counts.ok_or_else(|| Error::bug("count").because("the answer is no row of whole numbers"))
+    }
+
+    /// Runs a query that answers with one whole number.
+    ///
+    /// # Errors
+    /// As [`Engine::counts`].
+    pub async fn count(&self, sql: &str) -> Result<u64> {
+        let counts = self.counts(sql).await?;
+        counts.first().copied().ok_or_else(|| Error::bug("count").because("the answer has no column"))
     }
 }
 

@@ -40,6 +40,8 @@ impl LandingCounts {
 pub struct LandedFile {
     /// Its full URL, `file:///…` on the local disk.
     pub url: String,
+    /// What it is called in reports: as the input is shown, for one by reference.
+    pub shown: String,
     /// Its size.
     pub size_bytes: u64,
     /// BLAKE3 of its bytes, in hexadecimal.

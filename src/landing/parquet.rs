@@ -72,7 +72,7 @@ impl<'a> ParquetInput<'a> {
             return Ok(None);
         }
         let may_be_null = |column: usize| {
-            let in_key = rules.key.iter().any(|part| !part.ends_in_text && part.columns.contains(&column));
+            let in_key = rules.key.iter().any(|part| !part.is_never_null && part.columns.contains(&column));
             !in_key && !rules.required.iter().any(|(required, _)| *required == column)
         };
         let is_needed = |slot: &Option<(usize, usize)>| match slot {
@@ -111,7 +111,7 @@ impl<'a> ParquetInput<'a> {
         let is_known = |column: usize, row: usize| nulls[column].as_ref().is_none_or(|nulls| nulls.is_valid(row));
         let known = |row: usize| {
             let required = rules.required.iter().all(|(column, _)| is_known(*column, row));
-            let mut key = rules.key.iter().filter(|part| !part.ends_in_text);
+            let mut key = rules.key.iter().filter(|part| !part.is_never_null);
             required && key.all(|part| part.columns.iter().any(|column| is_known(*column, row)))
         };
         Ok((0..batch.num_rows()).all(known))

@@ -27,7 +27,7 @@ pub(crate) enum Verdict<'a> {
 pub(crate) struct KeyRule {
     /// The column itself, then those that stand in.
     pub(crate) columns: Vec<usize>,
-    pub(crate) ends_in_text: bool,
+    pub(crate) is_never_null: bool,
 }
 
 /// The rules for rows of one dataset in one run.
@@ -53,7 +53,7 @@ impl Rules {
         let mut key = Vec::new();
         for part in &dataset.key {
             let columns = part.columns().map(&index).collect::<Result<Vec<_>>>()?;
-            key.push(KeyRule { columns, ends_in_text: part.ends_in_text() });
+            key.push(KeyRule { columns, is_never_null: part.is_never_null() });
         }
         let mut required = Vec::new();
         let mut latest_us = vec![None; dataset.columns.len()];
@@ -122,7 +122,7 @@ impl Rules {
             }
         }
         for part in &self.key {
-            if !part.ends_in_text && part.columns.iter().all(|column| values[*column].is_none()) {
+            if !part.is_never_null && part.columns.iter().all(|column| values[*column].is_none()) {
                 return Verdict::Reject(part.columns[0], Reason::new("NULL in a key column"));
             }
         }

@@ -98,6 +98,7 @@ impl Spool {
         let hashed = open.writer.into_inner();
         self.files.push(LandedFile {
             url: self.into.url_of(&open.name),
+            shown: open.name,
             size_bytes: hashed.bytes,
             digest: hashed.hasher.finalize().to_hex().to_string(),
             rows: footer.file_metadata().num_rows() as u64,

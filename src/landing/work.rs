@@ -204,6 +204,7 @@ impl Work {
             tally.counts.landed = file.rows;
             let file = LandedFile {
                 url: input.full_url(),
+                shown: url.clone(),
                 size_bytes: stored.bytes,
                 digest: stored.digest.clone(),
                 rows: file.rows,

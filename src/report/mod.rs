@@ -140,8 +140,8 @@ pub struct Analysis {
     pub rows_by_day: BTreeMap<Day, u64>,
     /// Rows by file.
     pub rows_by_file: BTreeMap<String, u64>,
-    /// Files with rows to look at, by what they hold.
-    pub files: BTreeMap<String, String>,
+    /// How many rejects there are of each kind.
+    pub rejects_by_reason: BTreeMap<String, u64>,
 }
 
 impl Analysis {

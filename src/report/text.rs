@@ -92,17 +92,25 @@ fn stops(text: &mut String, stops: &[Stop]) {
     }
 }
 
+fn rejected(text: &mut String, by_reason: &BTreeMap<String, u64>) {
+    for (reason, rows) in by_reason {
+        let _ = writeln!(text, "  rejected: {reason}: {}", n(*rows));
+    }
+}
+
 /// The report of a backfill.
 pub fn backfill_text(report: &RunReport) -> String {
     let mut text = format!("{} -> {}\n\n", report.dataset, place(&report.target));
     balance(&mut text, &report.balance);
-    for (reason, rows) in &report.rejects_by_reason {
-        let _ = writeln!(text, "  rejected: {reason}: {}", n(*rows));
+    rejected(&mut text, &report.rejects_by_reason);
+    let mut left_out: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for (field, rows) in report.inputs.iter().flat_map(|input| &input.left_out) {
+        let seen = left_out.entry(field).or_default();
+        *seen = (seen.0 + rows, seen.1 + 1);
     }
-    for input in &report.inputs {
-        for (field, rows) in &input.left_out {
-            let _ = writeln!(text, "  left out: `{field}` of {}: {} had it", input.url, counted(*rows, "row"));
-        }
+    for (field, (rows, files)) in left_out {
+        let (rows, files) = (counted(rows, "row"), counted(files, "file"));
+        let _ = writeln!(text, "  left out: `{field}`: {rows} of {files} had it");
     }
     if !report.batches.is_empty() {
         batches(&mut text, report);
@@ -190,6 +198,7 @@ pub fn analysis_text(report: &Analysis) -> String {
     line(&mut text, "duplicates", report.rows - report.keys, &format!("{:.2} %", 100.0 * report.duplicate_share()));
     text.push('\n');
     balance(&mut text, &report.balance);
+    rejected(&mut text, &report.rejects_by_reason);
     if !report.rows_by_day.is_empty() {
         let _ = writeln!(text, "\n  {:<12}{:>12}{:>12}{:>12}{:>12}", "day", "rows", "exact", "superseded", "conflict");
         for (day, rows) in &report.rows_by_day {
@@ -211,7 +220,6 @@ pub fn analysis_text(report: &Analysis) -> String {
             let _ = writeln!(text, "  {:>8}  {key}", n(group.rows));
         }
     }
-    kept_files(&mut text, &report.files);
     text
 }
 

@@ -9,7 +9,9 @@ use crate::report::{BatchReport, RunReport, Stop, counted};
 use crate::stage::{Manifest, RowFile};
 use crate::warehouse::{Comparison, Finding};
 use crate::window::Day;
+use arrow::array::RecordBatch;
 use datafusion::datasource::MemTable;
+use futures::TryStreamExt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -130,7 +132,8 @@ impl Run<'_> {
         report: &mut RunReport,
     ) -> Result<Option<String>> {
         let mut file = RowFile::new(&format!("{name}-{}.ndjson", one.manifest.batch_id))?;
-        for batch in self.warehouse.rows_of(&one.manifest, &one.touched, finding).await? {
+        let mut rows = self.warehouse.rows_of(&one.manifest, &one.touched, finding).await?;
+        while let Some(batch) = rows.try_next().await.doing("look up rows of the target")? {
             file.push(&batch)?;
         }
         let url = file.finish(&files.kept).await?;
@@ -143,10 +146,10 @@ impl Run<'_> {
     /// The keys behind a finding, as a list to set aside.
     async fn keys_of(&self, one: &Compared, finding: Finding) -> Result<Flagged> {
         let rows = self.warehouse.rows_of(&one.manifest, &one.touched, finding).await?;
+        let rows: Vec<RecordBatch> = rows.try_collect().await.doing("look up rows of the target")?;
         let Some(first) = rows.first() else { return Ok(Flagged::default()) };
         let table = MemTable::try_new(first.schema(), vec![rows.clone()]).doing("list keys")?;
-        self.engine.forget("found")?;
-        self.engine.context().register_table("found", Arc::new(table)).doing("list keys")?;
+        self.engine.register("found", Arc::new(table))?;
         Flagged::of_rows(self.engine, self.dataset, "found").await
     }
 
@@ -162,15 +165,17 @@ impl Run<'_> {
             let id = &one.manifest.batch_id;
             let before = ledger.receipt(id);
             let changes = changes(self.dataset, &one.found);
-            // Nothing to change and no receipt: an earlier try died between its merge and its receipt, or all was there.
-            let remembered = match (changes, before) {
-                (0, None) => self.warehouse.remembered(id).await?,
+            // Nothing to change, and a commit without its receipt: an earlier try died between the two.
+            let remembered = match changes {
+                0 => self.warehouse.remembered(id).await?,
                 _ => None,
             };
+            let remembered =
+                remembered.filter(|(_, merged)| before.is_none_or(|receipt| merged.version > receipt.merged.version));
             let merged = self.warehouse.merge(&one.manifest, &one.touched, &one.found).await?;
             merged.check(id, one.manifest.batch.rows)?;
             self.warehouse.verify(&one.manifest, &one.touched).await?.check(id)?;
-            if changes > 0 || before.is_none() {
+            if changes > 0 || before.is_none() || remembered.is_some() {
                 let attempt = before.map_or(1, |receipt| receipt.attempt + 1);
                 let (comparison, merged) = remembered.unwrap_or((one.found, merged.clone()));
                 let receipt = Receipt {

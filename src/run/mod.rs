@@ -16,7 +16,7 @@ use crate::dataset::Dataset;
 use crate::dedup::Flagged;
 use crate::engine::{DataFile, Engine};
 use crate::error::Result;
-use crate::landing::{Landed, LandingOptions, land};
+use crate::landing::{Landed, LandedFile, LandingOptions, land};
 use crate::ledger::{Entry, Ledger};
 use crate::plan::Limits;
 use crate::progress::Progress;
@@ -186,7 +186,7 @@ impl Run<'_> {
                 self.merge_all(&compared, ledger, &mut report).await?;
                 return Ok(report);
             }
-            // Keys that the target makes suspect or conflicting are set aside as those of the input are.
+            // Keys that the target makes suspect are set aside as those of the input are.
             aside.extend(found);
         }
     }
@@ -199,13 +199,21 @@ impl Run<'_> {
             .collect();
         lines.sort_unstable();
         let text = format!(
-            "{}\n{}\n{}\n{}",
+            "{}\n{}\n{:?}\n{}\n{}",
             self.dataset.digest(),
             self.options.flags(),
+            self.options.on_redated,
             self.options.key_chosen,
             lines.join("\n")
         );
         blake3::hash(text.as_bytes()).to_hex()[..16].to_string()
+    }
+
+    fn landing_options(&self) -> LandingOptions {
+        let mut options = LandingOptions::new((self.now_us)());
+        options.window = self.options.window;
+        options.key_chosen = self.options.key_chosen;
+        options
     }
 
     async fn land(&self, inputs: &[Input], files: &RunFiles, ledger: &mut Ledger, run_id: &str) -> Result<Landed> {
@@ -216,10 +224,7 @@ impl Run<'_> {
             return Ok(landed.clone());
         }
         files.landing.clear().await?;
-        let mut options = LandingOptions::new((self.now_us)());
-        options.window = self.options.window;
-        options.key_chosen = self.options.key_chosen;
-        let mut landed = land(self.dataset, inputs, &files.landing, &options, self.progress).await?;
+        let mut landed = land(self.dataset, inputs, &files.landing, &self.landing_options(), self.progress).await?;
         landed.rejects = files.keep_rejects(&landed).await?;
         if !self.options.too_many_rejects(landed.counts.rejected, landed.counts.read) {
             let entry = Entry::Landed {
@@ -272,13 +277,7 @@ impl Run<'_> {
 
 /// Landed files as files to read, each called by the name of the input that it is, where it is one.
 pub fn landed_files(landed: &Landed) -> Vec<DataFile> {
-    let label = |file: &crate::landing::LandedFile| {
-        let input = landed.inputs.iter().find(|input| file.by_reference && input.digest == file.digest);
-        input.map_or_else(|| file.url.clone(), |input| input.url.clone())
-    };
-    landed
-        .files
-        .iter()
-        .map(|file| DataFile { url: file.url.clone(), label: label(file), size_bytes: file.size_bytes })
-        .collect()
+    let file =
+        |file: &LandedFile| DataFile { url: file.url.clone(), label: file.shown.clone(), size_bytes: file.size_bytes };
+    landed.files.iter().map(file).collect()
 }

@@ -2,9 +2,9 @@
 
 use super::{Choice, Run, RunFiles, landed_files};
 use crate::balance::{Balance, KeyCount};
-use crate::dedup::{Class, Dedup, Flagged, LoserBatch};
+use crate::dedup::{Census, Class, Dedup, Flagged, LoserBatch};
 use crate::error::{Doing, Error, Result};
-use crate::landing::{Landed, LandingOptions, land};
+use crate::landing::{Landed, land};
 use crate::plan::{Batch, batch_id, plan};
 use crate::report::{RunReport, Stop, counted};
 use crate::source::Input;
@@ -38,6 +38,41 @@ impl Run<'_> {
         aside: &[Flagged],
         report: &mut RunReport,
     ) -> Result<Reduced> {
+        let (dedup, census, losers) = self.settle(landed, files, aside, report).await?;
+        if !report.stops.is_empty() {
+            report.balance.winners = dedup.winners_by_day().await?.values().sum();
+            report.balance.check()?;
+            return Ok(Reduced::Stopped);
+        }
+        losers.finish(files, report).await?;
+        let batches = self.stage(&dedup, landed, files, report, &census.loser_days).await?;
+        Ok(Reduced::Staged(batches))
+    }
+
+    /// What a backfill would do, without staging anything: the balance and the batches.
+    ///
+    /// # Errors
+    /// When the inputs can't be landed or a query fails.
+    pub async fn plan(&self, inputs: &[Input]) -> Result<(Balance, Vec<Batch>)> {
+        let files = RunFiles::new(&self.home, "plan");
+        let landed = land(self.dataset, inputs, &files.landing, &self.landing_options(), self.progress).await?;
+        let mut report = RunReport::default();
+        report.balance.landing = landed.counts;
+        let (dedup, census, _) = self.settle(&landed, &files, &[], &mut report).await?;
+        let winners = dedup.winners_by_day().await?;
+        report.balance.winners = winners.values().sum();
+        report.balance.check()?;
+        Ok((report.balance, plan(self.dataset, &winners, &census.loser_days, self.options.limits)))
+    }
+
+    /// Classes the losers, finds the keys that need a decision, and does what was decided for them.
+    async fn settle<'a>(
+        &'a self,
+        landed: &Landed,
+        files: &RunFiles,
+        aside: &[Flagged],
+        report: &mut RunReport,
+    ) -> Result<(Dedup<'a>, Census, LoserFiles)> {
         let mut dedup = Dedup::new(self.engine, self.dataset, &landed_files(landed))?;
         report.balance.quarantined = KeyCount::default();
         report.files.retain(|what, _| !what.starts_with("quarantined"));
@@ -47,7 +82,7 @@ impl Run<'_> {
         self.progress.begin("class duplicates", None);
         let mut losers = LoserFiles::new(self.options.keep_losers)?;
         let mut census = dedup.census(self.progress, &mut |batch| losers.push(batch)).await?;
-        let mut aside_now = false;
+        let quarantined = report.balance.quarantined.keys;
         if census.suspect_losers > 0 {
             let keys = dedup.suspect_keys().await?;
             report.balance.suspect = KeyCount { keys: keys.keys, rows: keys.rows };
@@ -55,47 +90,34 @@ impl Run<'_> {
             match self.options.on_suspect {
                 Choice::Keep => {}
                 Choice::Stop => report.stops.push(suspect_stop(&keys, report.files.get("suspects"))),
-                Choice::Quarantine => {
-                    self.set_aside(&mut dedup, &keys, files, report).await?;
-                    aside_now = true;
-                }
+                Choice::Quarantine => self.set_aside(&mut dedup, &keys, files, report).await?,
             }
         }
         if census.losers.conflict > 0 && self.options.on_conflict != Choice::Keep {
             let keys = dedup.conflicting_keys().await?;
-            if keys.keys > 0 {
-                self.write_rows(&dedup, &keys, "conflicts.ndjson", files, report).await?;
-                if self.options.on_conflict == Choice::Stop {
-                    report.stops.push(conflict_stop(&keys, report.files.get("conflicts")));
-                } else {
-                    self.set_aside(&mut dedup, &keys, files, report).await?;
-                    aside_now = true;
-                }
+            self.write_rows(&dedup, &keys, "conflicts.ndjson", files, report).await?;
+            match self.options.on_conflict {
+                Choice::Quarantine => self.set_aside(&mut dedup, &keys, files, report).await?,
+                _ if keys.keys > 0 => report.stops.push(conflict_stop(&keys, report.files.get("conflicts"))),
+                _ => {}
             }
+        }
+        if report.balance.quarantined.keys > quarantined {
+            // The classes of what is left do not change, but they have to be counted without what went.
+            losers = LoserFiles::new(self.options.keep_losers)?;
+            census = dedup.census(self.progress, &mut |batch| losers.push(batch)).await?;
         }
         if census.redated_losers > 0 {
             let keys = dedup.redated_keys().await?;
             report.balance.redated = KeyCount { keys: keys.keys, rows: keys.rows };
             report.balance.redated_by_hours = census.redated_by_hours;
-            if self.options.on_redated == Choice::Stop {
+            if self.options.on_redated == Choice::Stop && keys.keys > 0 {
                 self.write_rows(&dedup, &keys, "redated.ndjson", files, report).await?;
                 report.stops.push(redated_stop(&keys, report.files.get("redated")));
             }
         }
-        if aside_now {
-            // The classes of what is left do not change, but they have to be counted without what went.
-            losers = LoserFiles::new(self.options.keep_losers)?;
-            census = dedup.census(self.progress, &mut |batch| losers.push(batch)).await?;
-        }
         report.balance.losers = census.losers;
-        if !report.stops.is_empty() {
-            report.balance.winners = dedup.winners_by_day().await?.values().sum();
-            report.balance.check()?;
-            return Ok(Reduced::Stopped);
-        }
-        losers.finish(files, report).await?;
-        let batches = self.stage(&dedup, landed, files, report, &census.loser_days).await?;
-        Ok(Reduced::Staged(batches))
+        Ok((dedup, census, losers))
     }
 
     async fn stage(
@@ -128,47 +150,6 @@ impl Run<'_> {
         Ok(manifests)
     }
 
-    /// What a backfill would do, without staging anything: the balance and the batches.
-    ///
-    /// # Errors
-    /// When the inputs can't be landed or a query fails.
-    pub async fn plan(&self, inputs: &[Input]) -> Result<(Balance, Vec<Batch>)> {
-        let mut options = LandingOptions::new((self.now_us)());
-        options.window = self.options.window;
-        options.key_chosen = self.options.key_chosen;
-        let landed = land(self.dataset, inputs, &self.home, &options, self.progress).await?;
-        let mut dedup = Dedup::new(self.engine, self.dataset, &landed_files(&landed))?;
-        self.progress.begin("class duplicates", None);
-        let mut census = dedup.census(self.progress, &mut |_| Ok(())).await?;
-        let mut balance = Balance { landing: landed.counts, ..Balance::default() };
-        if census.suspect_losers > 0 {
-            let keys = dedup.suspect_keys().await?;
-            balance.suspect = KeyCount { keys: keys.keys, rows: keys.rows };
-            if self.options.on_suspect == Choice::Quarantine {
-                leave_out(&mut dedup, &keys, &mut balance).await?;
-            }
-        }
-        if census.losers.conflict > 0 && self.options.on_conflict == Choice::Quarantine {
-            let keys = dedup.conflicting_keys().await?;
-            if keys.keys > 0 {
-                leave_out(&mut dedup, &keys, &mut balance).await?;
-            }
-        }
-        if census.redated_losers > 0 {
-            let keys = dedup.redated_keys().await?;
-            balance.redated = KeyCount { keys: keys.keys, rows: keys.rows };
-            balance.redated_by_hours = census.redated_by_hours;
-        }
-        if balance.quarantined.keys > 0 {
-            census = dedup.census(self.progress, &mut |_| Ok(())).await?;
-        }
-        let winners = dedup.winners_by_day().await?;
-        balance.winners = winners.values().sum();
-        balance.losers = census.losers;
-        balance.check()?;
-        Ok((balance, plan(self.dataset, &winners, &census.loser_days, self.options.limits)))
-    }
-
     async fn set_aside(
         &self,
         dedup: &mut Dedup<'_>,
@@ -176,6 +157,9 @@ impl Run<'_> {
         files: &RunFiles,
         report: &mut RunReport,
     ) -> Result<()> {
+        if keys.keys == 0 {
+            return Ok(());
+        }
         let before = report.files.keys().filter(|what| what.starts_with("quarantined")).count();
         let name = format!("quarantined-{}.ndjson", before + 1);
         let written = self.write_rows(dedup, keys, &name, files, report).await?;
@@ -194,6 +178,9 @@ impl Run<'_> {
         files: &RunFiles,
         report: &mut RunReport,
     ) -> Result<u64> {
+        if keys.keys == 0 {
+            return Ok(0);
+        }
         let mut file = RowFile::new(name)?;
         let mut rows = dedup.rows_of(keys).await?;
         while let Some(batch) = rows.try_next().await.doing("look up the rows of keys")? {
@@ -206,16 +193,6 @@ impl Run<'_> {
         }
         Ok(written)
     }
-}
-
-/// Sets keys aside and counts their rows, without writing them anywhere.
-async fn leave_out(dedup: &mut Dedup<'_>, keys: &Flagged, balance: &mut Balance) -> Result<()> {
-    let mut rows = dedup.rows_of(keys).await?;
-    while let Some(batch) = rows.try_next().await.doing("look up the rows of keys")? {
-        balance.quarantined.rows += batch.num_rows() as u64;
-    }
-    balance.quarantined.keys += keys.keys;
-    dedup.set_aside(keys).await
 }
 
 /// The losers that a run writes out: conflicts always, all of them on request.

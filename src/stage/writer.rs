@@ -20,6 +20,10 @@ use std::path::{Path, PathBuf};
 /// When a row group is closed. BigQuery advises 16 MiB and more; past this much a writer takes memory and gains nothing.
 const ROW_GROUP_BYTES: usize = 24 << 20;
 const ROW_GROUP_ROWS: usize = 1 << 20;
+/// How many encoders run at once. Each has an open file for every batch, and an operating system allows 1,024 of them.
+const ROUTERS_MAX: usize = 4;
+/// What the open row groups of one encoder may hold; past it the largest is written, however small it is.
+const OPEN_BYTES: usize = 512 << 20;
 
 /// A file that is written, before it has a place.
 #[derive(Clone, Debug)]
@@ -128,9 +132,14 @@ impl Router {
         writer.inner.write(batch).doing("encode winners")?;
         writer.rows += batch.num_rows() as u64;
         if writer.inner.in_progress_size() >= ROW_GROUP_BYTES {
-            writer.inner.flush().doing("write a row group of winners")?;
+            return writer.inner.flush().doing("write a row group of winners");
         }
-        Ok(())
+        let open_bytes: usize = self.writers.values().map(|writer| writer.inner.in_progress_size()).sum();
+        let largest = self.writers.values_mut().max_by_key(|writer| writer.inner.in_progress_size());
+        match largest {
+            Some(largest) if open_bytes > OPEN_BYTES => largest.inner.flush().doing("write a row group of winners"),
+            _ => Ok(()),
+        }
     }
 
     /// Closes the files. Gives them, and the rows by day.
@@ -157,7 +166,7 @@ impl Router {
     }
 }
 
-/// Encodes winners, every stream at once, each into files of its own. Gives the files, and the rows by day.
+/// Encodes winners, all streams at once, by a few encoders with files of their own. Gives the files, and the rows by day.
 ///
 /// # Errors
 /// When a stream fails or a file can't be written.
@@ -167,9 +176,17 @@ pub async fn write_winners(
     limits: Limits,
     folder: &Path,
 ) -> Result<Written> {
+    let mut groups: Vec<Vec<SendableRecordBatchStream>> = Vec::new();
+    for (number, stream) in streams.into_iter().enumerate() {
+        match groups.get_mut(number % ROUTERS_MAX) {
+            Some(group) => group.push(stream),
+            None => groups.push(vec![stream]),
+        }
+    }
     let mut tasks = Vec::new();
-    for (number, mut stream) in streams.into_iter().enumerate() {
+    for (number, group) in groups.into_iter().enumerate() {
         let mut router = Router::new(dataset, limits, folder, number);
+        let mut stream = futures::stream::select_all(group);
         tasks.push(tokio::spawn(async move {
             while let Some(batch) = stream.try_next().await.doing("keep one row of each key")? {
                 router.push(&batch)?;

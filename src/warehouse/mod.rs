@@ -9,8 +9,8 @@ pub mod local;
 use crate::error::{Error, Result};
 use crate::stage::Manifest;
 use crate::window::Day;
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use datafusion::physical_plan::SendableRecordBatchStream;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -38,11 +38,6 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Winners that the merge writes.
-    pub fn changes(&self) -> u64 {
-        self.new + self.newer
-    }
-
     /// Checks that every winner was found to be one thing.
     ///
     /// # Errors
@@ -180,7 +175,12 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// What the warehouse says.
-    async fn rows_of(&self, batch: &Manifest, touched: &BTreeSet<Day>, finding: Finding) -> Result<Vec<RecordBatch>>;
+    async fn rows_of(
+        &self,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        finding: Finding,
+    ) -> Result<SendableRecordBatchStream>;
 
     /// Inserts winners whose key is not there, and updates rows that are lower. Atomic; writes nothing where there is
     /// nothing to change. The target remembers what was found before and what was done.

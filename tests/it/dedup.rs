@@ -168,13 +168,14 @@ fn expect(dataset: &Dataset, rows: &[Row]) -> Answer {
                 answer.loser_days.entry(day).or_default().insert(own);
             }
             let fixed = &dataset.fixed[0];
-            if let (Value::Int(own), Value::Int(best)) =
-                (cell(dataset, &rows[place], fixed), cell(dataset, &rows[winner], fixed))
-                && own != best
-            {
-                answer.redated_losers.0 += 1;
-                // Days have no hours.
-                answer.redated_losers.1 += u64::from((best - own) % HOUR_US == 0);
+            match (cell(dataset, &rows[place], fixed), cell(dataset, &rows[winner], fixed)) {
+                (Value::Int(own), Value::Int(best)) if own != best => {
+                    answer.redated_losers.0 += 1;
+                    // Days have no hours.
+                    answer.redated_losers.1 += u64::from((best - own) % HOUR_US == 0);
+                }
+                (Value::Int(_), Value::Null) => answer.redated_losers.0 += 1,
+                _ => {}
             }
         }
         answer.conflicting += u64::from(conflicting);

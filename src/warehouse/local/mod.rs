@@ -21,6 +21,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use async_trait::async_trait;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{col, lit};
 use datafusion::scalar::ScalarValue;
 use deltalake::delta_datafusion::planner::DeltaPlanner;
@@ -53,14 +54,14 @@ impl DeltaWarehouse {
     async fn open(&self) -> Result<Option<DeltaTable>> {
         if self.folder.join("_delta_log").list().await?.is_empty() {
             let empty = MemTable::try_new(self.table_schema(), vec![vec![]]).doing("stand in for a missing table")?;
-            self.register("target", Arc::new(empty))?;
+            self.engine.register("target", Arc::new(empty))?;
             return Ok(None);
         }
         let mut table = self.handle()?;
         table.load().await.map_err(|error| self.failed("open a Delta table", error))?;
         let provider = table.table_provider().await.doing("read a Delta table")?;
         table.update_datafusion_session(&self.engine.context().state()).doing("read a Delta table")?;
-        self.register("target", provider)?;
+        self.engine.register("target", provider)?;
         Ok(Some(table))
     }
 
@@ -71,12 +72,6 @@ impl DeltaWarehouse {
             .with_storage_backend(Arc::clone(self.folder.store()), self.folder.url().clone())
             .build()
             .doing("open a Delta table")
-    }
-
-    fn register(&self, name: &str, table: Arc<dyn datafusion::catalog::TableProvider>) -> Result<()> {
-        self.engine.forget(name)?;
-        self.engine.context().register_table(name, table).doing("make a table known")?;
-        Ok(())
     }
 
     fn register_staged(&self, batch: &Manifest) -> Result<()> {
@@ -97,7 +92,7 @@ impl DeltaWarehouse {
     }
 
     async fn count(&self) -> Result<u64> {
-        Ok(self.engine.counts("SELECT COUNT(*) FROM target").await?.first().copied().unwrap_or(0))
+        Ok(self.engine.count("SELECT COUNT(*) FROM target").await?)
     }
 
     fn failed(&self, doing: &str, error: DeltaTableError) -> Error {
@@ -198,7 +193,7 @@ impl Warehouse for DeltaWarehouse {
 
     async fn load(&self, batch: &Manifest) -> Result<u64> {
         self.register_staged(batch)?;
-        Ok(self.engine.counts("SELECT COUNT(*) FROM staged").await?.first().copied().unwrap_or(0))
+        Ok(self.engine.count("SELECT COUNT(*) FROM staged").await?)
     }
 
     async fn compare(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<Comparison> {
@@ -210,11 +205,11 @@ impl Warehouse for DeltaWarehouse {
             return Err(Error::bug("compare a batch with the target").because("the counts have another number"));
         };
         let repeated = format!("SELECT COUNT(*) FROM ({}) AS r", statements.repeated(touched)?);
-        let repeated = self.engine.counts(&repeated).await?.first().copied().unwrap_or(0);
+        let repeated = self.engine.count(&repeated).await?;
         let unfolded = match statements.unfolded(touched)? {
             Some(sql) => {
                 let sql = format!("SELECT COUNT(*) FROM ({sql}) AS u");
-                self.engine.counts(&sql).await?.first().copied().unwrap_or(0)
+                self.engine.count(&sql).await?
             }
             None => 0,
         };
@@ -234,13 +229,15 @@ impl Warehouse for DeltaWarehouse {
         Ok(batches.iter().flat_map(days).collect())
     }
 
-    async fn rows_of(&self, batch: &Manifest, touched: &BTreeSet<Day>, finding: Finding) -> Result<Vec<RecordBatch>> {
+    async fn rows_of(
+        &self,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        finding: Finding,
+    ) -> Result<SendableRecordBatchStream> {
         self.open().await?;
         self.register_staged(batch)?;
-        match self.statements().rows_of(touched, finding)? {
-            Some(sql) => self.engine.collect(&sql).await,
-            None => Ok(Vec::new()),
-        }
+        self.engine.stream(&self.statements().rows_of(touched, finding)?).await
     }
 
     async fn merge(&self, batch: &Manifest, touched: &BTreeSet<Day>, found: &Comparison) -> Result<Merged> {

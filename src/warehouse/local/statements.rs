@@ -1,7 +1,7 @@
 //! The statements of the embedded warehouse, over the tables `target` and `staged`.
 
 use crate::dataset::{Dataset, KeyPart};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sql::{Dialect, Exprs, decides, render};
 use crate::warehouse::Finding;
 use crate::window::Day;
@@ -32,7 +32,7 @@ impl Statements<'_> {
         self.exprs().day_in(DAY, days)
     }
 
-    /// The winners beside the target's rows. Immutable datasets never update.
+    /// The winners beside the target's rows.
     fn joined(&self, touched: &BTreeSet<Day>, columns: &str) -> Result<String> {
         let exprs = self.exprs();
         render(
@@ -126,7 +126,7 @@ impl Statements<'_> {
             &[
                 ("target", "target"),
                 ("staged", "staged"),
-                ("same_key", &exprs.same_key("t", "s")?),
+                ("same_key", &exprs.same_folded_key("t", "s")?),
                 ("not_touched", &format!("NOT ({})", exprs.day_in("t._day", touched))),
             ],
         )
@@ -162,18 +162,21 @@ impl Statements<'_> {
         Ok(Some(format!("SELECT {columns} FROM target WHERE {} AND ({})", self.touched(touched), cases.join(" OR "))))
     }
 
-    pub(super) fn rows_of(&self, touched: &BTreeSet<Day>, finding: Finding) -> Result<Option<String>> {
+    pub(super) fn rows_of(&self, touched: &BTreeSet<Day>, finding: Finding) -> Result<String> {
         let exprs = self.exprs();
         let condition = match finding {
-            Finding::Unfolded => return self.unfolded(touched),
+            Finding::Unfolded => {
+                // Without a folded column nothing is unfolded, and nobody asks.
+                return self.unfolded(touched)?.ok_or_else(|| Error::bug("look for keys that landing would fold"));
+            }
             Finding::Repeated => {
                 let keys = self.repeated(touched)?;
                 let columns = exprs.columns("r", self.dataset.column_names())?;
                 let matches = exprs.key_in_list("r", "k")?;
                 let touched = exprs.day_in("r._day", touched);
-                return Ok(Some(format!(
+                return Ok(format!(
                     "SELECT {columns} FROM target AS r LEFT SEMI JOIN ({keys}) AS k ON {matches} WHERE {touched}"
-                )));
+                ));
             }
             Finding::Conflict => "NOT _newer AND NOT _older AND _differs",
             Finding::Suspect => "_suspect",
@@ -184,6 +187,6 @@ impl Statements<'_> {
             Ok(format!("{}, {} AS {target}", exprs.column("s", name)?, exprs.column("t", name)?))
         });
         let joined = self.joined(touched, &sides.collect::<Result<Vec<_>>>()?.join(", "))?;
-        Ok(Some(format!("SELECT * FROM ({joined}) AS j WHERE _found AND {condition}")))
+        Ok(format!("SELECT * FROM ({joined}) AS j WHERE _found AND {condition}"))
     }
 }

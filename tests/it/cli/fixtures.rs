@@ -62,7 +62,7 @@ fn what_is_left_out_is_counted_and_named() {
     let report = desk.report(0, "backfill fixtures/extra_fields.ndjson");
     assert_eq!(report["inputs"][0]["left_out"], serde_json::json!({ "maker_fee": 2, "user_badge": 1 }));
     let text = desk.run("backfill fixtures/extra_fields.ndjson").out;
-    assert!(text.contains("left out: `user_badge` of fixtures/extra_fields.ndjson: 1 row had it"), "{text}");
+    assert!(text.contains("left out: `user_badge`: 1 row of 1 file had it"), "{text}");
 }
 
 #[test]
