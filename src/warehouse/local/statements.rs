@@ -1,7 +1,7 @@
 //! The statements of the embedded warehouse, over the tables `target` and `staged`.
 
 use crate::dataset::{Dataset, KeyPart};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sql::{Dialect, Exprs, decides, render};
 use crate::warehouse::Finding;
 use crate::window::Day;
@@ -166,8 +166,10 @@ impl Statements<'_> {
         let exprs = self.exprs();
         let condition = match finding {
             Finding::Unfolded => {
-                // Without a folded column nothing is unfolded, and nobody asks.
-                return self.unfolded(touched)?.ok_or_else(|| Error::bug("look for keys that landing would fold"));
+                let columns = exprs.columns("", self.dataset.column_names())?;
+                return Ok(self
+                    .unfolded(touched)?
+                    .unwrap_or_else(|| format!("SELECT {columns} FROM target WHERE FALSE")));
             }
             Finding::Repeated => {
                 let keys = self.repeated(touched)?;
