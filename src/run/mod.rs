@@ -88,7 +88,8 @@ impl RunOptions {
         let redated = self.on_redated == Choice::Stop && balance.redated.keys > 0;
         [(rejected, "rejects"), (suspect, "suspect_keys"), (conflict, "conflicts"), (redated, "redated_keys")]
             .into_iter()
-            .filter_map(|(stops, name)| stops.then(|| name.to_string()))
+            .filter(|(stops, _)| *stops)
+            .map(|(_, name)| name.to_string())
             .collect()
     }
 

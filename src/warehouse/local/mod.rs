@@ -92,7 +92,7 @@ impl DeltaWarehouse {
     }
 
     async fn count(&self) -> Result<u64> {
-        Ok(self.engine.count("SELECT COUNT(*) FROM target").await?)
+        self.engine.count("SELECT COUNT(*) FROM target").await
     }
 
     fn failed(&self, doing: &str, error: DeltaTableError) -> Error {
@@ -193,7 +193,7 @@ impl Warehouse for DeltaWarehouse {
 
     async fn load(&self, batch: &Manifest) -> Result<u64> {
         self.register_staged(batch)?;
-        Ok(self.engine.count("SELECT COUNT(*) FROM staged").await?)
+        self.engine.count("SELECT COUNT(*) FROM staged").await
     }
 
     async fn compare(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<Comparison> {
