@@ -2,4 +2,4 @@
 -- Runs in both engines. No two different rows tie in the total order, so the answer is always the same.
 SELECT {{columns}}
 FROM {{rows}}
-QUALIFY ROW_NUMBER() OVER (PARTITION BY {{key}} ORDER BY {{total_order}}) = 1
+QUALIFY ROW_NUMBER() OVER (PARTITION BY {{key}} ORDER BY {{total_order}}{{frame}}) = 1

@@ -1,18 +1,9 @@
 //! The counts that account for every row, up to the winners.
 
-use crate::dedup::Tally;
+use crate::dedup::{KeyCount, Tally};
 use crate::error::{Error, Result};
 use crate::landing::LandingCounts;
 use serde::{Deserialize, Serialize};
-
-/// Keys and their rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyCount {
-    /// How many keys.
-    pub keys: u64,
-    /// How many rows they have.
-    pub rows: u64,
-}
 
 /// What became of every row, up to the winners.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

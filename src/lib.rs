@@ -12,6 +12,7 @@ pub mod dataset;
 pub mod sql;
 pub mod source;
 pub mod landing;
+pub mod kernel;
 pub mod engine;
 pub mod dedup;
 pub mod balance;

@@ -258,30 +258,6 @@ impl Exprs<'_> {
         Ok(any(cases.collect::<Result<Vec<_>>>()?))
     }
 
-    /// That the rows of a group number different events, for HAVING.
-    ///
-    /// # Errors
-    /// As [`Dialect::quote`].
-    pub fn group_is_suspect(&self) -> Result<String> {
-        let cases = self.dataset.identity.iter().map(|identity| {
-            let value = self.identity("", identity)?;
-            Ok(format!("MIN({value}) <> MAX({value})"))
-        });
-        Ok(any(cases.collect::<Result<Vec<_>>>()?))
-    }
-
-    /// That the rows of a group differ in a column that can't change, for HAVING.
-    ///
-    /// # Errors
-    /// As [`Dialect::quote`].
-    pub fn group_is_redated(&self) -> Result<String> {
-        let cases = self.dataset.fixed.iter().map(|name| {
-            let value = self.column("", name)?;
-            Ok(format!("MIN({value}) <> MAX({value})"))
-        });
-        Ok(any(cases.collect::<Result<Vec<_>>>()?))
-    }
-
     /// The UTC day of a row, as a DATE; NULL for a dataset without a partition column.
     ///
     /// # Errors
@@ -315,6 +291,12 @@ fn any(cases: Vec<String>) -> String {
 /// As [`Dialect::quote`].
 pub fn dedup(dataset: &Dataset, dialect: Dialect, rows: &str) -> Result<String> {
     let exprs = Exprs { dataset, dialect };
+    let frame = match dialect {
+        // It changes nothing, but the frame that is meant without it is one of ranges, which DataFusion can't plan for
+        // every type. GoogleSQL allows none here.
+        Dialect::DataFusion => " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+        Dialect::GoogleSql => "",
+    };
     render(
         include_str!("../sql/dedup.sql"),
         &[
@@ -322,6 +304,7 @@ pub fn dedup(dataset: &Dataset, dialect: Dialect, rows: &str) -> Result<String> 
             ("rows", rows),
             ("key", &exprs.key("")?),
             ("total_order", &exprs.order_by(&dataset.total_order())?),
+            ("frame", frame),
         ],
     )
 }

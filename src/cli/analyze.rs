@@ -1,8 +1,8 @@
 //! `tradefold analyze`
 
 use super::Outcome;
-use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs, rows_without_key};
-use crate::balance::{Balance, KeyCount};
+use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs};
+use crate::balance::Balance;
 use crate::dataset::Dataset;
 use crate::dedup::Dedup;
 use crate::engine::{DataFile, Engine};
@@ -67,36 +67,32 @@ async fn analyze(
     rows_by_file: BTreeMap<String, u64>,
     world: &World,
 ) -> Result<Analysis> {
-    let dedup = Dedup::new(engine, dataset, files)?;
-    let nameless = rows_without_key(engine, dataset).await?;
+    let dedup = Dedup::new(engine, dataset, files).await?;
+    let nameless = dedup.rows_without_key().await?;
     if nameless > 0 {
         let rows = counted(nameless, "row");
         world.progress.note(&format!("NULL in a key column counts as one value here: {rows} with it"));
     }
-    world.progress.begin("class duplicates", None);
-    let census = dedup.census(&world.progress, &mut |_| Ok(())).await?;
-    world.progress.begin("count keys", None);
-    let winners = dedup.winners_by_day().await?;
-    let keys: u64 = winners.values().sum();
-    let mut balance = Balance { landing, winners: keys, losers: census.losers, ..Balance::default() };
-    if census.suspect_losers > 0 {
-        let found = dedup.suspect_keys().await?;
-        balance.suspect = KeyCount { keys: found.keys, rows: found.rows };
-    }
-    if census.redated_losers > 0 {
-        let found = dedup.redated_keys().await?;
-        balance.redated = KeyCount { keys: found.keys, rows: found.rows };
-        balance.redated_by_hours = census.redated_by_hours;
-    }
+    world.progress.begin("find duplicates", Some(landing.landed));
+    let decision = dedup.decide(&world.progress).await?;
+    let balance = Balance {
+        landing,
+        winners: decision.winners_count(),
+        losers: decision.losers_count(),
+        suspect: decision.suspect_keys().count(),
+        redated: decision.redated_keys().count(),
+        redated_by_hours: decision.redated_by_hours(),
+        ..Balance::default()
+    };
     balance.check()?;
-    let rows_by_day = dedup.rows_by_day().await?.into_iter().filter_map(|(day, rows)| Some((day?, rows))).collect();
+    let rows_by_day = decision.rows_by_day().into_iter().filter_map(|(day, rows)| Some((day?, rows))).collect();
     Ok(Analysis {
         key: dataset.key.iter().map(ToString::to_string).collect(),
         order: dataset.order.iter().map(ToString::to_string).collect(),
         rows: landing.landed,
-        keys,
+        keys: balance.winners,
         balance,
-        census,
+        census: decision.census()?,
         rows_by_day,
         rows_by_file,
         rejects_by_reason: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! `tradefold dedup`
 
 use super::Outcome;
-use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs, rows_without_key};
+use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs};
 use crate::balance::Balance;
 use crate::dedup::Dedup;
 use crate::error::{Doing, Error, Result};
@@ -48,15 +48,15 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let engine = args.engine.start()?;
     let inputs = find_inputs(&args.files, world, &engine).await?;
     let read = args.ad_hoc.read(&inputs, &args.dataset).await?;
-    let dedup = Dedup::new(&engine, &read.dataset, &read.files)?;
-    let nameless = rows_without_key(&engine, &read.dataset).await?;
+    let dedup = Dedup::new(&engine, &read.dataset, &read.files).await?;
+    let nameless = dedup.rows_without_key().await?;
     if nameless > 0 {
         return Err(Error::data("tell rows apart by their key")
             .because(format!("{} NULL in a key column, and would all count as one", have(nameless)))
             .hint("say what stands in for NULL, as in --key \"a, COALESCE(b, c, '')\""));
     }
-    world.progress.begin("class duplicates", None);
-    let census = dedup.census(&world.progress, &mut |_| Ok(())).await?;
+    world.progress.begin("find duplicates", Some(read.rows));
+    let decision = dedup.decide(&world.progress).await?;
     world.progress.begin("keep winners", None);
     // Beside its place, so that the move at the end is one step and a death before it leaves nothing there.
     let output = std::path::absolute(&args.output).doing("resolve the output folder")?;
@@ -65,10 +65,11 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let scratch = tempfile::tempdir_in(parent).doing("make room for the output")?;
     let mut flat = read.dataset.clone();
     flat.partition = None;
-    let (files, days) = write_winners(dedup.winners().await?, &flat, Limits::default(), scratch.path()).await?;
+    let (files, days) =
+        write_winners(decision.winners(engine.threads()), &flat, Limits::default(), scratch.path()).await?;
     let winners = days.values().sum();
     let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
-    let balance = Balance { landing, winners, losers: census.losers, ..Balance::default() };
+    let balance = Balance { landing, winners, losers: decision.losers_count(), ..Balance::default() };
     balance.check()?;
     // A folder of its own: that of the scratch can be read by nobody else.
     let done = scratch.path().join("done");

@@ -1,169 +1,208 @@
 //! One row of each key, and what became of every other.
 //!
-//! The SQL is the truth: [`crate::sql::dedup`] keeps the winners, `sql/losers.sql` classes the rest. Two queries count the
-//! same rows from two sides, so that R2 (landed = winners + losers + quarantined) is a check and not a tautology.
+//! The SQL is the truth: [`crate::sql::dedup`] says which rows are kept. DataFusion plans it, and puts our kernel in the
+//! place of its own plan; what that kernel decides about every row is counted and read from here.
 
-mod census;
+mod decision;
 mod flagged;
+mod rows;
 pub mod rule;
 
-pub use census::{Census, Group, LoserBatch, Tally};
+pub use crate::kernel::Class;
+pub use decision::{Census, Decision, Group, KeyCount, Tally};
 pub use flagged::Flagged;
 
 use crate::dataset::Dataset;
-use crate::engine::{DataFile, Engine, FILE, FilesTable, ROW, number};
-use crate::error::Result;
-use crate::landing::{SOURCE, SOURCE_ROW};
+use crate::engine::{DataFile, Engine, FilesTable};
+use crate::error::{Doing, Error, Result};
+use crate::kernel::{Ask, KeepFirstExec, Kernel, Resources};
+use crate::landing::SOURCE;
 use crate::progress::Progress;
-use crate::sql::{self, Dialect, Exprs, render};
-use crate::window::Day;
+use crate::sql::{self, Dialect};
 use datafusion::physical_plan::SendableRecordBatchStream;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use futures::StreamExt;
+use object_store::ObjectStoreExt;
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use url::Url;
 
-/// What a loser is against its winner: the first that holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Class {
-    /// All compared columns are equal.
-    Exact,
-    /// It is lower in the declared order.
-    Superseded,
-    /// It ties in the declared order and differs.
-    Conflict,
-}
-
-impl Class {
-    /// Its name in reports and files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Class::Exact => "exact",
-            Class::Superseded => "superseded",
-            Class::Conflict => "conflict",
-        }
-    }
-}
+/// The table that holds the rows.
+const TABLE: &str = "landed";
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Landed rows, ready to be deduplicated. Keys may be set aside before.
 #[derive(Debug)]
 pub struct Dedup<'a> {
     engine: &'a Engine,
     dataset: &'a Dataset,
-    /// The table or view that holds the rows that take part, quoted.
-    rows: String,
-    /// How many times keys were set aside.
-    set_aside: usize,
+    kernel: Arc<Kernel>,
+    /// What the kernel's files are called in reports.
+    labels: Arc<[String]>,
+    aside: HashSet<u128>,
+    /// Copies of files that lie elsewhere: they are read more than once.
+    _copies: Option<TempDir>,
 }
 
 impl<'a> Dedup<'a> {
-    /// Takes landed files as the rows to deduplicate.
+    /// Takes landed files as the rows to deduplicate. What is not on the local disk is fetched, once.
     ///
     /// # Errors
-    /// When the files can't be made a table.
-    pub fn new(engine: &'a Engine, dataset: &'a Dataset, files: &[DataFile]) -> Result<Dedup<'a>> {
-        engine.register_files("landed", FilesTable::new(dataset.schema(), files)?)?;
-        Ok(Dedup { engine, dataset, rows: Dialect::DataFusion.quote("landed")?, set_aside: 0 })
-    }
-
-    /// One row of each key, one stream per partition, with the columns of the dataset.
-    ///
-    /// # Errors
-    /// When the query can't be planned or started.
-    pub async fn winners(&self) -> Result<Vec<SendableRecordBatchStream>> {
-        self.engine.partitions(&sql::dedup(self.dataset, Dialect::DataFusion, &self.rows)?).await
-    }
-
-    /// How many winners each day has, counted by the query that keeps them. `None`: no day.
-    ///
-    /// # Errors
-    /// When the query fails.
-    pub async fn winners_by_day(&self) -> Result<BTreeMap<Option<Day>, u64>> {
-        let kept = sql::dedup(self.dataset, Dialect::DataFusion, &self.rows)?;
-        self.count_by_day(&format!("({kept}) AS w")).await
-    }
-
-    /// How many rows each day has that take part.
-    ///
-    /// # Errors
-    /// When the query fails.
-    pub async fn rows_by_day(&self) -> Result<BTreeMap<Option<Day>, u64>> {
-        self.count_by_day(&self.rows).await
-    }
-
-    async fn count_by_day(&self, rows: &str) -> Result<BTreeMap<Option<Day>, u64>> {
-        let day = self.exprs().day("")?;
-        let batches = self.engine.collect(&format!("SELECT {day} AS d, COUNT(*) FROM {rows} GROUP BY {day}")).await?;
-        let mut days = BTreeMap::new();
-        for batch in &batches {
-            for row in 0..batch.num_rows() {
-                let day = number(batch.column(0).as_ref(), row).map(|day| Day(day as i32));
-                let count = number(batch.column(1).as_ref(), row).unwrap_or(0) as u64;
-                *days.entry(day).or_default() += count;
+    /// When a file can't be fetched or read, or the key has a type that SQL can't group by.
+    pub async fn new(engine: &'a Engine, dataset: &'a Dataset, files: &[DataFile]) -> Result<Dedup<'a>> {
+        let (files, copies) = local_files(engine, files).await?;
+        engine.register_files(TABLE, FilesTable::new(dataset.schema(), &files)?)?;
+        let sql = sql::dedup(dataset, Dialect::DataFusion, &Dialect::DataFusion.quote(TABLE)?)?;
+        let resources =
+            Resources { threads: engine.threads(), pool: engine.memory_pool(), folder: std::env::temp_dir() };
+        let (kernel, labels) = if files.is_empty() {
+            // DataFusion plans no scan at all of no files.
+            (Kernel::empty(dataset.schema(), resources)?, Vec::new())
+        } else {
+            let plan = engine.frame(&sql).await?.create_physical_plan().await.doing("plan a query")?;
+            let operator = plan.downcast_ref::<KeepFirstExec>().ok_or_else(|| {
+                Error::bug("keep one row of each key").because("the plan is not one of our own operator")
+            })?;
+            let mut names = BTreeMap::new();
+            for file in &files {
+                names.insert(local_path(&file.url)?, file.label.clone());
             }
-        }
-        Ok(days)
+            let label = |path: &PathBuf| names.get(path).cloned().unwrap_or_else(|| path.display().to_string());
+            (operator.open(resources)?, operator.paths().iter().map(label).collect())
+        };
+        Ok(Dedup {
+            engine,
+            dataset,
+            kernel: Arc::new(kernel),
+            labels: labels.into(),
+            aside: HashSet::new(),
+            _copies: copies,
+        })
     }
 
-    /// Classes every loser and counts. Each batch of losers is shown to `each`, which may write it somewhere.
+    /// How many rows have no value for a part of the key. They would all count as one.
     ///
     /// # Errors
-    /// When the query fails, or `each` does.
-    pub async fn census(
-        &self,
-        progress: &dyn Progress,
-        each: &mut (dyn FnMut(&LoserBatch) -> Result<()> + Send),
-    ) -> Result<Census> {
-        let sql = self.losers_sql()?;
-        census::take(self.engine, self.dataset, &sql, progress, each).await
+    /// When the query fails.
+    pub async fn rows_without_key(&self) -> Result<u64> {
+        let mut missing = Vec::new();
+        for part in self.dataset.key.iter().filter(|part| !part.is_never_null()) {
+            let null = |name| Ok(format!("{} IS NULL", Dialect::DataFusion.quote(name)?));
+            missing.push(format!("({})", part.columns().map(null).collect::<Result<Vec<_>>>()?.join(" AND ")));
+        }
+        if missing.is_empty() {
+            return Ok(0);
+        }
+        let table = Dialect::DataFusion.quote(TABLE)?;
+        self.engine.count(&format!("SELECT COUNT(*) FROM {table} WHERE {}", missing.join(" OR "))).await
     }
 
-    fn exprs(&self) -> Exprs<'_> {
-        Exprs { dataset: self.dataset, dialect: Dialect::DataFusion }
-    }
-
-    /// Where a row came from: the input's name and the row's number in it.
-    fn origin_columns(&self, alias: &str) -> Result<String> {
-        let exprs = self.exprs();
-        let (source, file) = (exprs.column(alias, SOURCE)?, exprs.column(alias, FILE)?);
-        let (source_row, row) = (exprs.column(alias, SOURCE_ROW)?, exprs.column(alias, ROW)?);
-        Ok(format!("COALESCE({source}, {file}) AS {SOURCE}, COALESCE({source_row}, {row} + 1) AS {SOURCE_ROW}"))
-    }
-
-    fn losers_sql(&self) -> Result<String> {
-        let exprs = self.exprs();
-        let (key, total) = (exprs.key("")?, exprs.order_by(&self.dataset.total_order())?);
-        let declared = match self.dataset.order.is_empty() {
-            // Without a declared order all rows of a key tie in it.
-            true => key.clone(),
-            false => exprs.order_by(&self.dataset.order)?,
+    /// Says of every row what becomes of it.
+    ///
+    /// # Errors
+    /// When a file can't be read or has changed, or the disk is full.
+    pub async fn decide(&self, progress: &dyn Progress) -> Result<Decision<'a>> {
+        let ask = self.ask()?;
+        let (kernel, told) = (Arc::clone(&self.kernel), Arc::new(Told::default()));
+        let listener = Arc::clone(&told);
+        let mut deciding = tokio::task::spawn_blocking(move || kernel.decide(&ask, listener.as_ref()));
+        let verdict = loop {
+            tokio::select! {
+                verdict = &mut deciding => break verdict.doing("keep one row of each key")??,
+                () = tokio::time::sleep(TICK) => {}
+            }
+            progress.advance(told.0.swap(0, Ordering::Relaxed));
         };
-        let window =
-            format!("OVER (PARTITION BY {key} ORDER BY {total} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)");
-        let mut winner_values = format!(",\n    FIRST_VALUE(_day) {window} AS _winner_day");
-        for (place, name) in self.dataset.fixed.iter().enumerate() {
-            let column = exprs.column("", name)?;
-            winner_values.push_str(&format!(",\n    FIRST_VALUE({column}) {window} AS _winner_fixed_{place}"));
-        }
-        let mut identity_ranges = String::new();
-        for (place, identity) in self.dataset.identity.iter().enumerate() {
-            let value = exprs.identity("", identity)?;
-            identity_ranges
-                .push_str(&format!(",\n    MIN({value}) {window} <> MAX({value}) {window} AS _suspect_{place}"));
-        }
-        let columns =
-            format!("{}, {}, _day", exprs.columns("", self.dataset.column_names())?, self.origin_columns("")?);
-        render(
-            include_str!("../../sql/losers.sql"),
-            &[
-                ("columns", &columns),
-                ("key", &key),
-                ("total_order", &total),
-                ("declared_order", &declared),
-                ("winner_values", &winner_values),
-                ("identity_ranges", &identity_ranges),
-                ("rows", &self.rows),
-                ("day", &exprs.day("")?),
-            ],
-        )
+        progress.advance(told.0.swap(0, Ordering::Relaxed));
+        Ok(Decision::new(self.dataset, Arc::clone(&self.kernel), Arc::clone(&self.labels), verdict))
     }
+
+    /// All rows of these keys, with where each came from.
+    ///
+    /// # Errors
+    /// When a file can't be read or has changed.
+    pub async fn rows_of(&self, keys: &Flagged) -> Result<SendableRecordBatchStream> {
+        let (kernel, prints) = (Arc::clone(&self.kernel), keys.prints.clone());
+        let found = tokio::task::spawn_blocking(move || kernel.find(&prints));
+        let marks = found.await.doing("look up the rows of keys")??;
+        let chosen = move |unit: &crate::kernel::Unit| marks.of(unit.places());
+        Ok(rows::stream(&self.kernel, &self.labels, None, Box::new(chosen)))
+    }
+
+    /// Sets the rows of these keys aside: they take no part in what is decided from here on.
+    pub fn set_aside(&mut self, keys: &Flagged) {
+        self.aside.extend(&keys.prints);
+    }
+
+    fn ask(&self) -> Result<Ask> {
+        let schema = self.kernel.schema();
+        let place = |name: &str| schema.index_of(name).doing("find a column of the contract");
+        let mut identity = Vec::new();
+        for item in &self.dataset.identity {
+            identity.push((place(&item.column)?, item.when_null.as_deref().map(place).transpose()?));
+        }
+        Ok(Ask {
+            declared: Some(self.dataset.order.len()),
+            identity,
+            fixed: self.dataset.fixed.iter().map(|name| place(name)).collect::<Result<Vec<_>>>()?,
+            day: self.dataset.partition.as_deref().map(place).transpose()?,
+            source: Some(SOURCE.into()),
+            aside: self.aside.clone(),
+        })
+    }
+}
+
+/// Adds up what a thread that blocks says of its progress.
+#[derive(Debug, Default)]
+struct Told(AtomicU64);
+
+impl Progress for Told {
+    fn begin(&self, _step: &str, _total: Option<u64>) {}
+
+    fn advance(&self, done: u64) {
+        self.0.fetch_add(done, Ordering::Relaxed);
+    }
+
+    fn note(&self, _line: &str) {}
+}
+
+fn local_path(url: &str) -> Result<PathBuf> {
+    let url = Url::parse(url).doing("read a file's URL")?;
+    url.to_file_path().map_err(|()| Error::bug("read a file's URL").with("file", url))
+}
+
+/// The files with those that lie elsewhere copied to a folder that goes with it.
+async fn local_files(engine: &Engine, files: &[DataFile]) -> Result<(Vec<DataFile>, Option<TempDir>)> {
+    let is_local = |file: &DataFile| file.url.starts_with("file:");
+    if files.iter().all(is_local) {
+        return Ok((files.to_vec(), None));
+    }
+    let folder = tempfile::tempdir().doing("make room for copies of the input")?;
+    let mut local = Vec::new();
+    for (number, file) in files.iter().enumerate() {
+        if is_local(file) {
+            local.push(file.clone());
+            continue;
+        }
+        let path = folder.path().join(format!("{number:06}.parquet"));
+        fetch(engine, file, &path).await.map_err(|error| error.with("file", &file.label))?;
+        let url = Url::from_file_path(&path).map_err(|()| Error::bug("name a copy").with("path", path.display()))?;
+        local.push(DataFile { url: url.into(), ..file.clone() });
+    }
+    Ok((local, Some(folder)))
+}
+
+async fn fetch(engine: &Engine, file: &DataFile, path: &std::path::Path) -> Result<()> {
+    let doing = "fetch an input";
+    let (store, from) = engine.store_of(&file.url)?;
+    let mut bytes = store.get(&from).await.doing(doing)?.into_stream();
+    let mut to = tokio::fs::File::create(path).await.doing(doing)?;
+    while let Some(part) = bytes.next().await {
+        tokio::io::AsyncWriteExt::write_all(&mut to, &part.doing(doing)?).await.doing(doing)?;
+    }
+    tokio::io::AsyncWriteExt::flush(&mut to).await.doing(doing)
 }

@@ -2,19 +2,21 @@
 
 mod files;
 
-pub use files::{DataFile, FILE, FilesTable, ROW};
+pub use files::{DataFile, FilesTable};
 
 use crate::error::{Doing, Error, Result};
+use crate::kernel;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Int64Type, UInt64Type};
 use datafusion::catalog::TableProvider;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::TryStreamExt;
 use object_store::ObjectStore;
+use object_store::path::Path;
 use std::sync::Arc;
 use url::Url;
 
@@ -54,14 +56,43 @@ impl Engine {
         // Sorting whole rows copies views; plain strings keep the accounting honest and the types those of the contract.
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().sql_parser.enable_ident_normalization = false;
-        let state =
-            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_physical_optimizer_rules(kernel::rule::rules())
+            .build();
         Ok(Engine { context: SessionContext::new_with_state(state) })
     }
 
     /// The session itself, for plans that are not SQL.
     pub fn context(&self) -> &SessionContext {
         &self.context
+    }
+
+    /// How many threads work.
+    pub fn threads(&self) -> usize {
+        self.context.state().config().target_partitions()
+    }
+
+    /// Who grants memory.
+    pub fn memory_pool(&self) -> Arc<dyn MemoryPool> {
+        Arc::clone(&self.context.runtime_env().memory_pool)
+    }
+
+    /// The store of a file, and where in it the file is.
+    ///
+    /// # Errors
+    /// When the URL can't be read or nobody registered its store.
+    pub fn store_of(&self, url: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
+        let url = Url::parse(url).doing("read a file's URL")?;
+        let path = Path::from_url_path(url.path()).doing("read a file's URL")?;
+        let store = self.context.runtime_env().object_store(
+            datafusion::datasource::listing::ListingTableUrl::try_new(url, None)
+                .doing("read a file's URL")?
+                .object_store(),
+        );
+        Ok((store.doing("find the store of a file")?, path))
     }
 
     /// Makes a store known under the scheme and host of a URL.

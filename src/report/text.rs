@@ -1,7 +1,8 @@
 //! Reports as text for a person: they read like a balance, top to bottom.
 
 use super::{Analysis, BatchReport, DedupReport, PlanReport, RunReport, Stop, counted};
-use crate::balance::{Balance, KeyCount};
+use crate::balance::Balance;
+use crate::dedup::KeyCount;
 use crate::ledger::{Entry, Ledger};
 use crate::window::text_of_us;
 use std::collections::BTreeMap;

@@ -1,21 +1,15 @@
 //! From landed rows to staged winners, with every reason to stop that the input itself gives.
 
 use super::{Choice, Run, RunFiles, landed_files};
-use crate::balance::{Balance, KeyCount};
-use crate::dedup::{Census, Class, Dedup, Flagged, LoserBatch};
-use crate::error::{Doing, Error, Result};
+use crate::balance::Balance;
+use crate::dedup::{Class, Decision, Dedup, Flagged};
+use crate::error::{Doing, Result};
 use crate::landing::{Landed, land};
 use crate::plan::{Batch, batch_id, plan};
 use crate::report::{RunReport, Stop, counted};
 use crate::source::Input;
 use crate::stage::{Manifest, RowFile, StagedFile, upload, write_winners};
-use crate::window::Day;
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, Schema};
 use futures::TryStreamExt;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// What deduplication led to.
 #[derive(Debug)]
@@ -38,103 +32,98 @@ impl Run<'_> {
         aside: &[Flagged],
         report: &mut RunReport,
     ) -> Result<Reduced> {
-        let (dedup, census, losers) = self.settle(landed, files, aside, report).await?;
+        let decision = self.settle(landed, files, aside, report).await?;
+        report.balance.winners = decision.winners_count();
+        report.balance.check()?;
+        self.write_losers(&decision, files, report).await?;
         if !report.stops.is_empty() {
-            report.balance.winners = dedup.winners_by_day().await?.values().sum();
-            report.balance.check()?;
             return Ok(Reduced::Stopped);
         }
-        losers.finish(files, report).await?;
-        let batches = self.stage(&dedup, landed, files, report, &census.loser_days).await?;
+        let batches = self.stage(&decision, landed, files, report).await?;
         Ok(Reduced::Staged(batches))
     }
 
     /// What a backfill would do, without staging anything: the balance and the batches.
     ///
     /// # Errors
-    /// When the inputs can't be landed or a query fails.
+    /// When the inputs can't be landed or can't be decided.
     pub async fn plan(&self, inputs: &[Input]) -> Result<(Balance, Vec<Batch>)> {
         let files = RunFiles::new(&self.home, "plan");
         let landed = land(self.dataset, inputs, &files.landing, &self.landing_options(), self.progress).await?;
         let mut report = RunReport::default();
         report.balance.landing = landed.counts;
-        let (dedup, census, _) = self.settle(&landed, &files, &[], &mut report).await?;
-        let winners = dedup.winners_by_day().await?;
-        report.balance.winners = winners.values().sum();
+        let decision = self.settle(&landed, &files, &[], &mut report).await?;
+        report.balance.winners = decision.winners_count();
         report.balance.check()?;
-        Ok((report.balance, plan(self.dataset, &winners, &census.loser_days, self.options.limits)))
+        let batches = plan(self.dataset, &decision.winners_by_day(), &decision.loser_days(), self.options.limits);
+        Ok((report.balance, batches))
     }
 
-    /// Classes the losers, finds the keys that need a decision, and does what was decided for them.
+    /// Decides every row, finds the keys that need a decision of the user, and does what was decided for them.
     async fn settle<'a>(
         &'a self,
         landed: &Landed,
         files: &RunFiles,
         aside: &[Flagged],
         report: &mut RunReport,
-    ) -> Result<(Dedup<'a>, Census, LoserFiles)> {
-        let mut dedup = Dedup::new(self.engine, self.dataset, &landed_files(landed))?;
-        report.balance.quarantined = KeyCount::default();
-        report.files.retain(|what, _| !what.starts_with("quarantined"));
+    ) -> Result<Decision<'a>> {
+        let mut dedup = Dedup::new(self.engine, self.dataset, &landed_files(landed)).await?;
+        report.balance = Balance { landing: report.balance.landing, ..Balance::default() };
+        report.files.retain(|what, _| what == "rejects");
         for keys in aside {
             self.set_aside(&mut dedup, keys, files, report).await?;
         }
-        self.progress.begin("class duplicates", None);
-        let mut losers = LoserFiles::new(self.options.keep_losers)?;
-        let mut census = dedup.census(self.progress, &mut |batch| losers.push(batch)).await?;
+        self.progress.begin("find duplicates", Some(landed.counts.landed));
+        let mut decision = dedup.decide(self.progress).await?;
         let quarantined = report.balance.quarantined.keys;
-        if census.suspect_losers > 0 {
-            let keys = dedup.suspect_keys().await?;
-            report.balance.suspect = KeyCount { keys: keys.keys, rows: keys.rows };
-            self.write_rows(&dedup, &keys, "suspects.ndjson", files, report).await?;
+        let suspect = decision.suspect_keys();
+        report.balance.suspect = suspect.count();
+        if suspect.keys > 0 {
+            self.write_rows(&dedup, &suspect, "suspects.ndjson", files, report).await?;
             match self.options.on_suspect {
                 Choice::Keep => {}
-                Choice::Stop => report.stops.push(suspect_stop(&keys, report.files.get("suspects"))),
-                Choice::Quarantine => self.set_aside(&mut dedup, &keys, files, report).await?,
+                Choice::Stop => report.stops.push(suspect_stop(&suspect, report.files.get("suspects"))),
+                Choice::Quarantine => self.set_aside(&mut dedup, &suspect, files, report).await?,
             }
         }
-        if census.losers.conflict > 0 && self.options.on_conflict != Choice::Keep {
-            let keys = dedup.conflicting_keys().await?;
-            self.write_rows(&dedup, &keys, "conflicts.ndjson", files, report).await?;
+        let conflicting = decision.conflicting_keys();
+        if conflicting.keys > 0 && self.options.on_conflict != Choice::Keep {
+            self.write_rows(&dedup, &conflicting, "conflicts.ndjson", files, report).await?;
             match self.options.on_conflict {
-                Choice::Quarantine => self.set_aside(&mut dedup, &keys, files, report).await?,
-                _ if keys.keys > 0 => report.stops.push(conflict_stop(&keys, report.files.get("conflicts"))),
-                _ => {}
+                Choice::Quarantine => self.set_aside(&mut dedup, &conflicting, files, report).await?,
+                _ => report.stops.push(conflict_stop(&conflicting, report.files.get("conflicts"))),
             }
         }
         if report.balance.quarantined.keys > quarantined {
-            // The classes of what is left do not change, but they have to be counted without what went.
-            losers = LoserFiles::new(self.options.keep_losers)?;
-            census = dedup.census(self.progress, &mut |batch| losers.push(batch)).await?;
+            // Nothing changes for the keys that are left, but they have to be counted without what went.
+            self.progress.begin("find duplicates without what is set aside", Some(landed.counts.landed));
+            decision = dedup.decide(self.progress).await?;
         }
-        if census.redated_losers > 0 {
-            let keys = dedup.redated_keys().await?;
-            report.balance.redated = KeyCount { keys: keys.keys, rows: keys.rows };
-            report.balance.redated_by_hours = census.redated_by_hours;
-            if self.options.on_redated == Choice::Stop && keys.keys > 0 {
-                self.write_rows(&dedup, &keys, "redated.ndjson", files, report).await?;
-                report.stops.push(redated_stop(&keys, report.files.get("redated")));
-            }
+        let redated = decision.redated_keys();
+        report.balance.redated = redated.count();
+        report.balance.redated_by_hours = decision.redated_by_hours();
+        if self.options.on_redated == Choice::Stop && redated.keys > 0 {
+            self.write_rows(&dedup, &redated, "redated.ndjson", files, report).await?;
+            report.stops.push(redated_stop(&redated, report.files.get("redated")));
         }
-        report.balance.losers = census.losers;
-        Ok((dedup, census, losers))
+        report.balance.losers = decision.losers_count();
+        Ok(decision)
     }
 
     async fn stage(
         &self,
-        dedup: &Dedup<'_>,
+        decision: &Decision<'_>,
         landed: &Landed,
         files: &RunFiles,
-        report: &mut RunReport,
-        loser_days: &BTreeMap<Day, std::collections::BTreeSet<Day>>,
+        report: &RunReport,
     ) -> Result<Vec<Manifest>> {
         self.progress.begin("keep winners", None);
         let folder = tempfile::tempdir().doing("make room for winners")?;
-        let streams = dedup.winners().await?;
+        let streams = decision.winners(self.engine.threads());
         let (winners, days) = write_winners(streams, self.dataset, self.options.limits, folder.path()).await?;
-        report.balance.winners = days.values().sum();
-        report.balance.check()?;
-        let planned = plan(self.dataset, &days, loser_days, self.options.limits);
+        // Counted by who wrote them: they are the ones that were decided on.
+        Balance { winners: days.values().sum(), ..report.balance.clone() }.check()?;
+        let planned = plan(self.dataset, &days, &decision.loser_days(), self.options.limits);
         self.progress.begin("stage batches", Some(planned.len() as u64));
         let digests: Vec<&str> = landed.files.iter().map(|file| file.digest.as_str()).collect();
         let flags = format!("{} {}", self.options.flags(), report.balance.quarantined.rows);
@@ -150,6 +139,27 @@ impl Run<'_> {
         Ok(manifests)
     }
 
+    /// Writes the losers that a person may want to see: conflicts always, all of them on request.
+    async fn write_losers(&self, decision: &Decision<'_>, files: &RunFiles, report: &mut RunReport) -> Result<()> {
+        let all = [Class::Exact, Class::Superseded, Class::Conflict];
+        let kept: [(&str, &str, &[Class]); 2] = [
+            ("conflicts", "conflict-losers.ndjson", &[Class::Conflict]),
+            ("losers", "losers.parquet", if self.options.keep_losers { &all } else { &[] }),
+        ];
+        for (what, name, classes) in kept {
+            let mut file = RowFile::new(name)?;
+            let mut rows = decision.losers(classes);
+            while let Some(batch) = rows.try_next().await.doing("look up the rows that did not win")? {
+                file.push(&batch)?;
+            }
+            if let Some(url) = file.finish(&files.kept).await? {
+                // All rows of such keys may stand there already.
+                report.files.entry(what.into()).or_insert(url);
+            }
+        }
+        Ok(())
+    }
+
     async fn set_aside(
         &self,
         dedup: &mut Dedup<'_>,
@@ -163,7 +173,7 @@ impl Run<'_> {
         let before = report.files.keys().filter(|what| what.starts_with("quarantined")).count();
         let name = format!("quarantined-{}.ndjson", before + 1);
         let written = self.write_rows(dedup, keys, &name, files, report).await?;
-        dedup.set_aside(keys).await?;
+        dedup.set_aside(keys);
         report.balance.quarantined.keys += keys.keys;
         report.balance.quarantined.rows += written;
         Ok(())
@@ -193,53 +203,6 @@ impl Run<'_> {
         }
         Ok(written)
     }
-}
-
-/// The losers that a run writes out: conflicts always, all of them on request.
-struct LoserFiles {
-    conflicts: RowFile,
-    all: Option<RowFile>,
-}
-
-impl LoserFiles {
-    fn new(keep_all: bool) -> Result<LoserFiles> {
-        let all = if keep_all { Some(RowFile::new("losers.parquet")?) } else { None };
-        Ok(LoserFiles { conflicts: RowFile::new("conflict-losers.ndjson")?, all })
-    }
-
-    fn push(&mut self, losers: &LoserBatch) -> Result<()> {
-        let conflicts: BooleanArray = losers.classes.iter().map(|class| Some(*class == Class::Conflict)).collect();
-        if conflicts.true_count() > 0 {
-            self.conflicts.push(&filter_record_batch(&losers.rows, &conflicts).doing("pick out conflicts")?)?;
-        }
-        match &mut self.all {
-            Some(all) => all.push(&with_class(losers)?),
-            None => Ok(()),
-        }
-    }
-
-    async fn finish(self, files: &RunFiles, report: &mut RunReport) -> Result<()> {
-        if let Some(url) = self.conflicts.finish(&files.kept).await? {
-            report.files.insert("conflicts".into(), url);
-        }
-        if let Some(all) = self.all
-            && let Some(url) = all.finish(&files.kept).await?
-        {
-            report.files.insert("losers".into(), url);
-        }
-        Ok(())
-    }
-}
-
-/// Losers with their class in a last column.
-fn with_class(losers: &LoserBatch) -> Result<RecordBatch> {
-    let names: StringArray = losers.classes.iter().map(|class| Some(class.name())).collect();
-    let mut fields = losers.rows.schema().fields().to_vec();
-    fields.push(Arc::new(Field::new("_class", DataType::Utf8, false)));
-    let mut columns = losers.rows.columns().to_vec();
-    columns.push(Arc::new(names) as ArrayRef);
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-        .map_err(|error| Error::bug("name the classes of losers").because(error))
 }
 
 fn suspect_stop(keys: &Flagged, file: Option<&String>) -> Stop {

@@ -16,6 +16,7 @@ mod dedup;
 mod delta_reader;
 mod generate;
 mod googlesql;
+mod kernel;
 mod landing;
 mod ledger;
 mod rows;

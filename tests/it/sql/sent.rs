@@ -13,7 +13,6 @@ use tradefold::dedup::Dedup;
 use tradefold::dedup::rule::{Row, Value};
 use tradefold::engine::{DataFile, Engine};
 use tradefold::plan::Batch;
-use tradefold::progress::Silent;
 use tradefold::stage::{Manifest, StagedObject};
 use tradefold::storage::Folder;
 use tradefold::warehouse::local::DeltaWarehouse;
@@ -64,6 +63,21 @@ fn script(play: impl AsyncFnOnce(&mut Script)) -> String {
     script.text
 }
 
+#[test]
+fn deduplication() {
+    let dataset = trades();
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(&dir.path().join("a.parquet"), &[batch(&dataset, &[row(&dataset, &[])])], 10);
+    let text = script(async |script| {
+        let engine = engine(1);
+        let dedup = Dedup::new(&engine, &dataset, &[file]).await.unwrap();
+        script.done("winners");
+        dedup.rows_without_key().await.unwrap();
+        script.done("rows without a key");
+    });
+    assert_snapshot!("sent_by_dedup", text);
+}
+
 /// Two trades of one key that number different fills, and a third that ties with the first and differs.
 fn rows(dataset: &Dataset) -> Vec<Row> {
     let trade = |log_index: i64, title: &str| {
@@ -77,36 +91,6 @@ fn rows(dataset: &Dataset) -> Vec<Row> {
         row(dataset, &known)
     };
     vec![trade(2, "a"), trade(1, "a"), trade(2, "b")]
-}
-
-#[test]
-fn deduplication() {
-    let dataset = trades();
-    let dir = tempfile::tempdir().unwrap();
-    let file = write(&dir.path().join("a.parquet"), &[batch(&dataset, &rows(&dataset))], 10);
-    let text = script(async |script| {
-        let engine = engine(1);
-        let mut dedup = Dedup::new(&engine, &dataset, &[file]).unwrap();
-        dedup.winners().await.unwrap();
-        script.done("winners");
-        dedup.winners_by_day().await.unwrap();
-        script.done("winners by day");
-        dedup.census(&Silent, &mut |_| Ok(())).await.unwrap();
-        script.done("census");
-        let suspect = dedup.suspect_keys().await.unwrap();
-        script.done("suspect keys");
-        dedup.redated_keys().await.unwrap();
-        script.done("re-dated keys");
-        dedup.conflicting_keys().await.unwrap();
-        script.done("conflicting keys");
-        drop(dedup.rows_of(&suspect).await.unwrap());
-        script.done("rows of keys");
-        dedup.set_aside(&suspect).await.unwrap();
-        script.done("keys set aside");
-        dedup.rows_by_day().await.unwrap();
-        script.done("rows by day, of what is left");
-    });
-    assert_snapshot!("sent_by_dedup", text);
 }
 
 /// A batch that brings in some rows of 2025-10-06.

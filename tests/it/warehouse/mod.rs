@@ -98,10 +98,10 @@ pub async fn staged(stand: &impl Stand, rows: &[Value]) -> (Folder, Manifest) {
     let inputs = input(stand, rows).await;
     let landing = stand.home().join("landing");
     let landed = land(dataset, &inputs, &landing, &LandingOptions::new(NOW_US), &Silent).await.unwrap();
-    let dedup = Dedup::new(stand.engine(), dataset, &landed_files(&landed)).unwrap();
+    let dedup = Dedup::new(stand.engine(), dataset, &landed_files(&landed)).await.unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let limits = Limits::default();
-    let winners = dedup.winners().await.unwrap();
+    let winners = dedup.decide(&Silent).await.unwrap().winners(2);
     let (files, days) = write_winners(winners, dataset, limits, scratch.path()).await.unwrap();
     let batches = plan(dataset, &days, &BTreeMap::new(), limits);
     assert_eq!(batches.len(), 1, "rows of one batch");

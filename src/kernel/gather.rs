@@ -1,0 +1,110 @@
+//! The first pass: a record for every row.
+
+use super::columns::{Columns, value};
+use super::group::DayCounts;
+use super::hash::Seeds;
+use super::input::Unit;
+use super::records::{Record, Sink};
+use super::verdict::{Marks, Run};
+use super::{Ask, Kernel, key_prints};
+use crate::error::{Doing, Error, Result};
+use crate::progress::Progress;
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
+use datafusion::physical_plan::PhysicalExpr;
+use std::sync::Arc;
+
+/// What was seen in a unit besides the records.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) aside_rows: u64,
+    pub(super) days: DayCounts,
+    pub(super) runs: Vec<Run>,
+}
+
+/// What the first pass needs to know.
+#[derive(Debug)]
+pub(super) struct Gathering<'a> {
+    kernel: &'a Kernel,
+    ask: &'a Ask,
+    aside: &'a Marks,
+    columns: Columns,
+    /// The columns, and the one that says where a row came from.
+    with_source: SchemaRef,
+    content: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+impl<'a> Gathering<'a> {
+    pub(super) fn new(kernel: &'a Kernel, ask: &'a Ask, aside: &'a Marks) -> Result<Gathering<'a>> {
+        let whole = &kernel.columns;
+        let columns = whole.narrowed(&whole.key, &whole.order, ask.day.as_slice())?;
+        let source = ask.source.iter().map(|name| Arc::new(Field::new(name, DataType::Utf8View, true)));
+        let with_source = columns.schema.fields().iter().cloned().chain(source).collect::<Vec<_>>();
+        let content = columns.content();
+        Ok(Gathering { kernel, ask, aside, columns, with_source: Arc::new(Schema::new(with_source)), content })
+    }
+
+    /// Reads a unit and hands a record of every row that takes part to `sink`.
+    pub(super) fn unit(&self, unit: &Unit, sink: &mut Sink<'_>, progress: &dyn Progress) -> Result<Seen> {
+        let source = self.ask.source.as_ref().filter(|name| self.kernel.input.has(unit.file, name));
+        let schema = if source.is_some() { &self.with_source } else { &self.columns.schema };
+        let mut seen = Seen::default();
+        let mut place = unit.first;
+        for batch in self.kernel.input.read(unit, schema, None)? {
+            let batch = batch?;
+            self.batch(&batch, place, sink, &mut seen)?;
+            if let Some(name) = source {
+                add_runs(&batch, name, place, unit.file, &mut seen.runs)?;
+            }
+            place += batch.num_rows() as u64;
+            progress.advance(batch.num_rows() as u64);
+        }
+        if source.is_none() && unit.rows > 0 {
+            seen.runs.push(Run { first: unit.first, source: None, file: unit.file });
+        }
+        Ok(seen)
+    }
+
+    fn batch(&self, batch: &RecordBatch, place: u64, sink: &mut Sink<'_>, seen: &mut Seen) -> Result<()> {
+        let rows = batch.num_rows();
+        let prints = key_prints(&self.columns.key_values(batch)?, rows)?;
+        let ranks = self.columns.ranks(batch)?;
+        let content = self.content.iter().map(|expr| value(expr, batch)).collect::<Result<Vec<ArrayRef>>>()?;
+        let digests: Vec<u64> = Seeds::of_process().tuples(&content, rows)?;
+        let days = match self.ask.day {
+            Some(day) => Some(days(&self.columns.named(batch, &self.kernel.columns.schema, day)?)?),
+            None => None,
+        };
+        for row in 0..rows {
+            let place = place + row as u64;
+            if !self.ask.aside.is_empty() && self.ask.aside.contains(&prints[row]) {
+                seen.aside_rows += 1;
+                self.aside.set(place);
+                continue;
+            }
+            let day = days.as_ref().and_then(|days| days.is_valid(row).then(|| days.value(row)));
+            seen.days.add(day, 1);
+            sink.push(Record::new(prints[row], ranks[row], digests[row], place, day))?;
+        }
+        Ok(())
+    }
+}
+
+/// The UTC day of each row.
+fn days(values: &ArrayRef) -> Result<Date32Array> {
+    Ok(cast(values, &DataType::Date32).doing("find the days of rows")?.as_primitive::<Date32Type>().clone())
+}
+
+/// Adds a run wherever the input that rows name changes.
+fn add_runs(batch: &RecordBatch, name: &str, place: u64, file: usize, runs: &mut Vec<Run>) -> Result<()> {
+    let column = batch.column_by_name(name).ok_or_else(|| Error::bug("read a column").with("column", name))?;
+    let names = column.as_string_view();
+    for row in 0..names.len() {
+        let source = names.is_valid(row).then(|| names.value(row));
+        if runs.last().is_none_or(|run| run.source.as_deref() != source) {
+            runs.push(Run { first: place + row as u64, source: source.map(Arc::from), file });
+        }
+    }
+    Ok(())
+}

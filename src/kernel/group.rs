@@ -1,0 +1,157 @@
+//! The records of one partition by key: most keys are decided by records alone, the odd ones have to be looked at.
+
+use super::records::Record;
+use super::verdict::{Largest, Marks};
+use std::collections::BTreeMap;
+
+/// An empty slot of the table.
+const EMPTY: u32 = u32::MAX;
+
+/// What is known of a key.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    print: u128,
+    digest: u64,
+    /// The place and the day of the first of its rows.
+    place: u64,
+    day: Option<i32>,
+    rows: u32,
+    /// Whether its rows differ in content.
+    odd: bool,
+}
+
+/// Counts of one thread, and the room that it works in.
+#[derive(Debug, Default)]
+pub(super) struct Grouping {
+    slots: Vec<u32>,
+    groups: Vec<Group>,
+    group_of: Vec<u32>,
+    /// Keys.
+    pub(super) keys: u64,
+    /// Rows of keys that are not odd, without the winners.
+    pub(super) exact_losers: u64,
+    /// Winners of keys that are not odd, by day.
+    pub(super) winners_by_day: DayCounts,
+    /// The keys with the most rows.
+    pub(super) largest: Largest,
+}
+
+impl Grouping {
+    /// Decides the keys of a partition. Of equal rows the first wins: files that repeat an earlier one then have no winner
+    /// at all, and need not be decoded again, while all rows of the earlier one win and need not be encoded.
+    ///
+    /// Rows of odd keys are added to `odd`.
+    pub(super) fn settle(&mut self, records: &[Record], winners: &Marks, odd: &mut Vec<Record>) {
+        let mask = (2 * records.len().max(8)).next_power_of_two() - 1;
+        self.slots.clear();
+        self.slots.resize(mask + 1, EMPTY);
+        self.groups.clear();
+        self.group_of.clear();
+        let mut any_odd = false;
+        for record in records {
+            let print = record.print();
+            // The upper bits chose the partition.
+            let mut slot = print as usize & mask;
+            let group = loop {
+                match self.slots[slot] {
+                    EMPTY => {
+                        let new = self.groups.len() as u32;
+                        self.slots[slot] = new;
+                        self.groups.push(Group {
+                            print,
+                            digest: record.digest,
+                            place: record.place(),
+                            day: record.day(),
+                            rows: 1,
+                            odd: false,
+                        });
+                        break new;
+                    }
+                    known if self.groups[known as usize].print == print => {
+                        let group = &mut self.groups[known as usize];
+                        group.rows += 1;
+                        group.odd |= group.digest != record.digest;
+                        any_odd |= group.odd;
+                        if record.place() < group.place {
+                            group.place = record.place();
+                            group.day = record.day();
+                        }
+                        break known;
+                    }
+                    _ => slot = (slot + 1) & mask,
+                }
+            };
+            self.group_of.push(group);
+        }
+        self.keys += self.groups.len() as u64;
+        for group in &self.groups {
+            if group.rows > 1 {
+                self.largest.see(u64::from(group.rows), group.place);
+            }
+            if !group.odd {
+                winners.set(group.place);
+                self.exact_losers += u64::from(group.rows - 1);
+                self.winners_by_day.add(group.day, 1);
+            }
+        }
+        if any_odd {
+            let is_odd = |group: &u32| self.groups[*group as usize].odd;
+            odd.extend(
+                records.iter().zip(&self.group_of).filter(|(_, group)| is_odd(group)).map(|(record, _)| *record),
+            );
+        }
+    }
+}
+
+/// Rows by day. Most days of real data lie close together, so they are counted in a row of numbers.
+#[derive(Clone, Debug, Default)]
+pub struct DayCounts {
+    none: u64,
+    first: i32,
+    near: Vec<u64>,
+    far: BTreeMap<i32, u64>,
+}
+
+/// How many days the row of numbers may span: 180 years.
+const NEAR: i64 = 1 << 16;
+
+impl DayCounts {
+    /// Counts rows of a day.
+    pub fn add(&mut self, day: Option<i32>, rows: u64) {
+        let Some(day) = day else {
+            self.none += rows;
+            return;
+        };
+        if self.near.is_empty() {
+            self.first = day;
+        }
+        let end = i64::from(self.first) + self.near.len() as i64;
+        let first = i64::from(self.first.min(day));
+        if end.max(i64::from(day) + 1) - first > NEAR {
+            *self.far.entry(day).or_default() += rows;
+            return;
+        }
+        if day < self.first {
+            let more = (self.first - day) as usize;
+            self.near.splice(0..0, std::iter::repeat_n(0, more));
+            self.first = day;
+        }
+        let place = (day - self.first) as usize;
+        if place >= self.near.len() {
+            self.near.resize(place + 1, 0);
+        }
+        self.near[place] += rows;
+    }
+
+    /// Adds all of another's.
+    pub fn merge(&mut self, other: &DayCounts) {
+        other.iter().for_each(|(day, rows)| self.add(day, rows));
+    }
+
+    /// Each day with its rows, in no order; a day may come twice.
+    pub fn iter(&self) -> impl Iterator<Item = (Option<i32>, u64)> + '_ {
+        let near = self.near.iter().enumerate().map(|(place, rows)| (Some(self.first + place as i32), *rows));
+        let far = self.far.iter().map(|(day, rows)| (Some(*day), *rows));
+        std::iter::once((None, self.none)).chain(near).chain(far).filter(|(_, rows)| *rows > 0)
+    }
+}

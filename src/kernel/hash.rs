@@ -1,0 +1,211 @@
+//! Columns become numbers: a fingerprint of the key, a digest of the content, a rank in the first order column.
+//!
+//! Everything is seeded anew in each process, since whoever can choose the data could else make keys collide. A
+//! fingerprint has 128 bits: that any two among 10^9 keys share one has a probability below 10^-20.
+
+use crate::error::{Doing, Result};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, downcast_primitive_array};
+use arrow::buffer::NullBuffer;
+use arrow::compute::{SortOptions, cast};
+use arrow::datatypes::{DataType, ToByteSlice};
+use arrow::row::{RowConverter, Rows, SortField};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, OnceLock};
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
+
+/// The random numbers that everything is seeded with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seeds {
+    seed: u64,
+    null: u128,
+    /// Odd, so that multiplying by it loses nothing.
+    factor: u128,
+}
+
+/// What a value becomes: 128 bits for keys, 64 for content.
+pub(super) trait Hash: Copy + Default {
+    fn null(seeds: &Seeds) -> Self;
+    fn of(seeds: &Seeds, bytes: &[u8]) -> Self;
+    /// Of a number, whose width is that of its type.
+    fn of_number(seeds: &Seeds, bytes: &[u8]) -> Self;
+    /// The hash of a longer tuple.
+    fn and(self, seeds: &Seeds, next: Self) -> Self;
+}
+
+impl Hash for u128 {
+    fn null(seeds: &Seeds) -> u128 {
+        seeds.null
+    }
+
+    fn of(seeds: &Seeds, bytes: &[u8]) -> u128 {
+        xxh3_128_with_seed(bytes, seeds.seed)
+    }
+
+    fn of_number(seeds: &Seeds, bytes: &[u8]) -> u128 {
+        Self::of(seeds, bytes)
+    }
+
+    fn and(self, seeds: &Seeds, next: u128) -> u128 {
+        self.wrapping_mul(seeds.factor).wrapping_add(next)
+    }
+}
+
+impl Hash for u64 {
+    fn null(seeds: &Seeds) -> u64 {
+        seeds.null as u64
+    }
+
+    fn of(seeds: &Seeds, bytes: &[u8]) -> u64 {
+        xxh3_64_with_seed(bytes, seeds.seed)
+    }
+
+    fn of_number(seeds: &Seeds, bytes: &[u8]) -> u64 {
+        match bytes.try_into().map(u64::from_le_bytes) {
+            // Both halves of a product, folded: good enough for numbers, and much cheaper.
+            Ok(number) => {
+                let product = u128::from(number ^ seeds.seed) * u128::from(seeds.factor as u64);
+                (product as u64) ^ ((product >> 64) as u64)
+            }
+            Err(_) => Self::of(seeds, bytes),
+        }
+    }
+
+    fn and(self, seeds: &Seeds, next: u64) -> u64 {
+        self.wrapping_mul(seeds.factor as u64).wrapping_add(next)
+    }
+}
+
+impl Seeds {
+    /// Those of this process, from what the standard library seeds its hash maps with.
+    pub(super) fn of_process() -> &'static Seeds {
+        static SEEDS: OnceLock<Seeds> = OnceLock::new();
+        SEEDS.get_or_init(|| {
+            let random = || RandomState::new().hash_one(0u64);
+            let wide = || (u128::from(random()) << 64) | u128::from(random());
+            Seeds { seed: random(), null: wide(), factor: wide() | 1 }
+        })
+    }
+
+    /// A hash of each row's values in these columns. NULL equals NULL, and nothing else.
+    pub(super) fn tuples<H: Hash>(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<H>> {
+        let mut hashes = vec![H::default(); rows];
+        for column in columns {
+            self.add(&mut hashes, column)?;
+        }
+        Ok(hashes)
+    }
+
+    fn add<H: Hash>(&self, hashes: &mut [H], array: &ArrayRef) -> Result<()> {
+        let nulls = array.nulls();
+        let of = |bytes: &[u8]| H::of(self, bytes);
+        match array.data_type() {
+            DataType::Utf8 => {
+                let array = array.as_string::<i32>();
+                self.fold(hashes, nulls, |row| of(array.value(row).as_bytes()));
+            }
+            DataType::LargeUtf8 => {
+                let array = array.as_string::<i64>();
+                self.fold(hashes, nulls, |row| of(array.value(row).as_bytes()));
+            }
+            DataType::Utf8View => {
+                let array = array.as_string_view();
+                self.fold(hashes, nulls, |row| of(array.value(row).as_bytes()));
+            }
+            DataType::Binary => {
+                let array = array.as_binary::<i32>();
+                self.fold(hashes, nulls, |row| of(array.value(row)));
+            }
+            DataType::LargeBinary => {
+                let array = array.as_binary::<i64>();
+                self.fold(hashes, nulls, |row| of(array.value(row)));
+            }
+            DataType::BinaryView => {
+                let array = array.as_binary_view();
+                self.fold(hashes, nulls, |row| of(array.value(row)));
+            }
+            DataType::FixedSizeBinary(_) => {
+                let array = array.as_fixed_size_binary();
+                self.fold(hashes, nulls, |row| of(array.value(row)));
+            }
+            DataType::Boolean => {
+                let array = array.as_boolean();
+                self.fold(hashes, nulls, |row| of(&[u8::from(array.value(row))]));
+            }
+            DataType::Dictionary(_, values) => {
+                return self.add(hashes, &cast(array, values).doing("unpack a dictionary")?);
+            }
+            _ => {
+                let array = array.as_ref();
+                downcast_primitive_array!(
+                    array => self.add_numbers(hashes, array),
+                    _ => {
+                        let rows = rows_of(&[arrow::array::make_array(array.to_data())], &[SortOptions::default()])?;
+                        self.fold(hashes, None, |row| of(rows.row(row).as_ref()));
+                    }
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn add_numbers<H: Hash, T: ArrowPrimitiveType>(&self, hashes: &mut [H], array: &PrimitiveArray<T>) {
+        self.fold(hashes, array.nulls(), |row| H::of_number(self, array.value(row).to_byte_slice()));
+    }
+
+    fn fold<H: Hash>(&self, hashes: &mut [H], nulls: Option<&NullBuffer>, hash: impl Fn(usize) -> H) {
+        let null = H::null(self);
+        match nulls.filter(|nulls| nulls.null_count() > 0) {
+            None => hashes.iter_mut().enumerate().for_each(|(row, own)| *own = own.and(self, hash(row))),
+            Some(nulls) => hashes.iter_mut().enumerate().for_each(|(row, own)| {
+                *own = own.and(self, if nulls.is_valid(row) { hash(row) } else { null });
+            }),
+        }
+    }
+}
+
+/// Rows as bytes that compare as the rows do: a lesser one comes earlier in the order.
+pub(super) fn rows_of(columns: &[ArrayRef], orders: &[SortOptions]) -> Result<Rows> {
+    let doing = "compare rows";
+    let field =
+        |(column, order): (&ArrayRef, &SortOptions)| SortField::new_with_options(column.data_type().clone(), *order);
+    let converter = RowConverter::new(columns.iter().zip(orders).map(field).collect()).doing(doing)?;
+    converter.convert_columns(columns).doing(doing)
+}
+
+/// A number for each row of a column that never falls where the order gets better: the greater, the earlier. Rows with
+/// equal numbers may still differ.
+pub(super) fn ranks(array: &ArrayRef, order: SortOptions) -> Result<Vec<u64>> {
+    let whole = match array.data_type() {
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Date32
+        | DataType::Date64
+        | DataType::Timestamp(..) => cast(array, &DataType::Int64).doing("rank rows")?,
+        _ => {
+            let rows = rows_of(&[Arc::clone(array)], &[order])?;
+            let rank = |row: usize| {
+                let bytes = rows.row(row);
+                let mut first = [0; 8];
+                let known = bytes.as_ref().len().min(8);
+                first[..known].copy_from_slice(&bytes.as_ref()[..known]);
+                !u64::from_be_bytes(first)
+            };
+            return Ok((0..rows.num_rows()).map(rank).collect());
+        }
+    };
+    let whole = whole.as_primitive::<arrow::datatypes::Int64Type>();
+    let null = if order.nulls_first { u64::MAX } else { 0 };
+    let rank = |row: usize| {
+        let biased = (whole.value(row) as u64) ^ (1 << 63);
+        if whole.is_null(row) {
+            null
+        } else if order.descending {
+            biased
+        } else {
+            !biased
+        }
+    };
+    Ok((0..whole.len()).map(rank).collect())
+}

@@ -1,0 +1,256 @@
+//! The Parquet files that a kernel reads, more than once: their row groups, and batches of some columns of some rows.
+
+use crate::error::{Doing, Error, Result};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
+    RowSelectionPolicy,
+};
+use parquet::file::metadata::ParquetMetaData;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Rows that are decoded at a time.
+const BATCH_ROWS: usize = 8_192;
+
+/// A row group: what one thread takes at a time.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// Which file, by its place in the list.
+    pub file: usize,
+    /// Which row group of the file.
+    pub group: usize,
+    /// The place of its first row among all rows of all files.
+    pub first: u64,
+    /// The place of its first row in its file.
+    pub first_in_file: u64,
+    /// Its rows.
+    pub rows: usize,
+}
+
+impl Unit {
+    /// The places of its rows among all rows.
+    pub fn places(&self) -> std::ops::Range<u64> {
+        self.first..self.first + self.rows as u64
+    }
+}
+
+/// Local Parquet files whose footers were read. Whoever reads them again is told when one has changed since.
+#[derive(Debug)]
+pub struct Input {
+    files: Vec<InputFile>,
+    units: Vec<Unit>,
+    rows: u64,
+}
+
+#[derive(Debug)]
+struct InputFile {
+    path: PathBuf,
+    size_bytes: u64,
+    modified: Option<SystemTime>,
+    metadata: Arc<ParquetMetaData>,
+    schema: SchemaRef,
+}
+
+impl Input {
+    /// Reads the footers.
+    ///
+    /// # Errors
+    /// When a file can't be opened, or is no Parquet.
+    pub fn open(paths: &[PathBuf]) -> Result<Input> {
+        let mut input = Input { files: Vec::new(), units: Vec::new(), rows: 0 };
+        for path in paths {
+            let named = |error: Error| error.with("file", path.display());
+            let file = File::open(path).doing("open a Parquet file").map_err(named)?;
+            let stat = file.metadata().doing("open a Parquet file").map_err(named)?;
+            let read =
+                ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| unreadable(path, error))?;
+            let mut first_in_file = 0;
+            for (group, row_group) in read.metadata().row_groups().iter().enumerate() {
+                let rows = row_group.num_rows().max(0) as usize;
+                let unit = Unit { file: input.files.len(), group, first: input.rows, first_in_file, rows };
+                input.units.push(unit);
+                input.rows += rows as u64;
+                first_in_file += rows as u64;
+            }
+            input.files.push(InputFile {
+                path: path.clone(),
+                size_bytes: stat.len(),
+                modified: stat.modified().ok(),
+                metadata: Arc::clone(read.metadata()),
+                schema: Arc::clone(read.schema()),
+            });
+        }
+        Ok(input)
+    }
+
+    /// All row groups, in the order of the files.
+    pub fn units(&self) -> &[Unit] {
+        &self.units
+    }
+
+    /// The unit that holds the row of this place.
+    pub fn unit_of(&self, place: u64) -> usize {
+        // Empty row groups share their first place with the next one: the last that begins there has the row.
+        self.units.partition_point(|unit| unit.first <= place).saturating_sub(1)
+    }
+
+    /// All rows, as the footers say.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Where a file lies.
+    pub fn path(&self, file: usize) -> &Path {
+        &self.files[file].path
+    }
+
+    /// What the footer of a file says.
+    pub fn footer(&self, file: usize) -> &Arc<ParquetMetaData> {
+        &self.files[file].metadata
+    }
+
+    /// Whether a file has a column.
+    pub fn has(&self, file: usize, column: &str) -> bool {
+        self.files[file].schema.column_with_name(column).is_some()
+    }
+
+    /// Opens a file again.
+    ///
+    /// # Errors
+    /// Data, when it is not the one that was opened first.
+    pub fn reopen(&self, file: usize) -> Result<File> {
+        let known = &self.files[file];
+        let named = |error: Error| error.with("file", known.path.display());
+        let open = File::open(&known.path).doing("open a Parquet file again").map_err(named)?;
+        let stat = open.metadata().doing("open a Parquet file again").map_err(named)?;
+        if stat.len() == known.size_bytes && stat.modified().ok() == known.modified {
+            return Ok(open);
+        }
+        Err(named(Error::data("read a Parquet file twice"))
+            .because("its size or time is not what it was a moment ago: something writes to it")
+            .hint("run the command again when nothing changes the input any more"))
+    }
+
+    /// The rows of a unit, those that `selection` chooses or all, as batches with these columns: in their types and order;
+    /// NULL where the file lacks one.
+    ///
+    /// # Errors
+    /// When the file has changed or can't be opened.
+    pub fn read(&self, unit: &Unit, wanted: &SchemaRef, selection: Option<BooleanBuffer>) -> Result<Batches> {
+        let file = &self.files[unit.file];
+        let mut fields = Vec::with_capacity(file.schema.fields().len());
+        let mut roots = Vec::new();
+        for (root, field) in file.schema.fields().iter().enumerate() {
+            let mut field = Arc::clone(field);
+            if let Ok(wanted) = wanted.field_with_name(field.name()) {
+                roots.push(root);
+                if is_view_of(wanted.data_type(), field.data_type()) {
+                    field = Arc::new(field.as_ref().clone().with_data_type(wanted.data_type().clone()));
+                }
+            }
+            fields.push(field);
+        }
+        let schema = Arc::new(Schema::new_with_metadata(fields, file.schema.metadata().clone()));
+        let options = ArrowReaderOptions::new().with_schema(schema);
+        let metadata = ArrowReaderMetadata::try_new(Arc::clone(&file.metadata), options)
+            .map_err(|error| unreadable(&file.path, error))?;
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.reopen(unit.file)?, metadata)
+            .with_row_groups(vec![unit.group])
+            .with_batch_size(BATCH_ROWS);
+        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+        let mut expected = unit.rows;
+        if let Some(selection) = selection {
+            expected = selection.count_set_bits();
+            builder = builder
+                .with_row_selection(RowSelection::from_boolean_buffer(selection))
+                .with_row_selection_policy(RowSelectionPolicy::default());
+        }
+        let reader = builder.with_projection(mask).build().map_err(|error| unreadable(&file.path, error))?;
+        Ok(Batches { reader, wanted: Arc::clone(wanted), path: file.path.clone(), group: unit.group, left: expected })
+    }
+}
+
+/// Whether one type is the other's form with views, which costs less to decode.
+fn is_view_of(view: &DataType, plain: &DataType) -> bool {
+    matches!(
+        (view, plain),
+        (DataType::Utf8View, DataType::Utf8 | DataType::LargeUtf8)
+            | (DataType::BinaryView, DataType::Binary | DataType::LargeBinary)
+    )
+}
+
+/// The same column, read as views where it can be: they refer to what was decoded instead of copying it.
+pub(super) fn as_views(field: &Field) -> Field {
+    let kind = match field.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        other => other.clone(),
+    };
+    field.clone().with_data_type(kind)
+}
+
+/// Batches of a unit, all with one schema.
+pub struct Batches {
+    reader: ParquetRecordBatchReader,
+    wanted: SchemaRef,
+    path: PathBuf,
+    group: usize,
+    /// Rows that are still to come.
+    left: usize,
+}
+
+impl std::fmt::Debug for Batches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batches").field("path", &self.path).field("group", &self.group).finish_non_exhaustive()
+    }
+}
+
+impl Batches {
+    fn adapt(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let column = |field: &Arc<Field>| -> Result<ArrayRef> {
+            match batch.column_by_name(field.name()) {
+                None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+                Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
+                Some(column) => cast(column, field.data_type())
+                    .doing("read a column in the type of the table")
+                    .map_err(|error| error.with("file", self.path.display()).with("column", field.name())),
+            }
+        };
+        let columns = self.wanted.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.wanted), columns, &options).doing("read a batch")
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let batch = match self.reader.next() {
+            Some(Ok(batch)) => batch,
+            Some(Err(error)) => return Some(Err(unreadable(&self.path, error))),
+            None if self.left == 0 => return None,
+            None => {
+                let missing = std::mem::take(&mut self.left);
+                let why = format!("{missing} rows of row group {} are missing", self.group);
+                return Some(Err(unreadable(&self.path, why)));
+            }
+        };
+        self.left = self.left.saturating_sub(batch.num_rows());
+        Some(self.adapt(&batch))
+    }
+}
+
+fn unreadable(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::data("read a Parquet file")
+        .with("file", path.display())
+        .because(cause)
+        .hint("the file is cut short or damaged: fetch it again")
+}

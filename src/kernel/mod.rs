@@ -1,0 +1,289 @@
+//! Keeps the first row of each key of Parquet files: as fast as reading and writing allow, in a memory that is given.
+//!
+//! The files are read twice. The first pass decodes what decides (key, order, content) and turns each row into a record of
+//! 40 bytes: a fingerprint of 128 bits for the key, a rank in the first order column, a digest of the content, the row's
+//! place and day. Records lie in partitions by fingerprint, small enough to be grouped inside a core's caches; partitions
+//! that do not fit into memory wait on disk, as records and never as rows. A key whose rows have one digest is decided
+//! there and then. The rows of any other key are read again, in the columns of the order, and compared by value. What
+//! comes out is one bit for each row, so that the second pass decodes winners and nothing else.
+//!
+//! [`rule`] puts this in the place of DataFusion's own plan, which sorts all columns of all rows.
+
+mod columns;
+mod exec;
+mod gather;
+mod group;
+mod hash;
+mod input;
+mod odd;
+mod records;
+pub mod rule;
+mod verdict;
+
+pub use columns::Columns;
+pub use exec::{Decided, KeepFirstExec};
+pub use group::DayCounts;
+pub use input::{Batches, Input, Unit};
+pub use verdict::{Class, Flag, Largest, Marks, Run, Verdict};
+
+use crate::error::{Doing, Error, Result};
+use crate::progress::Progress;
+use arrow::array::{Array, ArrayRef, BooleanBufferBuilder};
+use arrow::datatypes::SchemaRef;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
+use gather::Gathering;
+use group::Grouping;
+use hash::Seeds;
+use odd::Odd;
+use records::{Partitions, ROWS_MAX};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What a row of an odd key takes in memory while it is looked at.
+const ODD_BYTES: usize = 256;
+/// How many rows of odd keys are looked at together at least, however small the memory.
+const ODD_ROWS_MIN: usize = 1 << 16;
+
+/// What is to be known beyond the winners. Columns are places in the kernel's schema.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// How many parts of the order are declared; the rest only make it total. `None`: all of them.
+    pub declared: Option<usize>,
+    /// What numbers real events: a column, which may count only where another is NULL.
+    pub identity: Vec<(usize, Option<usize>)>,
+    /// Columns of the order that can't differ within a key.
+    pub fixed: Vec<usize>,
+    /// The column that says the day.
+    pub day: Option<usize>,
+    /// The column of the files, outside of the schema, in which rows say what input they came from.
+    pub source: Option<String>,
+    /// Fingerprints of keys that take no part.
+    pub aside: HashSet<u128>,
+}
+
+/// What a kernel may use.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    /// How many threads work.
+    pub threads: usize,
+    /// Who grants the memory of the records.
+    pub pool: Arc<dyn MemoryPool>,
+    /// Where records wait that do not fit.
+    pub folder: PathBuf,
+}
+
+/// Files, key and order, ready to be decided.
+#[derive(Debug)]
+pub struct Kernel {
+    input: Input,
+    columns: Columns,
+    resources: Resources,
+}
+
+impl Kernel {
+    /// Reads the files' footers.
+    ///
+    /// # Errors
+    /// When a file can't be read, or there are more rows than can be told apart.
+    pub fn open(paths: &[PathBuf], columns: Columns, resources: Resources) -> Result<Kernel> {
+        let input = Input::open(paths)?;
+        if input.rows() > ROWS_MAX {
+            return Err(Error::usage("keep one row of each key")
+                .because(format!("there are {} rows, and no more than {ROWS_MAX} can be told apart", input.rows()))
+                .hint("deduplicate the input in parts that share no key, such as ranges of time"));
+        }
+        Ok(Kernel { input, columns, resources })
+    }
+
+    /// A kernel over no files at all, with these columns.
+    ///
+    /// # Errors
+    /// None; it is as [`Kernel::open`] is.
+    pub fn empty(schema: &SchemaRef, resources: Resources) -> Result<Kernel> {
+        Kernel::open(&[], Columns { schema: Arc::clone(schema), key: Vec::new(), order: Vec::new() }, resources)
+    }
+
+    /// The files.
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// The columns of the rows that it gives.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.columns.schema
+    }
+
+    /// Decides every row. Blocks, and works in threads of its own.
+    ///
+    /// # Errors
+    /// When a file can't be read or has changed, or the disk is full.
+    pub fn decide(&self, ask: &Ask, progress: &dyn Progress) -> Result<Verdict> {
+        let mut verdict = Verdict::new(self.input.rows());
+        let partitions = Partitions::new(self.input.rows(), &self.resources.pool, self.resources.folder.clone());
+        let gathering = Gathering::new(self, ask, &verdict.aside)?;
+        let found = each_unit_with(
+            self.input.units().len(),
+            self.resources.threads,
+            &|| partitions.sink(),
+            &|sink, at| gathering.unit(&self.input.units()[at], sink, progress),
+            &|sink| sink.finish(),
+        )?;
+        for seen in found {
+            verdict.aside_rows += seen.aside_rows;
+            verdict.rows_by_day.merge(&seen.days);
+            verdict.runs.extend(seen.runs);
+        }
+        verdict.spilled_bytes = partitions.spilled_bytes();
+        self.settle(ask, &partitions, &mut verdict)?;
+        let marked = verdict.winners.count(0..verdict.rows);
+        if marked != verdict.keys {
+            return Err(
+                Error::bug("keep one row of each key").because(format!("{} keys have {marked} winners", verdict.keys))
+            );
+        }
+        Ok(verdict)
+    }
+
+    /// Decides the keys of all partitions. Rows of odd keys are gathered up to a limit, and looked at in between.
+    fn settle(&self, ask: &Ask, partitions: &Partitions, verdict: &mut Verdict) -> Result<()> {
+        let odd = Odd { input: &self.input, columns: &self.columns, ask, threads: self.resources.threads };
+        let limit = match self.resources.pool.memory_limit() {
+            MemoryLimit::Finite(bytes) => (bytes / 4 / ODD_BYTES).max(ODD_ROWS_MIN),
+            _ => usize::MAX,
+        };
+        let next = AtomicUsize::new(0);
+        while next.load(Ordering::Relaxed) < partitions.count() {
+            let gathered = AtomicUsize::new(0);
+            let winners = &verdict.winners;
+            let work = || {
+                let (mut grouping, mut rows, mut records) = (Grouping::default(), Vec::new(), Vec::new());
+                while gathered.load(Ordering::Relaxed) < limit {
+                    let part = next.fetch_add(1, Ordering::Relaxed);
+                    if part >= partitions.count() {
+                        break;
+                    }
+                    partitions.take(part, &mut records)?;
+                    let before = rows.len();
+                    grouping.settle(&records, winners, &mut rows);
+                    gathered.fetch_add(rows.len() - before, Ordering::Relaxed);
+                }
+                Ok((grouping, rows))
+            };
+            let mut rows = Vec::new();
+            for (grouping, own) in on_threads(self.resources.threads.min(partitions.count()), &work)? {
+                verdict.keys += grouping.keys;
+                verdict.exact_losers += grouping.exact_losers;
+                verdict.winners_by_day.merge(&grouping.winners_by_day);
+                verdict.largest.merge(&grouping.largest);
+                rows.extend(own);
+            }
+            if !rows.is_empty() {
+                odd.settle(rows, verdict)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The places of all rows that have one of these keys.
+    ///
+    /// # Errors
+    /// When a file can't be read or has changed.
+    pub fn find(&self, prints: &HashSet<u128>) -> Result<Marks> {
+        let marks = Marks::new(self.input.rows());
+        let columns = self.columns.narrowed(&self.columns.key, &[], &[])?;
+        each_unit(self.input.units().len(), self.resources.threads, &|at| {
+            let unit = &self.input.units()[at];
+            let mut place = unit.first;
+            for batch in self.input.read(unit, &columns.schema, None)? {
+                let batch = batch?;
+                let own = key_prints(&columns.key_values(&batch)?, batch.num_rows())?;
+                for (row, _) in own.iter().enumerate().filter(|(_, print)| prints.contains(print)) {
+                    marks.set(place + row as u64);
+                }
+                place += batch.num_rows() as u64;
+            }
+            Ok(())
+        })?;
+        Ok(marks)
+    }
+
+    /// The key of the row at a place, part by part, as text.
+    ///
+    /// # Errors
+    /// When its file can't be read or has changed.
+    pub fn key_of(&self, place: u64) -> Result<Vec<Option<String>>> {
+        let unit = &self.input.units()[self.input.unit_of(place)];
+        let columns = self.columns.narrowed(&self.columns.key, &[], &[])?;
+        let mut bits = BooleanBufferBuilder::new(unit.rows);
+        bits.append_n(unit.rows, false);
+        bits.set_bit((place - unit.first) as usize, true);
+        let mut key = Vec::new();
+        for batch in self.input.read(unit, &columns.schema, Some(bits.finish()))? {
+            for part in columns.key_values(&batch?)? {
+                let text = ArrayFormatter::try_new(part.as_ref(), &FormatOptions::new()).doing("show a key")?;
+                key.push(part.is_valid(0).then(|| text.value(0).to_string()));
+            }
+        }
+        Ok(key)
+    }
+}
+
+/// The fingerprints of keys that are given as columns, one for each part of the key. They hold within this process.
+///
+/// # Errors
+/// When the columns can't be hashed.
+pub fn key_prints(key: &[ArrayRef], rows: usize) -> Result<Vec<u128>> {
+    Seeds::of_process().tuples(key, rows)
+}
+
+/// Works on the numbers below `count`, on several threads. Gives the results in the order of the numbers.
+fn each_unit<R: Send>(count: usize, threads: usize, work: &(dyn Fn(usize) -> Result<R> + Sync)) -> Result<Vec<R>> {
+    each_unit_with(count, threads, &|| (), &|(), at| work(at), &|()| Ok(()))
+}
+
+/// As [`each_unit`], where each thread has something of its own, made by `begin` and given back to `end`.
+fn each_unit_with<S, R: Send>(
+    count: usize,
+    threads: usize,
+    begin: &(dyn Fn() -> S + Sync),
+    work: &(dyn Fn(&mut S, usize) -> Result<R> + Sync),
+    end: &(dyn Fn(S) -> Result<()> + Sync),
+) -> Result<Vec<R>> {
+    let next = AtomicUsize::new(0);
+    let thread = || {
+        let mut own = begin();
+        let mut results = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= count {
+                break;
+            }
+            let result = work(&mut own, at);
+            if result.is_err() {
+                // Whoever else works stops at the next number.
+                next.store(count, Ordering::Relaxed);
+            }
+            results.push((at, result?));
+        }
+        end(own)?;
+        Ok(results)
+    };
+    let mut results: Vec<(usize, R)> = on_threads(threads.min(count), &thread)?.into_iter().flatten().collect();
+    results.sort_unstable_by_key(|(at, _)| *at);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
+}
+
+/// Runs the same work on several threads, and on this one if there is but one. The first error counts.
+fn on_threads<R: Send>(threads: usize, work: &(dyn Fn() -> Result<R> + Sync)) -> Result<Vec<R>> {
+    if threads <= 1 {
+        return Ok(vec![work()?]);
+    }
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let ended = running.into_iter().map(|thread| thread.join());
+        ended.map(|end| end.unwrap_or_else(|_| Err(Error::bug("keep one row of each key")))).collect()
+    })
+}

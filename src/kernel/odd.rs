@@ -1,0 +1,267 @@
+//! Keys whose rows differ: only their rows are read again, only in the columns that decide, and are compared by value.
+
+use super::columns::Columns;
+use super::hash::{Seeds, rows_of};
+use super::input::Input;
+use super::records::Record;
+use super::verdict::{Class, Verdict};
+use super::{Ask, each_unit};
+use crate::error::Result;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanBufferBuilder};
+use arrow::datatypes::{DataType, Int64Type, TimeUnit};
+use std::sync::Arc;
+
+const HOUR_US: i64 = 3_600_000_000;
+
+/// What is read of one row.
+#[derive(Debug, Default)]
+struct Fact {
+    /// Its columns of the order, as bytes that compare as they do.
+    order: Box<[u8]>,
+    /// For each identity its value, hashed; `None` where it is not known.
+    identities: Box<[Option<u64>]>,
+    /// For each fixed column its value: microseconds of a time, a hash of anything else.
+    fixed: Box<[Option<i64>]>,
+}
+
+/// Looks at the rows of odd keys.
+#[derive(Debug)]
+pub(super) struct Odd<'a> {
+    pub(super) input: &'a Input,
+    pub(super) columns: &'a Columns,
+    pub(super) ask: &'a Ask,
+    pub(super) threads: usize,
+}
+
+/// The rows that are read, by their places, each with what was read.
+struct Facts {
+    places: Vec<u64>,
+    facts: Vec<Fact>,
+}
+
+impl Facts {
+    fn of(&self, place: u64) -> Option<&Fact> {
+        self.places.binary_search(&place).ok().map(|at| &self.facts[at])
+    }
+}
+
+impl Odd<'_> {
+    /// Decides these keys, all of whose rows are here.
+    pub(super) fn settle(&self, mut rows: Vec<Record>, verdict: &mut Verdict) -> Result<()> {
+        rows.sort_unstable_by_key(|row| (row.print(), row.place()));
+        let keys: Vec<&[Record]> = rows.chunk_by(|a, b| a.print() == b.print()).collect();
+        let whole = !self.ask.identity.is_empty() || !self.ask.fixed.is_empty();
+        let mut wanted = Vec::new();
+        for rows in &keys {
+            let best = first_by_rank(rows);
+            match () {
+                () if whole => wanted.extend(rows.iter().map(Record::place)),
+                () if !agree(&best) => wanted.extend(best.iter().map(|row| row.place())),
+                () => {}
+            }
+        }
+        let declared = self.ask.declared.unwrap_or(self.columns.order.len());
+        let facts = self.read(wanted, 0..declared, true)?;
+        // Those that are first under the declared order: where they differ, the rest of the total order decides.
+        let mut ties = Vec::new();
+        let mut firsts = Vec::new();
+        for rows in &keys {
+            let best = first_by_rank(rows);
+            let best = first_by_fact(best, &facts);
+            if !agree(&best) && declared < self.columns.order.len() {
+                ties.extend(best.iter().map(|row| row.place()));
+            }
+            firsts.push(best);
+        }
+        let tied = self.read(ties, declared..self.columns.order.len(), false)?;
+        for (rows, best) in keys.iter().zip(firsts) {
+            let best = first_by_fact(best, &tied);
+            // Rows of a key are in the order of their places.
+            if let Some(winner) = best.first() {
+                self.count(rows, winner, &facts, verdict);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, rows: &[Record], winner: &Record, facts: &Facts, verdict: &mut Verdict) {
+        verdict.winners.set(winner.place());
+        verdict.winners_by_day.add(winner.day(), 1);
+        let own = facts.of(winner.place());
+        let mut conflicts = 0;
+        for row in rows.iter().filter(|row| row.place() != winner.place()) {
+            let fact = facts.of(row.place());
+            if let (Some(day), Some(winners)) = (row.day(), winner.day())
+                && day != winners
+            {
+                verdict.other_days.entry(winners).or_default().insert(day);
+            }
+            match self.class(row, fact, winner, own) {
+                Class::Exact => verdict.exact_losers += 1,
+                Class::Superseded => {
+                    verdict.superseded.set(row.place());
+                    verdict.superseded_by_day.add(row.day(), 1);
+                }
+                Class::Conflict => {
+                    conflicts += 1;
+                    verdict.conflicts.set(row.place());
+                    verdict.conflicts_by_day.add(row.day(), 1);
+                }
+            }
+            if let (Some(fact), Some(own)) = (fact, own)
+                && let Some(by_hours) = self.redated(fact, own)
+            {
+                verdict.redated_losers += 1;
+                verdict.redated_by_hours += u64::from(by_hours);
+            }
+        }
+        let all = || rows.iter().filter_map(|row| facts.of(row.place()));
+        let count = rows.len() as u64;
+        let print = winner.print();
+        if (0..self.ask.identity.len()).any(|i| differ(all().filter_map(|fact| fact.identities[i]))) {
+            verdict.suspect.add(print, count);
+        }
+        if (0..self.ask.fixed.len()).any(|i| differ(all().filter_map(|fact| fact.fixed[i]))) {
+            verdict.redated.add(print, count);
+        }
+        if conflicts > 0 {
+            verdict.conflicting.add(print, conflicts);
+        }
+    }
+
+    fn class(&self, row: &Record, fact: Option<&Fact>, winner: &Record, own: Option<&Fact>) -> Class {
+        if row.digest == winner.digest {
+            return Class::Exact;
+        }
+        if self.ask.declared == Some(0) {
+            return Class::Conflict;
+        }
+        // Rows that were not read are lower by their rank already.
+        let ties = row.rank == winner.rank && fact.zip(own).is_some_and(|(fact, own)| fact.order == own.order);
+        if ties { Class::Conflict } else { Class::Superseded }
+    }
+
+    /// Whether a loser is re-dated, and if so whether by whole hours.
+    fn redated(&self, loser: &Fact, winner: &Fact) -> Option<bool> {
+        let pairs = loser.fixed.iter().zip(&winner.fixed).zip(&self.ask.fixed);
+        pairs
+            .filter(|((own, best), _)| own.is_some() && own != best)
+            .map(|((own, best), column)| {
+                let is_time = self.columns.schema.field(*column).data_type();
+                let is_time = matches!(is_time, DataType::Timestamp(TimeUnit::Microsecond, _));
+                is_time && own.zip(*best).is_some_and(|(own, best)| (best - own) % HOUR_US == 0)
+            })
+            .next()
+    }
+
+    /// Reads columns of the order, and of identities and fixed columns if asked, of these rows.
+    fn read(&self, mut places: Vec<u64>, order: std::ops::Range<usize>, with_numbers: bool) -> Result<Facts> {
+        places.sort_unstable();
+        let units = self.input.units();
+        // The rows of each unit that has any.
+        let mut parts: Vec<(usize, &[u64])> = Vec::new();
+        let mut rest = places.as_slice();
+        while let Some(first) = rest.first() {
+            let unit = self.input.unit_of(*first);
+            let (own, after) = rest.split_at(rest.partition_point(|place| *place < units[unit].places().end));
+            parts.push((unit, own));
+            rest = after;
+        }
+        let mut names: Vec<usize> = Vec::new();
+        if with_numbers {
+            let identities = self.ask.identity.iter().flat_map(|(column, when)| [Some(*column), *when]);
+            names.extend(identities.flatten().chain(self.ask.fixed.iter().copied()));
+        }
+        let columns = self.columns.narrowed(&[], &self.columns.order[order], &names)?;
+        let found = each_unit(parts.len(), self.threads, &|at| {
+            let (unit, places) = parts[at];
+            let unit = &units[unit];
+            let mut bits = BooleanBufferBuilder::new(unit.rows);
+            bits.append_n(unit.rows, false);
+            places.iter().for_each(|place| bits.set_bit((place - unit.first) as usize, true));
+            let mut facts = Vec::with_capacity(places.len());
+            for batch in self.input.read(unit, &columns.schema, Some(bits.finish()))? {
+                let batch = batch?;
+                let (values, options) = columns.order_values(&batch)?;
+                let column =
+                    |place: &usize| -> Result<ArrayRef> { columns.named(&batch, &self.columns.schema, *place) };
+                let numbers = if with_numbers { Some(self.numbers(&column, batch.num_rows())?) } else { None };
+                let ordered = if values.is_empty() { None } else { Some(rows_of(&values, &options)?) };
+                for row in 0..batch.num_rows() {
+                    let (identities, fixed) = match &numbers {
+                        Some((identities, fixed)) => (
+                            identities.iter().map(|values| values[row]).collect(),
+                            fixed.iter().map(|values| values[row]).collect(),
+                        ),
+                        None => Default::default(),
+                    };
+                    let order = ordered.as_ref().map_or_else(Box::default, |rows| rows.row(row).as_ref().into());
+                    facts.push(Fact { order, identities, fixed });
+                }
+            }
+            Ok(facts)
+        })?;
+        drop(parts);
+        Ok(Facts { places, facts: found.into_iter().flatten().collect() })
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn numbers(
+        &self,
+        column: &dyn Fn(&usize) -> Result<ArrayRef>,
+        rows: usize,
+    ) -> Result<(Vec<Vec<Option<u64>>>, Vec<Vec<Option<i64>>>)> {
+        let mut identities = Vec::new();
+        for (name, when_null) in &self.ask.identity {
+            let values = column(name)?;
+            let when_null = when_null.as_ref().map(column).transpose()?;
+            let hashes: Vec<u64> = Seeds::of_process().tuples(&[Arc::clone(&values)], rows)?;
+            let counts = |row: usize| values.is_valid(row) && when_null.as_ref().is_none_or(|other| other.is_null(row));
+            identities.push((0..rows).map(|row| counts(row).then(|| hashes[row])).collect());
+        }
+        let mut fixed = Vec::new();
+        for name in &self.ask.fixed {
+            let values = column(name)?;
+            let numbers: Vec<i64> = match values.data_type() {
+                DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                    let whole = arrow::compute::cast(&values, &DataType::Int64)
+                        .map_err(|error| crate::error::Error::bug("compare times").because(error))?;
+                    whole.as_primitive::<Int64Type>().values().to_vec()
+                }
+                _ => Seeds::of_process()
+                    .tuples::<u64>(&[Arc::clone(&values)], rows)?
+                    .into_iter()
+                    .map(|h| h as i64)
+                    .collect(),
+            };
+            fixed.push((0..rows).map(|row| values.is_valid(row).then(|| numbers[row])).collect());
+        }
+        Ok((identities, fixed))
+    }
+}
+
+/// Whether there are two different values among these.
+fn differ<V: PartialEq>(mut values: impl Iterator<Item = V>) -> bool {
+    values.next().is_some_and(|first| values.any(|value| value != first))
+}
+
+/// The rows with the best rank.
+fn first_by_rank(rows: &[Record]) -> Vec<&Record> {
+    let best = rows.iter().map(|row| row.rank).max();
+    rows.iter().filter(|row| Some(row.rank) == best).collect()
+}
+
+/// Those of some rows that are first in the order as it was read. All of them, where none was read.
+fn first_by_fact<'r>(rows: Vec<&'r Record>, facts: &Facts) -> Vec<&'r Record> {
+    let order = |row: &&Record| facts.of(row.place()).map(|fact| &fact.order);
+    let best = rows.iter().filter_map(order).min();
+    match best {
+        Some(best) => rows.iter().filter(|row| order(row) == Some(best)).copied().collect(),
+        None => rows,
+    }
+}
+
+/// Whether rows have the same content.
+fn agree(rows: &[&Record]) -> bool {
+    rows.windows(2).all(|pair| pair[0].digest == pair[1].digest)
+}

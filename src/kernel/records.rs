@@ -1,0 +1,294 @@
+//! One small record for each row, in partitions by fingerprint; those that do not fit into memory wait on disk.
+
+use crate::error::{Doing, Result};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Records that a thread gathers for a partition before it hands them over.
+const CHUNK: usize = 256;
+/// Records of a partition that are grouped at once: they and their table fit into the caches of a core.
+const PARTITION_ROWS: u64 = 1 << 16;
+const PARTITIONS_MAX: u64 = 4_096;
+/// By how much a reservation of memory grows at a time.
+const RESERVE_BYTES: usize = 4 << 20;
+/// Bytes of a record on disk.
+const RECORD_BYTES: usize = size_of::<Record>();
+
+/// What is remembered of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(super) struct Record {
+    /// The fingerprint of its key, high half first.
+    print: [u64; 2],
+    /// Its rank in the first order column: the greater, the better.
+    pub(super) rank: u64,
+    /// The digest of its content.
+    pub(super) digest: u64,
+    /// Its place among all rows in the upper 36 bits, its day in the lower 28.
+    place_and_day: u64,
+}
+
+const DAY_BITS: u32 = 28;
+const DAY_MASK: u64 = (1 << DAY_BITS) - 1;
+/// Day 0 is stored as this, so that earlier days have room and 0 says that there is none.
+const DAY_BIAS: i64 = 1 << (DAY_BITS - 1);
+/// Rows that can be told apart.
+pub(super) const ROWS_MAX: u64 = 1 << (64 - DAY_BITS);
+
+impl Record {
+    pub(super) fn new(print: u128, rank: u64, digest: u64, place: u64, day: Option<i32>) -> Record {
+        // Microseconds of 64 bits reach 107 million days, which fit. Dates that reach further share the last day.
+        let day = day.map_or(0, |day| (i64::from(day) + DAY_BIAS).clamp(1, DAY_MASK as i64) as u64);
+        let print = [(print >> 64) as u64, print as u64];
+        Record { print, rank, digest, place_and_day: place << DAY_BITS | day }
+    }
+
+    pub(super) fn print(&self) -> u128 {
+        u128::from(self.print[0]) << 64 | u128::from(self.print[1])
+    }
+
+    pub(super) fn place(&self) -> u64 {
+        self.place_and_day >> DAY_BITS
+    }
+
+    pub(super) fn day(&self) -> Option<i32> {
+        match self.place_and_day & DAY_MASK {
+            0 => None,
+            day => Some((day as i64 - DAY_BIAS) as i32),
+        }
+    }
+
+    fn to_bytes(self) -> [u8; RECORD_BYTES] {
+        let mut bytes = [0; RECORD_BYTES];
+        let words = [self.print[0], self.print[1], self.rank, self.digest, self.place_and_day];
+        for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Record {
+        let word = |place: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[8 * place..8 * place + 8]);
+            u64::from_le_bytes(word)
+        };
+        Record { print: [word(0), word(1)], rank: word(2), digest: word(3), place_and_day: word(4) }
+    }
+}
+
+/// All records, in partitions by the first bits of the fingerprint.
+#[derive(Debug)]
+pub(super) struct Partitions {
+    parts: Vec<Mutex<Part>>,
+    shift: u32,
+    memory: Mutex<Memory>,
+    /// Partitions from this one on are on disk.
+    spilled_from: AtomicUsize,
+    spill: Spill,
+}
+
+#[derive(Debug)]
+struct Memory {
+    reservation: MemoryReservation,
+    used_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    chunks: Vec<Vec<Record>>,
+    /// Where in the spill file its other records are: offset and number.
+    spilled: Vec<(u64, usize)>,
+}
+
+/// A file without a name: the operating system frees it with the process, however that ends.
+#[derive(Debug)]
+struct Spill {
+    folder: PathBuf,
+    file: Mutex<Option<(File, u64)>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked ends the whole run; what it held is not looked at again.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Partitions {
+    /// Room for about this many rows. What `pool` does not grant goes to a file in `folder`.
+    pub(super) fn new(rows: u64, pool: &Arc<dyn MemoryPool>, folder: PathBuf) -> Partitions {
+        let count = (rows / PARTITION_ROWS).clamp(1, PARTITIONS_MAX).next_power_of_two();
+        let reservation = MemoryConsumer::new("records of keys").with_can_spill(true).register(pool);
+        Partitions {
+            parts: (0..count).map(|_| Mutex::default()).collect(),
+            shift: 64 - count.trailing_zeros(),
+            memory: Mutex::new(Memory { reservation, used_bytes: 0 }),
+            spilled_from: AtomicUsize::new(count as usize),
+            spill: Spill { folder, file: Mutex::new(None) },
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Bytes that went to disk.
+    pub(super) fn spilled_bytes(&self) -> u64 {
+        lock(&self.spill.file).as_ref().map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// Where a thread puts its records.
+    pub(super) fn sink(&self) -> Sink<'_> {
+        Sink { partitions: self, open: self.parts.iter().map(|_| Vec::new()).collect() }
+    }
+
+    fn part_of(&self, record: &Record) -> usize {
+        // Of one partition all bits are shifted out, which a plain shift can't do.
+        record.print[0].checked_shr(self.shift).unwrap_or(0) as usize
+    }
+
+    fn hand_over(&self, part: usize, chunk: Vec<Record>) -> Result<()> {
+        while part < self.spilled_from.load(Ordering::Acquire) {
+            if self.grant(chunk.capacity() * RECORD_BYTES) {
+                let mut own = lock(&self.parts[part]);
+                // Another thread may have sent the partition to disk meanwhile.
+                if part < self.spilled_from.load(Ordering::Acquire) {
+                    own.chunks.push(chunk);
+                    return Ok(());
+                }
+                break;
+            }
+            self.spill_some()?;
+        }
+        let at = self.spill.append(&[chunk])?;
+        lock(&self.parts[part]).spilled.extend(at);
+        Ok(())
+    }
+
+    fn grant(&self, bytes: usize) -> bool {
+        let mut memory = lock(&self.memory);
+        memory.used_bytes += bytes;
+        let reserved = memory.reservation.size();
+        if memory.used_bytes <= reserved || memory.reservation.try_grow(bytes.max(RESERVE_BYTES)).is_ok() {
+            return true;
+        }
+        memory.used_bytes -= bytes;
+        false
+    }
+
+    /// Sends the last partitions that are still in memory to disk: one in eight of them all.
+    fn spill_some(&self) -> Result<()> {
+        let step = self.parts.len().div_ceil(8);
+        let end = self.spilled_from.load(Ordering::Acquire);
+        let begin = end.saturating_sub(step);
+        if self.spilled_from.compare_exchange(end, begin, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            // Another thread does it already.
+            return Ok(());
+        }
+        for part in &self.parts[begin..end] {
+            let mut own = lock(part);
+            let chunks = std::mem::take(&mut own.chunks);
+            let at = self.spill.append(&chunks)?;
+            own.spilled.extend(at);
+            drop(own);
+            self.give_back(&chunks);
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, chunks: &[Vec<Record>]) {
+        let bytes: usize = chunks.iter().map(|chunk| chunk.capacity() * RECORD_BYTES).sum();
+        let mut memory = lock(&self.memory);
+        memory.used_bytes -= bytes;
+        // Some is kept for what comes next: the pool is shared, and asking it takes a lock.
+        let keep = (memory.used_bytes + RESERVE_BYTES).min(memory.reservation.size());
+        let surplus = memory.reservation.size() - keep;
+        memory.reservation.shrink(surplus);
+    }
+
+    /// All records of a partition, which is empty afterwards. Their order is that in which threads handed them over.
+    pub(super) fn take(&self, part: usize, records: &mut Vec<Record>) -> Result<()> {
+        let Part { chunks, spilled } = std::mem::take(&mut *lock(&self.parts[part]));
+        records.clear();
+        let known = chunks.iter().map(Vec::len).chain(spilled.iter().map(|(_, rows)| *rows)).sum();
+        records.reserve(known);
+        chunks.iter().for_each(|chunk| records.extend_from_slice(chunk));
+        for (offset, rows) in spilled {
+            self.spill.read(offset, rows, records)?;
+        }
+        self.give_back(&chunks);
+        Ok(())
+    }
+}
+
+impl Spill {
+    /// Writes chunks one after another. Gives where they are, or nothing for no records.
+    fn append(&self, chunks: &[Vec<Record>]) -> Result<Option<(u64, usize)>> {
+        let doing = "write what does not fit into memory to the temporary folder";
+        let rows = chunks.iter().map(Vec::len).sum();
+        if rows == 0 {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(rows * RECORD_BYTES);
+        chunks.iter().flatten().for_each(|record| bytes.extend_from_slice(&record.to_bytes()));
+        let mut open = lock(&self.file);
+        let (mut file, offset) = match open.take() {
+            Some(open) => open,
+            None => (tempfile::tempfile_in(&self.folder).doing(doing)?, 0),
+        };
+        let written = file.write_all(&bytes);
+        *open = Some((file, offset + bytes.len() as u64));
+        written.doing(doing).map_err(|error| {
+            error
+                .with("folder", self.folder.display())
+                .hint("make room there, name another folder in TMPDIR, or allow more with --memory")
+        })?;
+        Ok(Some((offset, rows)))
+    }
+
+    fn read(&self, offset: u64, rows: usize, records: &mut Vec<Record>) -> Result<()> {
+        let mut bytes = vec![0; rows * RECORD_BYTES];
+        if let Some((file, _)) = lock(&self.file).as_ref() {
+            file.read_exact_at(&mut bytes, offset).doing("read back what did not fit into memory")?;
+        }
+        records.extend(bytes.chunks_exact(RECORD_BYTES).map(Record::from_bytes));
+        Ok(())
+    }
+}
+
+/// One thread's way into the partitions.
+#[derive(Debug)]
+pub(super) struct Sink<'a> {
+    partitions: &'a Partitions,
+    open: Vec<Vec<Record>>,
+}
+
+impl Sink<'_> {
+    pub(super) fn push(&mut self, record: Record) -> Result<()> {
+        let part = self.partitions.part_of(&record);
+        let open = &mut self.open[part];
+        if open.capacity() == 0 {
+            open.reserve_exact(CHUNK);
+        }
+        open.push(record);
+        if open.len() < CHUNK {
+            return Ok(());
+        }
+        self.partitions.hand_over(part, std::mem::take(open))
+    }
+
+    /// Hands over what is left.
+    pub(super) fn finish(mut self) -> Result<()> {
+        for (part, mut chunk) in std::mem::take(&mut self.open).into_iter().enumerate() {
+            chunk.shrink_to_fit();
+            if !chunk.is_empty() {
+                self.partitions.hand_over(part, chunk)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,297 @@
+//! The operator that takes the place of DataFusion's own plan: which queries get it, and that it gives the same rows.
+
+use crate::rows::{batch, engine, odd, row, runtime, tables, text, trades, write};
+use arrow::array::{ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array};
+use arrow::array::{Int64Array, ListArray, RecordBatch, StringArray};
+use arrow::datatypes::Int32Type;
+use arrow::util::pretty::pretty_format_batches;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, UnboundedMemoryPool};
+use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use proptest::prelude::*;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tradefold::dataset::Dataset;
+use tradefold::dedup::rule::Value;
+use tradefold::engine::{Engine, FilesTable};
+use tradefold::error::Kind;
+use tradefold::kernel::{Ask, KeepFirstExec, Kernel, Resources};
+use tradefold::progress::Silent;
+use tradefold::sql::{Dialect, dedup};
+
+/// DataFusion as it comes.
+fn stock() -> SessionContext {
+    let mut config = SessionConfig::new().with_target_partitions(2);
+    config.options_mut().execution.parquet.schema_force_view_types = false;
+    config.options_mut().sql_parser.enable_ident_normalization = false;
+    SessionContext::new_with_config(config)
+}
+
+/// A session that has our rule, and all files of a folder as table `t`.
+async fn with_files(context: &SessionContext, folder: &Path) {
+    let _ = context.deregister_table("t");
+    context.register_parquet("t", folder.to_str().unwrap(), ParquetReadOptions::default()).await.unwrap();
+}
+
+async fn explain(context: &SessionContext, sql: &str) -> String {
+    let batches = context.sql(&format!("EXPLAIN {sql}")).await.unwrap().collect().await.unwrap();
+    pretty_format_batches(&batches).unwrap().to_string()
+}
+
+/// The rows of an answer, as text and sorted.
+async fn answer(context: &SessionContext, sql: &str) -> Vec<String> {
+    let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
+    let text = pretty_format_batches(&batches).unwrap().to_string();
+    let mut lines: Vec<String> = text.lines().map(|line| line.replace(' ', "")).collect();
+    lines.sort_unstable();
+    lines
+}
+
+fn few_rows(folder: &Path) {
+    let a: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None, Some(""), Some("x"), None]));
+    let b: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(2), None, Some(3), Some(4)]));
+    let c: ArrayRef = Arc::new(Int64Array::from(vec![10, 20, 30, 40, 50]));
+    let batch = RecordBatch::try_from_iter_with_nullable([("a", a, true), ("b", b, true), ("c", c, true)]).unwrap();
+    write(&folder.join("few.parquet"), &[batch], 2);
+}
+
+/// Queries that ask for the first row of each key.
+const FITTING: [&str; 9] = [
+    "SELECT * FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY a ORDER BY c DESC NULLS LAST) = 1",
+    "SELECT * FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY a ORDER BY c DESC NULLS LAST) <= 1",
+    "SELECT c, a FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY a ORDER BY b ASC NULLS FIRST, c) < 2",
+    "SELECT * FROM t QUALIFY 1 = ROW_NUMBER() OVER (PARTITION BY COALESCE(a, '') ORDER BY c)",
+    "SELECT c FROM t QUALIFY 2 > ROW_NUMBER() OVER (PARTITION BY a, b ORDER BY c)",
+    "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY a ORDER BY c) AS rn FROM t) WHERE rn = 1",
+    "SELECT a, c, rn FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY COALESCE(a, '') ORDER BY b, c) AS rn FROM t) WHERE rn <= 1",
+    "SELECT c AS renamed FROM (SELECT c, ROW_NUMBER() OVER (PARTITION BY a ORDER BY c + b, c) AS rn FROM t) WHERE 1 >= rn",
+    "SELECT COUNT(*) FROM (SELECT * FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY UPPER(a) ORDER BY c) = 1)",
+];
+
+/// Queries that look much like it and ask for something else.
+const OTHERS: [&str; 9] = [
+    "SELECT * FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY a ORDER BY c) = 2",
+    "SELECT * FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY a ORDER BY c) <= 2",
+    "SELECT * FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY a ORDER BY c) >= 1",
+    "SELECT * FROM t QUALIFY RANK() OVER (PARTITION BY a ORDER BY c) = 1",
+    "SELECT * FROM t QUALIFY ROW_NUMBER() OVER (ORDER BY c) = 1",
+    "SELECT * FROM t WHERE c > 10 QUALIFY ROW_NUMBER() OVER (PARTITION BY a ORDER BY c) = 1",
+    "SELECT * FROM (SELECT * FROM t LIMIT 3) QUALIFY ROW_NUMBER() OVER (PARTITION BY a ORDER BY c) = 1",
+    "SELECT * FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY a ORDER BY c) = 1 AND c > 10",
+    "SELECT *, SUM(c) OVER (PARTITION BY b ORDER BY c) FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY a ORDER BY c) = 1",
+];
+
+#[test]
+fn explain_shows_the_operator_and_the_answers_are_those_of_the_stock_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    few_rows(folder.path());
+    runtime().block_on(async {
+        let (ours, stock) = (engine(2), stock());
+        with_files(ours.context(), folder.path()).await;
+        with_files(&stock, folder.path()).await;
+        for (queries, fits) in [(FITTING, true), (OTHERS, false)] {
+            for sql in queries {
+                let plan = explain(ours.context(), sql).await;
+                assert_eq!(plan.contains("KeepFirstExec"), fits, "{sql}\n{plan}");
+                assert!(!explain(&stock, sql).await.contains("KeepFirstExec"));
+                assert_eq!(answer(ours.context(), sql).await, answer(&stock, sql).await, "{sql}");
+            }
+        }
+    });
+}
+
+#[test]
+fn explain_names_key_order_and_files() {
+    let folder = tempfile::tempdir().unwrap();
+    few_rows(folder.path());
+    runtime().block_on(async {
+        let ours = engine(2);
+        with_files(ours.context(), folder.path()).await;
+        let plan = explain(ours.context(), FITTING[0]).await;
+        let line = plan.lines().find(|line| line.contains("KeepFirstExec")).unwrap();
+        assert!(line.contains("KeepFirstExec: key=[a@0], order=[c@2 DESC NULLS LAST], files=1"), "{line}");
+    });
+}
+
+/// One column of each type that a key may have, with NULLs, and values that are close to each other.
+fn typed() -> Vec<(&'static str, ArrayRef)> {
+    let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([
+        Some(vec![Some(1), None]),
+        Some(vec![]),
+        None,
+        Some(vec![Some(1)]),
+        Some(vec![Some(1), None]),
+        None,
+    ]));
+    vec![
+        ("text", Arc::new(StringArray::from(vec![Some("a"), Some(""), None, Some("A"), Some("a"), None]))),
+        ("binary", Arc::new(BinaryArray::from(vec![Some(&b"a"[..]), Some(b""), None, Some(b"\0"), Some(b"a"), None]))),
+        ("whole", Arc::new(Int32Array::from(vec![Some(1), Some(0), None, Some(-1), Some(1), None]))),
+        (
+            "decimal",
+            Arc::new(
+                Decimal128Array::from(vec![Some(1), Some(0), None, Some(-1), Some(1), None])
+                    .with_precision_and_scale(38, 2)
+                    .unwrap(),
+            ),
+        ),
+        ("date", Arc::new(Date32Array::from(vec![Some(1), Some(0), None, Some(-1), Some(1), None]))),
+        ("flag", Arc::new(BooleanArray::from(vec![Some(true), Some(false), None, Some(false), Some(true), None]))),
+        ("float", Arc::new(Float64Array::from(vec![Some(1.5), Some(0.0), None, Some(-1.0), Some(1.5), None]))),
+        ("list", list),
+    ]
+}
+
+#[test]
+fn keys_and_orders_of_any_type() {
+    let folder = tempfile::tempdir().unwrap();
+    let number: ArrayRef = Arc::new(Int64Array::from_iter_values(0..6));
+    let columns = typed().into_iter().chain([("number", number)]).map(|(name, values)| (name, values, true));
+    write(&folder.path().join("typed.parquet"), &[RecordBatch::try_from_iter_with_nullable(columns).unwrap()], 4);
+    runtime().block_on(async {
+        let (ours, stock) = (engine(2), stock());
+        with_files(ours.context(), folder.path()).await;
+        with_files(&stock, folder.path()).await;
+        for (name, _) in typed() {
+            for order in ["ASC NULLS FIRST", "ASC NULLS LAST", "DESC NULLS FIRST", "DESC NULLS LAST"] {
+                for sql in [
+                    format!("SELECT * FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY \"{name}\" ORDER BY number {order}) = 1"),
+                    format!("SELECT * FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY flag ORDER BY \"{name}\" {order}, number ROWS UNBOUNDED PRECEDING) = 1"),
+                ] {
+                    let plan = explain(ours.context(), &sql).await;
+                    assert!(plan.contains("KeepFirstExec"), "{sql}\n{plan}");
+                    assert_eq!(answer(ours.context(), &sql).await, answer(&stock, &sql).await, "{sql}");
+                }
+            }
+        }
+    });
+}
+
+/// What the dataset's own query keeps, by our operator and by the stock plan. Volatile columns are left out of both.
+async fn check_dataset(dataset: &Dataset, folder: &Path, threads: usize) {
+    let columns: Vec<String> = dataset.compared().map(|name| format!("\"{name}\"")).collect();
+    let sql = dedup(dataset, Dialect::DataFusion, "\"t\"").unwrap();
+    let sql = format!("SELECT {} FROM ({sql})", columns.join(", "));
+    let (ours, stock) = (engine(threads), stock());
+    with_files(ours.context(), folder).await;
+    with_files(&stock, folder).await;
+    assert!(explain(ours.context(), &sql).await.contains("KeepFirstExec"));
+    assert_eq!(answer(ours.context(), &sql).await, answer(&stock, &sql).await);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn r8_the_stock_plan_keeps_the_same_rows(
+        rows in tables(&trades(), 40),
+        odd_rows in tables(&odd(), 30),
+        group in 1..9usize,
+        threads in prop::sample::select(vec![1, 2, 5]),
+    ) {
+        for (dataset, rows) in [(trades(), rows), (odd(), odd_rows)] {
+            let folder = tempfile::tempdir().unwrap();
+            for (number, rows) in rows.chunks(13).enumerate() {
+                write(&folder.path().join(format!("{number}.parquet")), &[batch(&dataset, rows)], group);
+            }
+            runtime().block_on(check_dataset(&dataset, folder.path(), threads));
+        }
+    }
+}
+
+#[test]
+fn no_row_one_row_all_rows_equal_and_none() {
+    let dataset = trades();
+    let trade = |number: usize| {
+        let known = [
+            ("wallet_address", text(&format!("0x{number}"))),
+            ("tx_hash", text("0x1")),
+            ("timestamp", Value::Int(number as i64)),
+        ];
+        row(&dataset, &known)
+    };
+    let tables = [vec![], vec![trade(1)], vec![trade(1); 40], (0..40).map(trade).collect()];
+    for rows in tables {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder.path().join("a.parquet"), &[batch(&dataset, &rows)], 7);
+        runtime().block_on(check_dataset(&dataset, folder.path(), 2));
+    }
+}
+
+/// `copies` rows of each of `keys` keys, in files of several row groups. Rows of every tenth key differ.
+fn many(folder: &Path, keys: i64, copies: i64) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for copy in 0..copies {
+        let key: ArrayRef = Arc::new(StringArray::from_iter_values((0..keys).map(|key| format!("0x{key:064x}"))));
+        let at: ArrayRef = Arc::new(Int64Array::from_iter_values(0..keys));
+        let rest = (0..keys).map(|key| if key % 10 == 0 { copy } else { 0 });
+        let rest: ArrayRef = Arc::new(Int64Array::from_iter_values(rest));
+        let path = folder.join(format!("{copy}.parquet"));
+        write(&path, &[RecordBatch::try_from_iter([("key", key), ("at", at), ("rest", rest)]).unwrap()], 10_000);
+        paths.push(path);
+    }
+    paths
+}
+
+async fn kernel(engine: &Engine, paths: &[PathBuf], pool: Arc<dyn MemoryPool>, threads: usize) -> Kernel {
+    with_files(engine.context(), paths[0].parent().unwrap()).await;
+    let sql = "SELECT * FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY key ORDER BY at DESC NULLS LAST, rest DESC NULLS LAST) = 1";
+    let plan = engine.frame(sql).await.unwrap().create_physical_plan().await.unwrap();
+    let folder = std::env::temp_dir();
+    plan.downcast_ref::<KeepFirstExec>().unwrap().open(Resources { threads, pool, folder }).unwrap()
+}
+
+#[test]
+fn records_that_do_not_fit_into_memory_wait_on_disk_and_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = many(folder.path(), 120_000, 3);
+    runtime().block_on(async {
+        let engine = engine(2);
+        let mut winners = Vec::new();
+        for (bytes, threads) in [(usize::MAX, 1), (usize::MAX, 5), (9 << 20, 2), (5 << 20, 1)] {
+            let pool: Arc<dyn MemoryPool> = match bytes {
+                usize::MAX => Arc::new(UnboundedMemoryPool::default()),
+                _ => Arc::new(FairSpillPool::new(bytes)),
+            };
+            let kernel = kernel(&engine, &paths, Arc::clone(&pool), threads).await;
+            let ask = Ask { declared: Some(1), ..Ask::default() };
+            let verdict = kernel.decide(&ask, &Silent).unwrap();
+            assert_eq!(verdict.spilled_bytes > 0, bytes != usize::MAX, "{bytes} bytes: {}", verdict.spilled_bytes);
+            assert_eq!((verdict.keys, verdict.exact_losers), (120_000, 2 * 108_000));
+            assert_eq!(verdict.conflicts.count(0..verdict.rows), 2 * 12_000);
+            assert_eq!(verdict.superseded.count(0..verdict.rows), 0);
+            assert_eq!(pool.reserved(), 0, "all memory is given back");
+            let marked = verdict.winners.of(0..verdict.rows);
+            winners.push(marked.set_indices().collect::<Vec<_>>());
+        }
+        assert!(winners.windows(2).all(|pair| pair[0] == pair[1]), "the same rows win");
+    });
+}
+
+#[test]
+fn input_that_changes_underneath_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = many(folder.path(), 1_000, 2);
+    runtime().block_on(async {
+        let engine = engine(1);
+        let kernel = kernel(&engine, &paths, Arc::new(UnboundedMemoryPool::default()), 1).await;
+        many(folder.path(), 1_001, 2);
+        let error = kernel.decide(&Ask::default(), &Silent).unwrap_err();
+        assert_eq!(error.kind(), Kind::Data);
+        assert!(error.render().contains("its size or time is not what it was"), "{}", error.render());
+        assert!(error.render().contains("0.parquet"), "{}", error.render());
+    });
+}
+
+#[test]
+fn a_table_of_several_files_is_one_operator() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = trades();
+    let files: Vec<_> = (0..3)
+        .map(|number| write(&folder.path().join(format!("{number}.parquet")), &[batch(&dataset, &[])], 7))
+        .collect();
+    runtime().block_on(async {
+        let engine = engine(2);
+        engine.register_files("t", FilesTable::new(dataset.schema(), &files).unwrap()).unwrap();
+        let plan = explain(engine.context(), &dedup(&dataset, Dialect::DataFusion, "\"t\"").unwrap()).await;
+        assert!(plan.contains("files=3"), "{plan}");
+    });
+}
