@@ -69,7 +69,11 @@ impl Statements<'_> {
 
     pub(super) fn merged(&self, touched: &BTreeSet<Day>, changed: &BTreeSet<Day>) -> Result<String> {
         let exprs = self.exprs();
-        let update = if self.dataset.immutable { "FALSE".to_string() } else { exprs.higher("s", "t")? };
+        let update = if self.dataset.immutable {
+            "FALSE".to_string()
+        } else {
+            format!("s._staged AND {}", exprs.higher("s", "t")?)
+        };
         let take = |staged: &str, target: &str, updated: &str| {
             format!("CASE WHEN t._found IS NULL THEN {staged} WHEN {update} THEN {updated} ELSE {target} END")
         };

@@ -172,3 +172,22 @@ suite!(
     r4_verify_finds_what_is_missing_repeated_or_lower,
     r4_a_merge_counts_its_rows,
 );
+
+/// Rows that a batch does not bring in stay as they are, whatever the order makes of a side that is not there.
+#[tokio::test]
+async fn r5_a_row_that_no_batch_names_stays_where_null_ranks_first() {
+    for partition in [Some("ts"), None] {
+        let mut dataset = Dataset::clone(&fills());
+        dataset.order = tradefold::dataset::parse_order("ts, rev").unwrap();
+        dataset.partition = partition.map(str::to_string);
+        let stand = LocalStand::of(Arc::new(dataset));
+        let row = |wallet: &str, rev| super::fill(wallet, Value::Null, super::EDGE_S, rev, 0.1);
+        super::merged(&stand, &[row("0xa", 2), row("0xb", 2)]).await;
+        let before = stand.table().await;
+        super::merged(&stand, &[row("0xc", 2)]).await;
+        let after = stand.table().await;
+        assert!(after.len() == 3 && before.iter().all(|row| after.contains(row)), "{before:#?}\n{after:#?}");
+        let report = super::merged(&stand, &[row("0xa", 1), row("0xb", 3)]).await;
+        assert_eq!(super::counts(&report), (0, 1, 1), "the earlier is the better");
+    }
+}
