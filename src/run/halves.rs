@@ -174,7 +174,7 @@ impl Run<'_> {
                 remembered.filter(|(_, merged)| before.is_none_or(|receipt| merged.version > receipt.merged.version));
             let merged = self.warehouse.merge(&one.manifest, &one.touched, &one.found).await?;
             merged.check(id, one.manifest.batch.rows)?;
-            self.warehouse.verify(&one.manifest, &one.touched).await?.check(id)?;
+            self.warehouse.verify(&one.manifest, &one.touched, &merged).await?.check(id)?;
             if changes > 0 || before.is_none() || remembered.is_some() {
                 let attempt = before.map_or(1, |receipt| receipt.attempt + 1);
                 let (comparison, merged) = remembered.unwrap_or((one.found, merged.clone()));

@@ -59,10 +59,22 @@ impl DeltaWarehouse {
         }
         let mut table = self.handle()?;
         table.load().await.map_err(|error| self.failed("open a Delta table", error))?;
+        self.register("target", &table).await?;
+        Ok(Some(table))
+    }
+
+    /// Makes the table as it was at a version known to the engine by a name.
+    async fn open_version(&self, name: &str, version: u64) -> Result<()> {
+        let mut table = self.handle()?;
+        let opened = table.load_version(version).await;
+        opened.map_err(|error| self.failed("open a version of a Delta table", error).with("version", version))?;
+        self.register(name, &table).await
+    }
+
+    async fn register(&self, name: &str, table: &DeltaTable) -> Result<()> {
         let provider = table.table_provider().await.doing("read a Delta table")?;
         table.update_datafusion_session(&self.engine.context().state()).doing("read a Delta table")?;
-        self.engine.register("target", provider)?;
-        Ok(Some(table))
+        self.engine.register(name, provider)
     }
 
     /// The table before anything of it was read; it may not be there.
@@ -93,6 +105,18 @@ impl DeltaWarehouse {
 
     async fn count(&self) -> Result<u64> {
         self.engine.count("SELECT COUNT(*) FROM target").await
+    }
+
+    /// How many keys a merge took out of the target: those of the version before it that its own has not.
+    async fn lost(&self, merged: &Merged) -> Result<u64> {
+        let Some(version) = merged.version else { return Ok(0) };
+        let Some(before) = version.checked_sub(1) else { return Ok(0) };
+        self.open_version("target_before", before).await?;
+        self.open_version("target_after", version).await?;
+        let lost = self.engine.count(&self.statements().lost(&merged.days_changed)?).await?;
+        self.engine.forget("target_before")?;
+        self.engine.forget("target_after")?;
+        Ok(lost)
     }
 
     fn failed(&self, doing: &str, error: DeltaTableError) -> Error {
@@ -275,14 +299,14 @@ impl Warehouse for DeltaWarehouse {
         Ok(merged)
     }
 
-    async fn verify(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<Verification> {
+    async fn verify(&self, batch: &Manifest, touched: &BTreeSet<Day>, merged: &Merged) -> Result<Verification> {
         self.open().await?;
         self.register_staged(batch)?;
         let counts = self.engine.counts(&self.statements().verify(touched)?).await?;
         let [missing, repeated, lower] = counts[..] else {
             return Err(Error::bug("verify a merge").because("the counts have another number"));
         };
-        Ok(Verification { missing, repeated, lower })
+        Ok(Verification { missing, repeated, lower, lost: self.lost(merged).await? })
     }
 
     async fn remembered(&self, batch_id: &str) -> Result<Option<(Comparison, Merged)>> {

@@ -123,6 +123,20 @@ impl Statements<'_> {
         )
     }
 
+    /// Over the tables `target_before` and `target_after`.
+    pub(super) fn lost(&self, changed: &BTreeSet<Day>) -> Result<String> {
+        let exprs = self.exprs();
+        render(
+            include_str!("../../../sql/lost.sql"),
+            &[
+                ("key", &exprs.named_key("")?),
+                ("before", "target_before"),
+                ("after", "target_after"),
+                ("changed", &exprs.day_in(DAY, changed)),
+            ],
+        )
+    }
+
     pub(super) fn key_search(&self, touched: &BTreeSet<Day>) -> Result<String> {
         let exprs = self.exprs();
         render(

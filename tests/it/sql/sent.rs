@@ -146,7 +146,7 @@ fn merge_script(dataset: &Dataset, first: Row, second: Row) -> String {
         let merged = warehouse.merge(&second, &days, &Comparison::default()).await.unwrap();
         assert_eq!((merged.updated, merged.version), (1, Some(1)));
         script.done("merge");
-        warehouse.verify(&second, &days).await.unwrap().check("b").unwrap();
+        warehouse.verify(&second, &days, &merged).await.unwrap().check("b").unwrap();
         script.done("verify");
     })
 }

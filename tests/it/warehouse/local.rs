@@ -1,12 +1,12 @@
 //! The embedded warehouse on a stand: the whole suite runs against it.
 
-use super::{Stand, contract, engine, fills};
+use super::{DAY_S, EDGE_S, Stand, ascending, contract, engine, fills, lines};
 use async_trait::async_trait;
 use deltalake::DeltaTable;
 use deltalake::kernel::transaction::CommitProperties;
 use futures::TryStreamExt;
 use object_store::ObjectStore;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use tradefold::dataset::Dataset;
@@ -25,6 +25,7 @@ pub struct LocalStand {
     dataset: Arc<Dataset>,
     engine: Engine,
     warehouse: DeltaWarehouse,
+    bystanders: Vec<String>,
 }
 
 impl LocalStand {
@@ -34,6 +35,19 @@ impl LocalStand {
 
     pub fn of(dataset: Arc<Dataset>) -> LocalStand {
         LocalStand::over(dataset, tempfile::tempdir().unwrap(), |store| store)
+    }
+
+    /// A lake whose table has rows that no test names, on the days that tests write.
+    async fn crowded(dataset: Arc<Dataset>) -> LocalStand {
+        let mut stand = LocalStand::of(dataset);
+        let row = |wallet: &str, hash, ts, rev| super::fill(wallet, hash, ts, rev, 7.5);
+        let mut unranked = row("0xeee3", json!(""), EDGE_S + DAY_S, 1);
+        unranked["rev"] = Value::Null;
+        let rows = [row("0xeee1", Value::Null, EDGE_S, 3), row("0xeee2", json!("o"), EDGE_S - 1, 1), unranked];
+        stand.plant(&rows).await;
+        stand.bystanders = stand.table().await;
+        assert_eq!(stand.bystanders.len(), rows.len());
+        stand
     }
 
     /// A lake in a folder that may hold one already, over a store that may fail.
@@ -46,7 +60,7 @@ impl LocalStand {
         let lake = Folder::of_store(wrap(Arc::clone(real.store())), real.url().clone(), real.path(""));
         let engine = engine();
         let warehouse = DeltaWarehouse::new(engine.clone(), Arc::clone(&dataset), lake.join(&dataset.name));
-        LocalStand { folder, lake, dataset, engine, warehouse }
+        LocalStand { folder, lake, dataset, engine, warehouse, bystanders: Vec::new() }
     }
 
     async fn delta(&self) -> Option<DeltaTable> {
@@ -82,6 +96,10 @@ impl Stand for LocalStand {
         INPUTS.path()
     }
 
+    fn bystanders(&self) -> u64 {
+        self.bystanders.len() as u64
+    }
+
     async fn table(&self) -> Vec<String> {
         let Some(table) = self.delta().await else { return Vec::new() };
         let context = engine();
@@ -95,11 +113,13 @@ impl Stand for LocalStand {
             rows.extend(String::from_utf8(writer.into_inner()).unwrap().lines().map(str::to_string));
         }
         rows.sort();
+        let (bystanders, rows) = rows.into_iter().partition::<Vec<_>, _>(|row| self.bystanders.contains(row));
+        assert_eq!(bystanders, self.bystanders, "nobody has named these rows");
         rows
     }
 
     async fn plant(&self, rows: &[Value]) {
-        let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        let text = lines(&self.dataset, rows);
         let path = self.folder.path().join("planted.ndjson");
         std::fs::write(&path, text).unwrap();
         let inputs = discover(&[path.to_string_lossy().into_owned()], &[]).await.unwrap();
@@ -110,14 +130,14 @@ impl Stand for LocalStand {
         let table = tradefold::engine::FilesTable::new(self.dataset.schema(), &files).unwrap();
         engine.register_files("p", table).unwrap();
         let columns = self.dataset.column_names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-        let partition = self.dataset.partition.as_deref().unwrap();
-        let sql = format!("SELECT {columns}, CAST(\"{partition}\" AS DATE) AS _day FROM p");
+        let day = self.dataset.partition.as_deref().map(|name| format!(", CAST(\"{name}\" AS DATE) AS _day"));
+        let sql = format!("SELECT {columns}{} FROM p", day.clone().unwrap_or_default());
         let batches = engine.collect(&sql).await.unwrap();
         let path = self.folder.path().join("lake").join(&self.dataset.name);
         std::fs::create_dir_all(&path).unwrap();
         let url = url::Url::from_directory_path(path).unwrap();
         let table = DeltaTable::try_from_url(url).await.unwrap();
-        table.write(batches).with_partition_columns(["_day"]).await.unwrap();
+        table.write(batches).with_partition_columns(day.map(|_| "_day")).await.unwrap();
     }
 
     async fn roll_back(&self) {
@@ -139,13 +159,24 @@ impl Stand for LocalStand {
     }
 }
 
-/// Runs each function of the suite on a fresh stand.
+/// Runs each function of the suite on fresh stands, one for each contract.
 macro_rules! suite {
     ($($name:ident),* $(,)?) => {
-        $(#[tokio::test]
-        async fn $name() {
-            contract::$name(&LocalStand::new()).await;
-        })*
+        mod descending_by_day {
+            use super::*;
+            $(#[tokio::test]
+            async fn $name() {
+                contract::$name(&LocalStand::crowded(fills()).await).await;
+            })*
+        }
+
+        mod ascending_in_one_part {
+            use super::*;
+            $(#[tokio::test]
+            async fn $name() {
+                contract::$name(&LocalStand::crowded(ascending()).await).await;
+            })*
+        }
     };
 }
 
@@ -167,6 +198,7 @@ suite!(
     a_restored_table_gets_its_rows_back,
     a_row_that_moves_to_another_day_leaves_the_old_one,
     r5_no_key_of_the_target_is_lost,
+    r5_verify_finds_a_key_that_is_gone,
     an_empty_input_changes_nothing,
     r3_a_load_counts_what_the_footers_count,
     r4_verify_finds_what_is_missing_repeated_or_lower,
@@ -181,7 +213,7 @@ async fn r5_a_row_that_no_batch_names_stays_where_null_ranks_first() {
         dataset.order = tradefold::dataset::parse_order("ts, rev").unwrap();
         dataset.partition = partition.map(str::to_string);
         let stand = LocalStand::of(Arc::new(dataset));
-        let row = |wallet: &str, rev| super::fill(wallet, Value::Null, super::EDGE_S, rev, 0.1);
+        let row = |wallet: &str, rev| super::fill(wallet, Value::Null, EDGE_S, rev, 0.1);
         super::merged(&stand, &[row("0xa", 2), row("0xb", 2)]).await;
         let before = stand.table().await;
         super::merged(&stand, &[row("0xc", 2)]).await;

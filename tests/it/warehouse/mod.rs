@@ -34,6 +34,11 @@ pub fn fills() -> Arc<Dataset> {
     Arc::new(Dataset::from_toml(include_str!("fills.toml"), "fills.toml").unwrap())
 }
 
+/// As [`fills`] the other way round, in one part.
+pub fn ascending() -> Arc<Dataset> {
+    Arc::new(Dataset::from_toml(include_str!("ascending.toml"), "ascending.toml").unwrap())
+}
+
 pub fn engine() -> Engine {
     Engine::new(EngineOptions { memory_bytes: 1 << 30, threads: 1 }).unwrap()
 }
@@ -42,6 +47,20 @@ pub fn engine() -> Engine {
 pub fn fill(wallet: &str, order_hash: Value, ts: i64, rev: i64, price: f64) -> Value {
     json!({"wallet": wallet, "order_hash": order_hash, "ts": ts, "rev": rev, "log_index": null, "price": price,
            "run": "r"})
+}
+
+/// Rows as NDJSON, with the columns that a contract has backwards.
+pub fn lines(dataset: &Dataset, rows: &[Value]) -> String {
+    let line = |row: &Value| {
+        let mut row = row.clone();
+        for name in dataset.column_names() {
+            if let Some(value) = name.strip_suffix("_back").and_then(|forth| row[forth].as_i64()) {
+                row[name] = json!(-value);
+            }
+        }
+        format!("{row}\n")
+    };
+    rows.iter().map(line).collect()
 }
 
 /// Somewhere to merge into, as the suite needs it. Each live warehouse has one.
@@ -54,7 +73,9 @@ pub trait Stand: Sync {
     fn home(&self) -> Folder;
     /// A local folder for inputs.
     fn inputs(&self) -> &Path;
-    /// Every row of the target, without its volatile columns, sorted.
+    /// How many rows the target had before anything was done to it.
+    fn bystanders(&self) -> u64;
+    /// Every other row of the target, without its volatile columns, sorted. Makes sure that bystanders are as they were.
     async fn table(&self) -> Vec<String>;
     /// Puts rows into the target past all checks.
     async fn plant(&self, rows: &[Value]);
@@ -66,7 +87,7 @@ pub trait Stand: Sync {
 
 /// Writes rows as one NDJSON file and finds it as an input.
 async fn input(stand: &impl Stand, rows: &[Value]) -> Vec<Input> {
-    let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let text = lines(stand.dataset(), rows);
     let path = stand.inputs().join(format!("{}.ndjson", blake3::hash(text.as_bytes()).to_hex()));
     // Tests run at once, and a file that is written again is another input: in one step, and only once.
     let draft = tempfile::NamedTempFile::new_in(stand.inputs()).unwrap();
