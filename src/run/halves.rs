@@ -173,11 +173,13 @@ impl Run<'_> {
             let remembered =
                 remembered.filter(|(_, merged)| before.is_none_or(|receipt| merged.version > receipt.merged.version));
             let merged = self.warehouse.merge(&one.manifest, &one.touched, &one.found).await?;
-            merged.check(id, one.manifest.batch.rows)?;
-            self.warehouse.verify(&one.manifest, &one.touched, &merged).await?.check(id)?;
-            if changes > 0 || before.is_none() || remembered.is_some() {
+            let new = changes > 0 || before.is_none() || remembered.is_some();
+            // A commit without a receipt may be one that was found to be wrong, so it is checked like a new one.
+            let (comparison, done) = remembered.unwrap_or((one.found, merged.clone()));
+            done.check(id, one.manifest.batch.rows)?;
+            self.warehouse.verify(&one.manifest, &one.touched, &done).await?.check(id)?;
+            if new {
                 let attempt = before.map_or(1, |receipt| receipt.attempt + 1);
-                let (comparison, merged) = remembered.unwrap_or((one.found, merged.clone()));
                 let receipt = Receipt {
                     run_id: report.run_id.clone(),
                     batch_id: id.clone(),
@@ -185,7 +187,7 @@ impl Run<'_> {
                     attempt,
                     staged: one.manifest.batch.rows,
                     comparison,
-                    merged,
+                    merged: done,
                 };
                 ledger.append(Entry::Merged { receipt: Box::new(receipt) }, (self.now_us)()).await?;
             }

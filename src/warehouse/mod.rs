@@ -201,7 +201,8 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
     /// What the warehouse says.
     async fn verify(&self, batch: &Manifest, touched: &BTreeSet<Day>, merged: &Merged) -> Result<Verification>;
 
-    /// What the last merge of this batch found and did, as the target itself remembers it.
+    /// What the last merge of this batch found and did, as the target itself remembers it, with the rows that it had
+    /// afterwards counted anew. Nothing, where the target was restored since.
     ///
     /// # Errors
     /// What the warehouse says.

@@ -103,8 +103,8 @@ impl DeltaWarehouse {
         Statements { dataset: &self.dataset }
     }
 
-    async fn count(&self) -> Result<u64> {
-        self.engine.count("SELECT COUNT(*) FROM target").await
+    async fn count(&self, table: &str) -> Result<u64> {
+        self.engine.count(&format!("SELECT COUNT(*) FROM {table}")).await
     }
 
     /// How many keys a merge took out of the target: those of the version before it that its own has not.
@@ -212,12 +212,12 @@ impl Warehouse for DeltaWarehouse {
                 .because(wrong.join("; "))
                 .hint("write to a new table, or give a contract that fits with --dataset"));
         }
-        self.count().await
+        self.count("target").await
     }
 
     async fn load(&self, batch: &Manifest) -> Result<u64> {
         self.register_staged(batch)?;
-        self.engine.count("SELECT COUNT(*) FROM staged").await
+        self.count("staged").await
     }
 
     async fn compare(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<Comparison> {
@@ -267,7 +267,7 @@ impl Warehouse for DeltaWarehouse {
     async fn merge(&self, batch: &Manifest, touched: &BTreeSet<Day>, found: &Comparison) -> Result<Merged> {
         let table = self.open().await?;
         self.register_staged(batch)?;
-        let rows_before = self.count().await?;
+        let rows_before = self.count("target").await?;
         let mut merged = Merged { rows_before, rows_after: rows_before, ..Merged::default() };
         for changes in self.engine.collect(&self.statements().changes(touched)?).await? {
             let value = |column: usize, row| number(changes.column(column).as_ref(), row);
@@ -295,7 +295,7 @@ impl Warehouse for DeltaWarehouse {
         }
         // What was announced is one thing, what is there another.
         self.open().await?;
-        merged.rows_after = self.count().await?;
+        merged.rows_after = self.count("target").await?;
         Ok(merged)
     }
 
@@ -314,14 +314,24 @@ impl Warehouse for DeltaWarehouse {
         let commits: Vec<_> =
             table.history(None).try_collect().await.map_err(|error| self.failed("read a table's history", error))?;
         for commit in commits {
-            // Each line of the history is a commit that stood; the newest of the batch is what counts.
+            // Each line of the history is a commit that stood; the newest of the batch is what counts. What stood before a
+            // restore may be undone by it.
+            if commit.operation.as_deref() == Some("RESTORE") {
+                break;
+            }
             let Some(remembered) = commit.info.get(REMEMBERED) else { continue };
             if remembered.get("batch_id").and_then(|id| id.as_str()) != Some(batch_id) {
                 continue;
             }
             let part = |name: &str| remembered.get(name).cloned().unwrap_or_default();
             let found = serde_json::from_value(part("found")).doing("read what a commit remembers")?;
-            let merged = serde_json::from_value(part("merged")).doing("read what a commit remembers")?;
+            let mut merged: Merged = serde_json::from_value(part("merged")).doing("read what a commit remembers")?;
+            // The commit carries the rows that were announced before it.
+            if let Some(version) = merged.version {
+                self.open_version("target_after", version).await?;
+                merged.rows_after = self.count("target_after").await?;
+                self.engine.forget("target_after")?;
+            }
             return Ok(Some((found, merged)));
         }
         Ok(None)

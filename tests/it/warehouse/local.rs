@@ -11,8 +11,10 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use tradefold::dataset::Dataset;
 use tradefold::engine::Engine;
+use tradefold::error::Kind;
 use tradefold::landing::{LandingOptions, land};
 use tradefold::progress::Silent;
+use tradefold::run::RunOptions;
 use tradefold::source::discover;
 use tradefold::storage::Folder;
 use tradefold::warehouse::Warehouse;
@@ -222,4 +224,40 @@ async fn r5_a_row_that_no_batch_names_stays_where_null_ranks_first() {
         let report = super::merged(&stand, &[row("0xa", 1), row("0xb", 3)]).await;
         assert_eq!(super::counts(&report), (0, 1, 1), "the earlier is the better");
     }
+}
+
+/// A commit that announced another number of rows than it has, as one would that lost a row, and no receipt of it.
+#[tokio::test]
+async fn r4_a_wrong_commit_is_refused_on_every_try_until_the_table_is_restored() {
+    let stand = LocalStand::new();
+    let row = |wallet: &str| super::fill(wallet, Value::Null, EDGE_S, 1, 0.1);
+    let (first, second) = ([row("0xa")], [row("0xb")]);
+    super::merged(&stand, &first).await;
+    let ledger = stand.folder.path().join("lake/_tradefold/fills/ledger");
+    let before = std::fs::read_dir(&ledger).unwrap().count();
+    super::merged(&stand, &second).await;
+    let commit = stand.folder.path().join("lake/fills/_delta_log/00000000000000000001.json");
+    let text = std::fs::read_to_string(&commit).unwrap();
+    let announced =
+        text.replace("\"rows_before\":1", "\"rows_before\":2").replace("\"rows_after\":2", "\"rows_after\":3");
+    assert_ne!(text, announced);
+    std::fs::write(&commit, announced).unwrap();
+    let entries = |path: &Path| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let mut written = entries(&ledger);
+    written.sort();
+    // Landed and planned are left: the run came to its merge.
+    for entry in &written[before + 2..] {
+        std::fs::remove_file(entry).unwrap();
+    }
+    for _ in 0..2 {
+        let error = super::backfill(&stand, &second, RunOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Data);
+        assert!(error.render().contains("the target had 2 rows and has 2"), "{}", error.render());
+        assert!(error.render().contains("restore the target"), "{}", error.render());
+    }
+    stand.roll_back().await;
+    // Another run brings the same rows in: what the wrong commit did is undone and tells nothing.
+    super::merged(&stand, &[row("0xb"), row("0xc")]).await;
+    assert_eq!(super::counts(&super::merged(&stand, &second).await), (0, 0, 1));
+    assert_eq!(stand.table().await.len(), 3);
 }
