@@ -1,6 +1,6 @@
 //! What every warehouse promises. Each function is one promise, shown on a fresh stand.
 
-use super::{DAY_S, EDGE_S, Stand, backfill, counts, fill, merged, staged};
+use super::{DAY_S, EDGE_S, NOW_US, Stand, backfill, backfill_at, counts, fill, merged, staged};
 use serde_json::{Value, json};
 use tradefold::run::{Choice, RunOptions};
 use tradefold::warehouse::Merged;
@@ -153,6 +153,28 @@ pub async fn a_suspect_key_in_the_target_can_be_quarantined(stand: &impl Stand) 
     assert_eq!((report.balance.quarantined.keys, report.balance.quarantined.rows), (1, 1));
     let table = stand.table().await;
     assert!(table.iter().any(|row| row.contains("\"log_index\":10")) && table.len() == 2, "{table:?}");
+}
+
+/// Nothing is left of a run whose only row was set aside: not a file that could be missing.
+pub async fn a_run_that_set_everything_aside_looks_again(stand: &impl Stand) {
+    let quarantine = RunOptions { on_suspect: Choice::Quarantine, ..RunOptions::default() };
+    merged(stand, &[fill("0xb", named("o"), EDGE_S, 1, 0.1)]).await;
+    merged(stand, &[numbered(1, 10)]).await;
+    let report = backfill(stand, &[numbered(2, 11)], quarantine.clone()).await.unwrap();
+    assert_eq!((counts(&report), report.balance.quarantined.rows), ((0, 0, 0), 1));
+    stand.roll_back().await;
+    let report = backfill(stand, &[numbered(2, 11)], quarantine).await.unwrap();
+    assert_eq!((counts(&report), report.balance.quarantined.rows), ((1, 0, 0), 0), "the target's row is gone");
+}
+
+/// As for a run whose only row was rejected.
+pub async fn a_row_of_the_future_goes_in_once_its_time_has_come(stand: &impl Stand) {
+    let at = NOW_US / 1_000_000 + 3 * DAY_S;
+    let rows = [fill("0xa", named("o"), at, 1, 0.1)];
+    let early = merged(stand, &rows).await;
+    assert_eq!((early.balance.landing.rejected, counts(&early)), (1, (0, 0, 0)));
+    let late = backfill_at(stand, &rows, RunOptions::default(), NOW_US + 3 * DAY_S * 1_000_000).await.unwrap();
+    assert_eq!((late.balance.landing.rejected, counts(&late)), (0, (1, 0, 0)));
 }
 
 pub async fn a_restored_table_gets_its_rows_back(stand: &impl Stand) {

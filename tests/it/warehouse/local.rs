@@ -197,6 +197,7 @@ suite!(
     one_conflict_in_ten_thousand_rows_is_found,
     a_suspect_key_in_the_target_stops_the_run,
     a_suspect_key_in_the_target_can_be_quarantined,
+    a_run_that_set_everything_aside_looks_again,
     a_restored_table_gets_its_rows_back,
     a_row_that_moves_to_another_day_leaves_the_old_one,
     r5_no_key_of_the_target_is_lost,
@@ -260,4 +261,10 @@ async fn r4_a_wrong_commit_is_refused_on_every_try_until_the_table_is_restored()
     super::merged(&stand, &[row("0xb"), row("0xc")]).await;
     assert_eq!(super::counts(&super::merged(&stand, &second).await), (0, 0, 1));
     assert_eq!(stand.table().await.len(), 3);
+}
+
+/// Of the two contracts only this one has its time in the order.
+#[tokio::test]
+async fn a_row_of_the_future_goes_in_once_its_time_has_come() {
+    contract::a_row_of_the_future_goes_in_once_its_time_has_come(&LocalStand::crowded(fills()).await).await;
 }

@@ -98,6 +98,11 @@ async fn input(stand: &impl Stand, rows: &[Value]) -> Vec<Input> {
 
 /// Runs a backfill of these rows.
 pub async fn backfill(stand: &impl Stand, rows: &[Value], options: RunOptions) -> Result<RunReport> {
+    backfill_at(stand, rows, options, NOW_US).await
+}
+
+/// Runs a backfill of these rows at another time.
+pub async fn backfill_at(stand: &impl Stand, rows: &[Value], options: RunOptions, now_us: i64) -> Result<RunReport> {
     let inputs = input(stand, rows).await;
     let home = stand.home();
     let mut ledger = Ledger::open(home.join("ledger"), format!("{:?}", std::time::Instant::now())).await?;
@@ -108,7 +113,7 @@ pub async fn backfill(stand: &impl Stand, rows: &[Value], options: RunOptions) -
         home,
         options,
         progress: &Silent,
-        now_us: &|| NOW_US,
+        now_us: &|| now_us,
     };
     Box::pin(run.backfill(&inputs, &mut ledger)).await
 }
