@@ -74,8 +74,9 @@ impl Run<'_> {
         report: &mut RunReport,
     ) -> Result<(Dedup<'a>, Census, LoserFiles)> {
         let mut dedup = Dedup::new(self.engine, self.dataset, &landed_files(landed))?;
-        report.balance.quarantined = KeyCount::default();
-        report.files.retain(|what, _| !what.starts_with("quarantined"));
+        // A pass finds everything anew: what an earlier one found is true of rows that may be set aside by now.
+        report.balance = Balance { landing: report.balance.landing, ..Balance::default() };
+        report.files.retain(|what, _| what == "rejects");
         for keys in aside {
             self.set_aside(&mut dedup, keys, files, report).await?;
         }

@@ -2,6 +2,7 @@
 
 use super::{DAY_S, EDGE_S, NOW_US, Stand, backfill, backfill_at, counts, fill, merged, staged};
 use serde_json::{Value, json};
+use tradefold::balance::KeyCount;
 use tradefold::run::{Choice, RunOptions};
 use tradefold::warehouse::Merged;
 
@@ -175,6 +176,21 @@ pub async fn a_row_of_the_future_goes_in_once_its_time_has_come(stand: &impl Sta
     assert_eq!((early.balance.landing.rejected, counts(&early)), (1, (0, 0, 0)));
     let late = backfill_at(stand, &rows, RunOptions::default(), NOW_US + 3 * DAY_S * 1_000_000).await.unwrap();
     assert_eq!((late.balance.landing.rejected, counts(&late)), (0, (1, 0, 0)));
+}
+
+/// The key is re-dated and has a conflict until the target makes it suspect; then it is none of the run's any more.
+pub async fn what_is_found_of_a_key_goes_when_the_key_is_set_aside(stand: &impl Stand) {
+    merged(stand, &[numbered(1, 10)]).await;
+    let mut late = numbered(2, 11);
+    late["ts"] = json!(EDGE_S + 3600);
+    let mut other = late.clone();
+    other["price"] = json!(0.9);
+    let quarantine = RunOptions { on_suspect: Choice::Quarantine, ..RunOptions::default() };
+    let rows = [numbered(2, 11), late, other, fill("0xb", named("o"), EDGE_S, 1, 0.1)];
+    let report = backfill(stand, &rows, quarantine).await.unwrap();
+    assert_eq!((counts(&report), report.balance.quarantined), ((1, 0, 0), KeyCount { keys: 1, rows: 3 }));
+    assert_eq!((report.balance.redated, report.balance.redated_by_hours), (KeyCount::default(), 0));
+    assert_eq!(report.files.keys().collect::<Vec<_>>(), ["quarantined-1"]);
 }
 
 pub async fn a_restored_table_gets_its_rows_back(stand: &impl Stand) {
