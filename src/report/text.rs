@@ -122,6 +122,11 @@ pub fn backfill_text(report: &RunReport) -> String {
                 counted(conflicts, "winner")
             );
         }
+        let redated: u64 = report.batches.iter().map(|batch| batch.comparison.redated).sum();
+        if redated > 0 {
+            let _ =
+                writeln!(text, "  of another time than the target's row of their key: {}", counted(redated, "winner"));
+        }
         if let Some(merged) = report.batches.iter().rev().find_map(|batch| batch.merged.as_ref()) {
             let _ = writeln!(text, "\n  rows in the target: {}", n(merged.rows_after));
         }

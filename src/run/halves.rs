@@ -109,6 +109,15 @@ impl Run<'_> {
                 report.stops.push(stop("suspect_keys", text, file, hint));
             }
         }
+        if found.redated > 0 && self.options.on_redated == Choice::Stop {
+            let file = self.write_finding(one, Finding::Redated, "target_redated", files, report).await?;
+            let text = format!(
+                "{} of another time than the target's row of the same key, though a time can't change",
+                counted(found.redated, "winner")
+            );
+            let hint = "look at the rows; choose --on-redated keep to let the declared order decide";
+            report.stops.push(stop("redated_keys", text, file, hint));
+        }
         if found.conflict > 0 {
             let file = self.write_finding(one, Finding::Conflict, "target_conflicts", files, report).await?;
             if self.options.on_conflict == Choice::Stop {

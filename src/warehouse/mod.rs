@@ -31,6 +31,9 @@ pub struct Comparison {
     pub conflict: u64,
     /// They number another event than the target's row, whatever else they are.
     pub suspect: u64,
+    /// They differ from the target's row in a column that can't change, whatever else they are.
+    #[serde(default)]
+    pub redated: u64,
     /// Keys that the target holds more than once on the touched days.
     pub repeated: u64,
     /// Rows of the target on the touched days with a key that landing would have folded.
@@ -63,6 +66,7 @@ impl std::ops::AddAssign for Comparison {
         self.same += other.same;
         self.conflict += other.conflict;
         self.suspect += other.suspect;
+        self.redated += other.redated;
         self.repeated += other.repeated;
         self.unfolded += other.unfolded;
     }
@@ -141,6 +145,8 @@ pub enum Finding {
     Conflict,
     /// Winners that number another event than the target's row, with that row.
     Suspect,
+    /// Winners that differ from the target's row in a column that can't change, with that row.
+    Redated,
     /// Keys that the target holds more than once.
     Repeated,
     /// Rows of the target with a key that landing would have folded.

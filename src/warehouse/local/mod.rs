@@ -225,7 +225,7 @@ impl Warehouse for DeltaWarehouse {
         self.register_staged(batch)?;
         let statements = self.statements();
         let counts = self.engine.counts(&statements.compare(touched)?).await?;
-        let [staged, new, newer, older, same, conflict, suspect] = counts[..] else {
+        let [staged, new, newer, older, same, conflict, suspect, redated] = counts[..] else {
             return Err(Error::bug("compare a batch with the target").because("the counts have another number"));
         };
         let repeated = format!("SELECT COUNT(*) FROM ({}) AS r", statements.repeated(touched)?);
@@ -237,7 +237,7 @@ impl Warehouse for DeltaWarehouse {
             }
             None => 0,
         };
-        Ok(Comparison { staged, new, newer, older, same, conflict, suspect, repeated, unfolded })
+        Ok(Comparison { staged, new, newer, older, same, conflict, suspect, redated, repeated, unfolded })
     }
 
     async fn key_search(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<BTreeSet<Day>> {

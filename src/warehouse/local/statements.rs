@@ -45,6 +45,7 @@ impl Statements<'_> {
                 ("older", &exprs.higher("t", "s")?),
                 ("differs", &exprs.differs("s", "t")?),
                 ("suspect", &exprs.suspect("s", "t")?),
+                ("redated", &exprs.redated("s", "t")?),
                 ("staged", "staged"),
                 ("target", "target"),
                 ("touched", &self.touched(touched)),
@@ -200,6 +201,7 @@ impl Statements<'_> {
             }
             Finding::Conflict => "NOT _newer AND NOT _older AND _differs",
             Finding::Suspect => "_suspect",
+            Finding::Redated => "_redated",
         };
         // The staged row and the target's, side by side: `price`, `target_price`.
         let sides = self.dataset.column_names().map(|name| {

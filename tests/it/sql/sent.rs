@@ -139,7 +139,7 @@ fn merge_script(dataset: &Dataset, first: Row, second: Row) -> String {
         script.done("compare");
         warehouse.key_search(&second, &days).await.unwrap();
         script.done("key search");
-        for finding in [Finding::Conflict, Finding::Suspect, Finding::Repeated, Finding::Unfolded] {
+        for finding in [Finding::Conflict, Finding::Suspect, Finding::Redated, Finding::Repeated, Finding::Unfolded] {
             warehouse.rows_of(&second, &days, finding).await.unwrap();
             script.done(&format!("rows behind {finding:?}"));
         }

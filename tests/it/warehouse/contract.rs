@@ -3,6 +3,7 @@
 use super::{DAY_S, EDGE_S, NOW_US, Stand, backfill, backfill_at, counts, fill, merged, staged};
 use serde_json::{Value, json};
 use tradefold::balance::KeyCount;
+use tradefold::report::backfill_text;
 use tradefold::run::{Choice, RunOptions};
 use tradefold::warehouse::Merged;
 
@@ -191,6 +192,21 @@ pub async fn what_is_found_of_a_key_goes_when_the_key_is_set_aside(stand: &impl 
     assert_eq!((counts(&report), report.balance.quarantined), ((1, 0, 0), KeyCount { keys: 1, rows: 3 }));
     assert_eq!((report.balance.redated, report.balance.redated_by_hours), (KeyCount::default(), 0));
     assert_eq!(report.files.keys().collect::<Vec<_>>(), ["quarantined-1"]);
+}
+
+pub async fn a_key_that_the_target_has_at_another_time_is_counted_and_can_stop_the_run(stand: &impl Stand) {
+    merged(stand, &[fill("0xa", named("o"), EDGE_S, 1, 0.1), fill("0xb", named("o"), EDGE_S, 1, 0.1)]).await;
+    let before = stand.table().await;
+    let rows = [fill("0xa", named("o"), EDGE_S + 3600, 1, 0.1), fill("0xb", named("o"), EDGE_S, 2, 0.1)];
+    let stop = RunOptions { on_redated: Choice::Stop, ..RunOptions::default() };
+    let report = backfill(stand, &rows, stop).await.unwrap();
+    assert_eq!(report.stops.iter().map(|stop| stop.reason.as_str()).collect::<Vec<_>>(), ["redated_keys"]);
+    let file = url::Url::parse(report.stops[0].file.as_ref().unwrap()).unwrap().to_file_path().unwrap();
+    assert_eq!(std::fs::read_to_string(file).unwrap().lines().count(), 1);
+    assert_eq!(stand.table().await, before);
+    let report = merged(stand, &rows).await;
+    assert_eq!((counts(&report), report.batches[0].comparison.redated), ((0, 2, 0), 1));
+    assert!(backfill_text(&report).contains("of another time than the target's row of their key: 1 winner"));
 }
 
 pub async fn a_restored_table_gets_its_rows_back(stand: &impl Stand) {

@@ -199,6 +199,7 @@ suite!(
     a_suspect_key_in_the_target_can_be_quarantined,
     a_run_that_set_everything_aside_looks_again,
     what_is_found_of_a_key_goes_when_the_key_is_set_aside,
+    a_key_that_the_target_has_at_another_time_is_counted_and_can_stop_the_run,
     a_restored_table_gets_its_rows_back,
     a_row_that_moves_to_another_day_leaves_the_old_one,
     r5_no_key_of_the_target_is_lost,
