@@ -154,7 +154,10 @@ fn batches(text: &mut String, report: &RunReport) {
         let found = &batch.comparison;
         let cells = match &batch.merged {
             Some(merged) => [batch.winners, merged.inserted, merged.updated, batch.unchanged()],
-            None => [batch.winners, found.new, found.newer, found.older + found.same + found.conflict],
+            None => {
+                let higher = found.newer - batch.to_update;
+                [batch.winners, found.new, batch.to_update, found.older + found.same + found.conflict + higher]
+            }
         };
         for (sum, cell) in total.iter_mut().zip(cells) {
             *sum += cell;

@@ -41,6 +41,7 @@ impl Run<'_> {
                 days: ends(manifest),
                 winners: manifest.batch.rows,
                 comparison: one.found,
+                to_update: to_update(self.dataset, &one.found),
                 merged: None,
             });
             aside.extend(self.judge(&one, files, report).await?);
@@ -173,7 +174,7 @@ impl Run<'_> {
         for (place, one) in batches.iter().enumerate() {
             let id = &one.manifest.batch_id;
             let before = ledger.receipt(id);
-            let changes = changes(self.dataset, &one.found);
+            let changes = one.found.new + to_update(self.dataset, &one.found);
             // Nothing to change, and a commit without its receipt: an earlier try died between the two.
             let remembered = match changes {
                 0 => self.warehouse.remembered(id).await?,
@@ -210,8 +211,8 @@ impl Run<'_> {
     }
 }
 
-fn changes(dataset: &Dataset, found: &Comparison) -> u64 {
-    if dataset.immutable { found.new } else { found.new + found.newer }
+fn to_update(dataset: &Dataset, found: &Comparison) -> u64 {
+    if dataset.immutable { 0 } else { found.newer }
 }
 
 /// The first and the last day of a batch.

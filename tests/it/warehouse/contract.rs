@@ -309,3 +309,22 @@ pub async fn r4_a_merge_counts_its_rows(stand: &impl Stand) {
     let said = leaking.check("b", 2).unwrap_err().render();
     assert!(said.contains(&format!("the target had {before} rows and has {}", before + 1)), "{said}");
 }
+
+/// For a stand whose contract says so.
+pub async fn an_immutable_table_only_inserts(stand: &impl Stand) {
+    let at = |wallet: &str, rev| fill(wallet, named("o"), EDGE_S, rev, rev as f64);
+    merged(stand, &[at("0xb", 1), numbered(1, 10)]).await;
+    let before = stand.table().await;
+    let stopped = backfill(stand, &[at("0xb", 2), numbered(2, 11)], RunOptions::default()).await.unwrap();
+    assert_eq!(stopped.stops.len(), 1);
+    let text = backfill_text(&stopped);
+    let total = text.lines().find(|line| line.trim_start().starts_with("total")).unwrap();
+    assert_eq!(total.split_whitespace().collect::<Vec<_>>(), ["total", "2", "0", "0", "2"], "{text}");
+    let report = merged(stand, &[at("0xb", 2), at("0xc", 1)]).await;
+    assert_eq!((counts(&report), report.batches[0].comparison.newer), ((1, 0, 1), 1));
+    let after = stand.table().await;
+    assert!(after.len() == before.len() + 1 && before.iter().all(|row| after.contains(row)), "{after:#?}");
+    let changes = stand.changes().await;
+    assert_eq!(counts(&merged(stand, &[at("0xb", 3)]).await), (0, 0, 1));
+    assert_eq!(stand.changes().await, changes, "nothing to insert, no commit");
+}

@@ -270,3 +270,12 @@ async fn r4_a_wrong_commit_is_refused_on_every_try_until_the_table_is_restored()
 async fn a_row_of_the_future_goes_in_once_its_time_has_come() {
     contract::a_row_of_the_future_goes_in_once_its_time_has_come(&LocalStand::crowded(fills()).await).await;
 }
+
+#[tokio::test]
+async fn an_immutable_table_only_inserts() {
+    for dataset in [fills(), ascending()] {
+        let mut dataset = Dataset::clone(&dataset);
+        dataset.immutable = true;
+        contract::an_immutable_table_only_inserts(&LocalStand::crowded(Arc::new(dataset)).await).await;
+    }
+}
