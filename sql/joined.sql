@@ -4,6 +4,7 @@ SELECT {{columns}}, t._found AS _found, {{day_before}} AS _day_before, {{day_aft
   COALESCE({{newer}}, FALSE) AS _newer,
   COALESCE({{older}}, FALSE) AS _older,
   COALESCE({{differs}}, FALSE) AS _differs,
-  COALESCE({{suspect}}, FALSE) AS _suspect
+  COALESCE({{suspect}}, FALSE) AS _suspect,
+  COALESCE({{redated}}, FALSE) AS _redated
 FROM {{staged}} AS s
 LEFT JOIN (SELECT *, TRUE AS _found FROM {{target}} WHERE {{touched}}) AS t ON {{same_key}}

@@ -148,22 +148,32 @@ impl Ledger {
         &self.records
     }
 
-    /// The landing of a run, if it got that far.
+    /// The landing of a run that is not done, if it got that far.
     pub fn landed(&self, run_id: &str) -> Option<&Landed> {
-        self.records.iter().rev().find_map(|record| match &record.entry {
+        self.open_entries(run_id).find_map(|entry| match entry {
             Entry::Landed { run_id: id, landed, .. } if id == run_id => Some(landed.as_ref()),
             _ => None,
         })
     }
 
-    /// The batches of a run and its balance, if it got that far.
+    /// The batches of a run that is not done and its balance, if it got that far.
     pub fn planned(&self, run_id: &str) -> Option<(&[Manifest], &Balance)> {
-        self.records.iter().rev().find_map(|record| match &record.entry {
+        self.open_entries(run_id).find_map(|entry| match entry {
             Entry::Planned { run_id: id, batches, balance } if id == run_id => {
                 Some((batches.as_slice(), balance.as_ref()))
             }
             _ => None,
         })
+    }
+
+    /// The newest entries, back to where the run was last done. What it had found until then may have changed since: the
+    /// target, and the time by which a row is in the future.
+    fn open_entries(&self, run_id: &str) -> impl Iterator<Item = &Entry> {
+        let done = move |entry: &&Entry| match entry {
+            Entry::Finished { run_id: id } | Entry::Stopped { run_id: id, .. } => id == run_id,
+            _ => false,
+        };
+        self.records.iter().rev().map(|record| &record.entry).take_while(move |entry| !done(entry))
     }
 
     /// The last receipt of a batch.

@@ -258,6 +258,19 @@ impl Exprs<'_> {
         Ok(any(cases.collect::<Result<Vec<_>>>()?))
     }
 
+    /// That two rows of one key differ in a column that can't change. May be NULL where they do not.
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub fn redated(&self, row: &str, other: &str) -> Result<String> {
+        let cases = self
+            .dataset
+            .fixed
+            .iter()
+            .map(|name| Ok(format!("{} <> {}", self.column(row, name)?, self.column(other, name)?)));
+        Ok(any(cases.collect::<Result<Vec<_>>>()?))
+    }
+
     /// The UTC day of a row, as a DATE; NULL for a dataset without a partition column.
     ///
     /// # Errors

@@ -42,6 +42,8 @@ pub struct BatchReport {
     pub winners: u64,
     /// What was found in the target.
     pub comparison: Comparison,
+    /// Winners that a merge would replace a lower row with; none where rows never change.
+    pub to_update: u64,
     /// What was done; nothing where the run stopped before.
     pub merged: Option<Merged>,
 }

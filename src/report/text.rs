@@ -123,6 +123,11 @@ pub fn backfill_text(report: &RunReport) -> String {
                 counted(conflicts, "winner")
             );
         }
+        let redated: u64 = report.batches.iter().map(|batch| batch.comparison.redated).sum();
+        if redated > 0 {
+            let _ =
+                writeln!(text, "  of another time than the target's row of their key: {}", counted(redated, "winner"));
+        }
         if let Some(merged) = report.batches.iter().rev().find_map(|batch| batch.merged.as_ref()) {
             let _ = writeln!(text, "\n  rows in the target: {}", n(merged.rows_after));
         }
@@ -150,7 +155,10 @@ fn batches(text: &mut String, report: &RunReport) {
         let found = &batch.comparison;
         let cells = match &batch.merged {
             Some(merged) => [batch.winners, merged.inserted, merged.updated, batch.unchanged()],
-            None => [batch.winners, found.new, found.newer, found.older + found.same + found.conflict],
+            None => {
+                let higher = found.newer - batch.to_update;
+                [batch.winners, found.new, batch.to_update, found.older + found.same + found.conflict + higher]
+            }
         };
         for (sum, cell) in total.iter_mut().zip(cells) {
             *sum += cell;

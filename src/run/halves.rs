@@ -41,6 +41,7 @@ impl Run<'_> {
                 days: ends(manifest),
                 winners: manifest.batch.rows,
                 comparison: one.found,
+                to_update: to_update(self.dataset, &one.found),
                 merged: None,
             });
             aside.extend(self.judge(&one, files, report).await?);
@@ -109,6 +110,15 @@ impl Run<'_> {
                 report.stops.push(stop("suspect_keys", text, file, hint));
             }
         }
+        if found.redated > 0 && self.options.on_redated == Choice::Stop {
+            let file = self.write_finding(one, Finding::Redated, "target_redated", files, report).await?;
+            let text = format!(
+                "{} of another time than the target's row of the same key, though a time can't change",
+                counted(found.redated, "winner")
+            );
+            let hint = "look at the rows; choose --on-redated keep to let the declared order decide";
+            report.stops.push(stop("redated_keys", text, file, hint));
+        }
         if found.conflict > 0 {
             let file = self.write_finding(one, Finding::Conflict, "target_conflicts", files, report).await?;
             if self.options.on_conflict == Choice::Stop {
@@ -164,7 +174,7 @@ impl Run<'_> {
         for (place, one) in batches.iter().enumerate() {
             let id = &one.manifest.batch_id;
             let before = ledger.receipt(id);
-            let changes = changes(self.dataset, &one.found);
+            let changes = one.found.new + to_update(self.dataset, &one.found);
             // Nothing to change, and a commit without its receipt: an earlier try died between the two.
             let remembered = match changes {
                 0 => self.warehouse.remembered(id).await?,
@@ -173,11 +183,13 @@ impl Run<'_> {
             let remembered =
                 remembered.filter(|(_, merged)| before.is_none_or(|receipt| merged.version > receipt.merged.version));
             let merged = self.warehouse.merge(&one.manifest, &one.touched, &one.found).await?;
-            merged.check(id, one.manifest.batch.rows)?;
-            self.warehouse.verify(&one.manifest, &one.touched).await?.check(id)?;
-            if changes > 0 || before.is_none() || remembered.is_some() {
+            let new = changes > 0 || before.is_none() || remembered.is_some();
+            // A commit without a receipt may be one that was found to be wrong, so it is checked like a new one.
+            let (comparison, done) = remembered.unwrap_or((one.found, merged.clone()));
+            done.check(id, one.manifest.batch.rows)?;
+            self.warehouse.verify(&one.manifest, &one.touched, &done).await?.check(id)?;
+            if new {
                 let attempt = before.map_or(1, |receipt| receipt.attempt + 1);
-                let (comparison, merged) = remembered.unwrap_or((one.found, merged.clone()));
                 let receipt = Receipt {
                     run_id: report.run_id.clone(),
                     batch_id: id.clone(),
@@ -185,7 +197,7 @@ impl Run<'_> {
                     attempt,
                     staged: one.manifest.batch.rows,
                     comparison,
-                    merged,
+                    merged: done,
                 };
                 ledger.append(Entry::Merged { receipt: Box::new(receipt) }, (self.now_us)()).await?;
             }
@@ -199,8 +211,8 @@ impl Run<'_> {
     }
 }
 
-fn changes(dataset: &Dataset, found: &Comparison) -> u64 {
-    if dataset.immutable { found.new } else { found.new + found.newer }
+fn to_update(dataset: &Dataset, found: &Comparison) -> u64 {
+    if dataset.immutable { 0 } else { found.newer }
 }
 
 /// The first and the last day of a batch.

@@ -31,6 +31,9 @@ pub struct Comparison {
     pub conflict: u64,
     /// They number another event than the target's row, whatever else they are.
     pub suspect: u64,
+    /// They differ from the target's row in a column that can't change, whatever else they are.
+    #[serde(default)]
+    pub redated: u64,
     /// Keys that the target holds more than once on the touched days.
     pub repeated: u64,
     /// Rows of the target on the touched days with a key that landing would have folded.
@@ -63,6 +66,7 @@ impl std::ops::AddAssign for Comparison {
         self.same += other.same;
         self.conflict += other.conflict;
         self.suspect += other.suspect;
+        self.redated += other.redated;
         self.repeated += other.repeated;
         self.unfolded += other.unfolded;
     }
@@ -94,14 +98,14 @@ impl Merged {
         if self.inserted + self.updated <= winners && self.rows_after == self.rows_before + self.inserted {
             return Ok(());
         }
-        Err(Error::data("balance a merge (R4)").with("batch", batch_id).because(format!(
+        Err(Error::data("balance a merge (R4)").with("batch", batch_id).hint(RESTORE).because(format!(
             "{winners} winners, {} inserted, {} updated; the target had {} rows and has {}",
             self.inserted, self.updated, self.rows_before, self.rows_after
         )))
     }
 }
 
-/// What is wrong with the winners of a batch in the target, after its merge. All zero: nothing.
+/// What is wrong with the target after the merge of a batch. All zero: nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
     /// Winners whose key is not there.
@@ -110,10 +114,15 @@ pub struct Verification {
     pub repeated: u64,
     /// Winners whose key's row is lower than they are.
     pub lower: u64,
+    /// Keys that the merge took out of the target.
+    pub lost: u64,
 }
 
+/// What is left to do where a commit stands and is wrong.
+const RESTORE: &str = "restore the target to the version before this merge, and report this as a bug with its counts";
+
 impl Verification {
-    /// Checks the other half of R4.
+    /// Checks the other half of R4, and R5.
     ///
     /// # Errors
     /// Data, when something is wrong.
@@ -121,9 +130,10 @@ impl Verification {
         if *self == Verification::default() {
             return Ok(());
         }
-        Err(Error::data("verify a merge (R4)").with("batch", batch_id).because(format!(
-            "of its winners {} are missing in the target, {} are there more than once, {} are there lower than they should be",
-            self.missing, self.repeated, self.lower
+        Err(Error::data("verify a merge (R4, R5)").with("batch", batch_id).hint(RESTORE).because(format!(
+            "of its winners {} are missing in the target, {} are there more than once, {} are there lower than they \
+             should be; of the keys that the target had before {} are gone",
+            self.missing, self.repeated, self.lower, self.lost
         )))
     }
 }
@@ -135,6 +145,8 @@ pub enum Finding {
     Conflict,
     /// Winners that number another event than the target's row, with that row.
     Suspect,
+    /// Winners that differ from the target's row in a column that can't change, with that row.
+    Redated,
     /// Keys that the target holds more than once.
     Repeated,
     /// Rows of the target with a key that landing would have folded.
@@ -189,13 +201,14 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
     /// Busy, when another writer was faster; otherwise what the warehouse says.
     async fn merge(&self, batch: &Manifest, touched: &BTreeSet<Day>, found: &Comparison) -> Result<Merged>;
 
-    /// Looks for each winner in the target.
+    /// Looks for each winner in the target, and for each key that the target had before a merge of the batch.
     ///
     /// # Errors
     /// What the warehouse says.
-    async fn verify(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<Verification>;
+    async fn verify(&self, batch: &Manifest, touched: &BTreeSet<Day>, merged: &Merged) -> Result<Verification>;
 
-    /// What the last merge of this batch found and did, as the target itself remembers it.
+    /// What the last merge of this batch found and did, as the target itself remembers it, with the rows that it had
+    /// afterwards counted anew. Nothing, where the target was restored since.
     ///
     /// # Errors
     /// What the warehouse says.

@@ -87,3 +87,18 @@ async fn a_run_is_unfinished_until_it_finishes_or_stops() {
     ledger.append(Entry::Stopped { run_id: "two".into(), reasons: vec!["conflicts".into()] }, 1).await.unwrap();
     assert_eq!(ledger.unfinished(), ["three"]);
 }
+
+#[tokio::test]
+async fn the_work_of_a_run_that_is_done_is_not_taken_up() {
+    let place = Place::new();
+    let mut ledger = place.open("a").await.unwrap();
+    let planned = |run: &str| Entry::Planned { run_id: run.into(), batches: Vec::new(), balance: Box::default() };
+    let stopped = Entry::Stopped { run_id: "one".into(), reasons: vec!["conflicts".into()] };
+    for done in [finished("one"), stopped] {
+        ledger.append(planned("one"), 1).await.unwrap();
+        ledger.append(finished("two"), 1).await.unwrap();
+        assert!(ledger.planned("one").is_some(), "another run is another matter");
+        ledger.append(done, 1).await.unwrap();
+        assert!(ledger.planned("one").is_none());
+    }
+}

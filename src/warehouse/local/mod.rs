@@ -59,10 +59,22 @@ impl DeltaWarehouse {
         }
         let mut table = self.handle()?;
         table.load().await.map_err(|error| self.failed("open a Delta table", error))?;
+        self.register("target", &table).await?;
+        Ok(Some(table))
+    }
+
+    /// Makes the table as it was at a version known to the engine by a name.
+    async fn open_version(&self, name: &str, version: u64) -> Result<()> {
+        let mut table = self.handle()?;
+        let opened = table.load_version(version).await;
+        opened.map_err(|error| self.failed("open a version of a Delta table", error).with("version", version))?;
+        self.register(name, &table).await
+    }
+
+    async fn register(&self, name: &str, table: &DeltaTable) -> Result<()> {
         let provider = table.table_provider().await.doing("read a Delta table")?;
         table.update_datafusion_session(&self.engine.context().state()).doing("read a Delta table")?;
-        self.engine.register("target", provider)?;
-        Ok(Some(table))
+        self.engine.register(name, provider)
     }
 
     /// The table before anything of it was read; it may not be there.
@@ -91,8 +103,20 @@ impl DeltaWarehouse {
         Statements { dataset: &self.dataset }
     }
 
-    async fn count(&self) -> Result<u64> {
-        self.engine.count("SELECT COUNT(*) FROM target").await
+    async fn count(&self, table: &str) -> Result<u64> {
+        self.engine.count(&format!("SELECT COUNT(*) FROM {table}")).await
+    }
+
+    /// How many keys a merge took out of the target: those of the version before it that its own has not.
+    async fn lost(&self, merged: &Merged) -> Result<u64> {
+        let Some(version) = merged.version else { return Ok(0) };
+        let Some(before) = version.checked_sub(1) else { return Ok(0) };
+        self.open_version("target_before", before).await?;
+        self.open_version("target_after", version).await?;
+        let lost = self.engine.count(&self.statements().lost(&merged.days_changed)?).await?;
+        self.engine.forget("target_before")?;
+        self.engine.forget("target_after")?;
+        Ok(lost)
     }
 
     fn failed(&self, doing: &str, error: DeltaTableError) -> Error {
@@ -188,12 +212,12 @@ impl Warehouse for DeltaWarehouse {
                 .because(wrong.join("; "))
                 .hint("write to a new table, or give a contract that fits with --dataset"));
         }
-        self.count().await
+        self.count("target").await
     }
 
     async fn load(&self, batch: &Manifest) -> Result<u64> {
         self.register_staged(batch)?;
-        self.engine.count("SELECT COUNT(*) FROM staged").await
+        self.count("staged").await
     }
 
     async fn compare(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<Comparison> {
@@ -201,7 +225,7 @@ impl Warehouse for DeltaWarehouse {
         self.register_staged(batch)?;
         let statements = self.statements();
         let counts = self.engine.counts(&statements.compare(touched)?).await?;
-        let [staged, new, newer, older, same, conflict, suspect] = counts[..] else {
+        let [staged, new, newer, older, same, conflict, suspect, redated] = counts[..] else {
             return Err(Error::bug("compare a batch with the target").because("the counts have another number"));
         };
         let repeated = format!("SELECT COUNT(*) FROM ({}) AS r", statements.repeated(touched)?);
@@ -213,7 +237,7 @@ impl Warehouse for DeltaWarehouse {
             }
             None => 0,
         };
-        Ok(Comparison { staged, new, newer, older, same, conflict, suspect, repeated, unfolded })
+        Ok(Comparison { staged, new, newer, older, same, conflict, suspect, redated, repeated, unfolded })
     }
 
     async fn key_search(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<BTreeSet<Day>> {
@@ -243,7 +267,7 @@ impl Warehouse for DeltaWarehouse {
     async fn merge(&self, batch: &Manifest, touched: &BTreeSet<Day>, found: &Comparison) -> Result<Merged> {
         let table = self.open().await?;
         self.register_staged(batch)?;
-        let rows_before = self.count().await?;
+        let rows_before = self.count("target").await?;
         let mut merged = Merged { rows_before, rows_after: rows_before, ..Merged::default() };
         for changes in self.engine.collect(&self.statements().changes(touched)?).await? {
             let value = |column: usize, row| number(changes.column(column).as_ref(), row);
@@ -271,18 +295,18 @@ impl Warehouse for DeltaWarehouse {
         }
         // What was announced is one thing, what is there another.
         self.open().await?;
-        merged.rows_after = self.count().await?;
+        merged.rows_after = self.count("target").await?;
         Ok(merged)
     }
 
-    async fn verify(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<Verification> {
+    async fn verify(&self, batch: &Manifest, touched: &BTreeSet<Day>, merged: &Merged) -> Result<Verification> {
         self.open().await?;
         self.register_staged(batch)?;
         let counts = self.engine.counts(&self.statements().verify(touched)?).await?;
         let [missing, repeated, lower] = counts[..] else {
             return Err(Error::bug("verify a merge").because("the counts have another number"));
         };
-        Ok(Verification { missing, repeated, lower })
+        Ok(Verification { missing, repeated, lower, lost: self.lost(merged).await? })
     }
 
     async fn remembered(&self, batch_id: &str) -> Result<Option<(Comparison, Merged)>> {
@@ -290,14 +314,24 @@ impl Warehouse for DeltaWarehouse {
         let commits: Vec<_> =
             table.history(None).try_collect().await.map_err(|error| self.failed("read a table's history", error))?;
         for commit in commits {
-            // Each line of the history is a commit that stood; the newest of the batch is what counts.
+            // Each line of the history is a commit that stood; the newest of the batch is what counts. What stood before a
+            // restore may be undone by it.
+            if commit.operation.as_deref() == Some("RESTORE") {
+                break;
+            }
             let Some(remembered) = commit.info.get(REMEMBERED) else { continue };
             if remembered.get("batch_id").and_then(|id| id.as_str()) != Some(batch_id) {
                 continue;
             }
             let part = |name: &str| remembered.get(name).cloned().unwrap_or_default();
             let found = serde_json::from_value(part("found")).doing("read what a commit remembers")?;
-            let merged = serde_json::from_value(part("merged")).doing("read what a commit remembers")?;
+            let mut merged: Merged = serde_json::from_value(part("merged")).doing("read what a commit remembers")?;
+            // The commit carries the rows that were announced before it.
+            if let Some(version) = merged.version {
+                self.open_version("target_after", version).await?;
+                merged.rows_after = self.count("target_after").await?;
+                self.engine.forget("target_after")?;
+            }
             return Ok(Some((found, merged)));
         }
         Ok(None)

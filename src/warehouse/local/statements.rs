@@ -45,6 +45,7 @@ impl Statements<'_> {
                 ("older", &exprs.higher("t", "s")?),
                 ("differs", &exprs.differs("s", "t")?),
                 ("suspect", &exprs.suspect("s", "t")?),
+                ("redated", &exprs.redated("s", "t")?),
                 ("staged", "staged"),
                 ("target", "target"),
                 ("touched", &self.touched(touched)),
@@ -69,7 +70,11 @@ impl Statements<'_> {
 
     pub(super) fn merged(&self, touched: &BTreeSet<Day>, changed: &BTreeSet<Day>) -> Result<String> {
         let exprs = self.exprs();
-        let update = if self.dataset.immutable { "FALSE".to_string() } else { exprs.higher("s", "t")? };
+        let update = if self.dataset.immutable {
+            "FALSE".to_string()
+        } else {
+            format!("s._staged AND {}", exprs.higher("s", "t")?)
+        };
         let take = |staged: &str, target: &str, updated: &str| {
             format!("CASE WHEN t._found IS NULL THEN {staged} WHEN {update} THEN {updated} ELSE {target} END")
         };
@@ -115,6 +120,20 @@ impl Statements<'_> {
                 ("touched", &self.touched(touched)),
                 ("same_key", &exprs.same_key("t", "s")?),
                 ("staged_key", &exprs.key("s")?),
+            ],
+        )
+    }
+
+    /// Over the tables `target_before` and `target_after`.
+    pub(super) fn lost(&self, changed: &BTreeSet<Day>) -> Result<String> {
+        let exprs = self.exprs();
+        render(
+            include_str!("../../../sql/lost.sql"),
+            &[
+                ("key", &exprs.named_key("")?),
+                ("before", "target_before"),
+                ("after", "target_after"),
+                ("changed", &exprs.day_in(DAY, changed)),
             ],
         )
     }
@@ -182,6 +201,7 @@ impl Statements<'_> {
             }
             Finding::Conflict => "NOT _newer AND NOT _older AND _differs",
             Finding::Suspect => "_suspect",
+            Finding::Redated => "_redated",
         };
         // The staged row and the target's, side by side: `price`, `target_price`.
         let sides = self.dataset.column_names().map(|name| {

@@ -123,14 +123,14 @@ fn merge_script(dataset: &Dataset, first: Row, second: Row) -> String {
         script.done("compare");
         warehouse.key_search(&second, &days).await.unwrap();
         script.done("key search");
-        for finding in [Finding::Conflict, Finding::Suspect, Finding::Repeated, Finding::Unfolded] {
+        for finding in [Finding::Conflict, Finding::Suspect, Finding::Redated, Finding::Repeated, Finding::Unfolded] {
             warehouse.rows_of(&second, &days, finding).await.unwrap();
             script.done(&format!("rows behind {finding:?}"));
         }
         let merged = warehouse.merge(&second, &days, &Comparison::default()).await.unwrap();
         assert_eq!((merged.updated, merged.version), (1, Some(1)));
         script.done("merge");
-        warehouse.verify(&second, &days).await.unwrap().check("b").unwrap();
+        warehouse.verify(&second, &days, &merged).await.unwrap().check("b").unwrap();
         script.done("verify");
     })
 }
