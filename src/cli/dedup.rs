@@ -57,7 +57,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     }
     world.progress.begin("find duplicates", Some(read.rows));
     let decision = dedup.decide(&world.progress).await?;
-    world.progress.begin("keep winners", None);
+    world.progress.begin("keep winners", Some(decision.winners_count()));
     // Beside its place, so that the move at the end is one step and a death before it leaves nothing there.
     let output = std::path::absolute(&args.output).doing("resolve the output folder")?;
     let parent = output.parent().unwrap_or(&output);
@@ -65,16 +65,14 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let scratch = tempfile::tempdir_in(parent).doing("make room for the output")?;
     let mut flat = read.dataset.clone();
     flat.partition = None;
-    let (files, days) =
-        write_winners(decision.winners(engine.threads()), &flat, Limits::default(), scratch.path()).await?;
-    let winners = days.values().sum();
+    let written = write_winners(&decision, &flat, Limits::default(), scratch.path(), &world.progress).await?;
     let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
-    let balance = Balance { landing, winners, losers: decision.losers_count(), ..Balance::default() };
+    let balance = Balance { landing, winners: written.rows(), losers: decision.losers_count(), ..Balance::default() };
     balance.check()?;
     // A folder of its own: that of the scratch can be read by nobody else.
     let done = scratch.path().join("done");
     std::fs::create_dir(&done).doing("make the output folder")?;
-    for (place, file) in files.iter().enumerate() {
+    for (place, file) in written.files.iter().enumerate() {
         let name = done.join(format!("part-{place:05}.parquet"));
         std::fs::rename(&file.path, name).doing("name an output file")?;
     }
@@ -83,8 +81,9 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     std::fs::rename(&done, &output).doing("move the output to its place")?;
     let report = DedupReport {
         output: args.output.display().to_string(),
-        files: files.len() as u64,
-        size_bytes: files.iter().map(|file| file.size_bytes).sum(),
+        files: written.files.len() as u64,
+        size_bytes: written.files.iter().map(|file| file.size_bytes).sum(),
+        copied_rows: written.copied_rows,
         balance,
     };
     Outcome::new(dedup_text(&report), &report, false)

@@ -162,9 +162,9 @@ impl<'a> Decision<'a> {
         })
     }
 
-    /// The winners, with the columns of the dataset, as streams that may be read at once.
-    pub fn winners(&self, streams: usize) -> Vec<SendableRecordBatchStream> {
-        self.decided.winners(self.decided.kernel.schema(), streams)
+    /// The kernel and its verdict, which say which rows won.
+    pub fn decided(&self) -> &Decided {
+        &self.decided
     }
 
     /// The losers of these classes, with where each came from and its class.

@@ -17,7 +17,7 @@ use crate::engine::{DataFile, Engine, FilesTable};
 use crate::error::{Doing, Error, Result};
 use crate::kernel::{Ask, KeepFirstExec, Kernel, Resources};
 use crate::landing::SOURCE;
-use crate::progress::Progress;
+use crate::progress::{Progress, Silent, off_thread};
 use crate::sql::{self, Dialect};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
@@ -25,15 +25,11 @@ use object_store::ObjectStoreExt;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use tempfile::TempDir;
 use url::Url;
 
 /// The table that holds the rows.
 const TABLE: &str = "landed";
-/// How often progress is told.
-const TICK: Duration = Duration::from_millis(100);
 
 /// Landed rows, ready to be deduplicated. Keys may be set aside before.
 #[derive(Debug)]
@@ -107,17 +103,8 @@ impl<'a> Dedup<'a> {
     /// When a file can't be read or has changed, or the disk is full.
     pub async fn decide(&self, progress: &dyn Progress) -> Result<Decision<'a>> {
         let ask = self.ask()?;
-        let (kernel, told) = (Arc::clone(&self.kernel), Arc::new(Told::default()));
-        let listener = Arc::clone(&told);
-        let mut deciding = tokio::task::spawn_blocking(move || kernel.decide(&ask, listener.as_ref()));
-        let verdict = loop {
-            tokio::select! {
-                verdict = &mut deciding => break verdict.doing("keep one row of each key")??,
-                () = tokio::time::sleep(TICK) => {}
-            }
-            progress.advance(told.0.swap(0, Ordering::Relaxed));
-        };
-        progress.advance(told.0.swap(0, Ordering::Relaxed));
+        let kernel = Arc::clone(&self.kernel);
+        let verdict = off_thread(progress, move |progress| kernel.decide(&ask, progress)).await?;
         Ok(Decision::new(self.dataset, Arc::clone(&self.kernel), Arc::clone(&self.labels), verdict))
     }
 
@@ -127,8 +114,7 @@ impl<'a> Dedup<'a> {
     /// When a file can't be read or has changed.
     pub async fn rows_of(&self, keys: &Flagged) -> Result<SendableRecordBatchStream> {
         let (kernel, prints) = (Arc::clone(&self.kernel), keys.prints.clone());
-        let found = tokio::task::spawn_blocking(move || kernel.find(&prints));
-        let marks = found.await.doing("look up the rows of keys")??;
+        let marks = off_thread(&Silent, move |_| kernel.find(&prints)).await?;
         let chosen = move |unit: &crate::kernel::Unit| marks.of(unit.places());
         Ok(rows::stream(&self.kernel, &self.labels, None, Box::new(chosen)))
     }
@@ -154,20 +140,6 @@ impl<'a> Dedup<'a> {
             aside: self.aside.clone(),
         })
     }
-}
-
-/// Adds up what a thread that blocks says of its progress.
-#[derive(Debug, Default)]
-struct Told(AtomicU64);
-
-impl Progress for Told {
-    fn begin(&self, _step: &str, _total: Option<u64>) {}
-
-    fn advance(&self, done: u64) {
-        self.0.fetch_add(done, Ordering::Relaxed);
-    }
-
-    fn note(&self, _line: &str) {}
 }
 
 fn local_path(url: &str) -> Result<PathBuf> {

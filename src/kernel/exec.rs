@@ -65,17 +65,6 @@ impl KeepFirstExec {
     }
 }
 
-impl Decided {
-    /// The winners as streams, one for each of `streams`, that may be read at once.
-    pub fn winners(&self, output: &SchemaRef, streams: usize) -> Vec<SendableRecordBatchStream> {
-        let stream = |number| {
-            let decided = self.clone();
-            winners(output, number, streams, move || Ok(decided))
-        };
-        (0..streams).map(stream).collect()
-    }
-}
-
 /// Those winners that fall to one of several streams: every so-manieth row group.
 fn winners(
     output: &SchemaRef,

@@ -143,6 +143,11 @@ impl DayCounts {
         self.near[place] += rows;
     }
 
+    /// From how early a day to how late a one they reach, in days; far ones count as very many.
+    pub fn span(&self) -> usize {
+        if self.far.is_empty() { self.near.len() } else { usize::MAX }
+    }
+
     /// Adds all of another's.
     pub fn merge(&mut self, other: &DayCounts) {
         other.iter().for_each(|(day, rows)| self.add(day, rows));

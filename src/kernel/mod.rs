@@ -29,7 +29,7 @@ pub use verdict::{Class, Flag, Largest, Marks, Run, Verdict};
 use crate::error::{Doing, Error, Result};
 use crate::progress::Progress;
 use arrow::array::{Array, ArrayRef, BooleanBufferBuilder};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
 use gather::Gathering;
@@ -46,6 +46,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const ODD_BYTES: usize = 256;
 /// How many rows of odd keys are looked at together at least, however small the memory.
 const ODD_ROWS_MIN: usize = 1 << 16;
+
+/// The days of a row group are remembered if they are no more than these: others fall into several batches anyway.
+const UNIT_DAYS: usize = 64;
 
 /// What is to be known beyond the winners. Columns are places in the kernel's schema.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +119,16 @@ impl Kernel {
         &self.columns.schema
     }
 
+    /// The same columns with texts as views, which are cheaper to read.
+    pub fn view_schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.schema().fields().iter().map(|field| input::as_views(field)).collect::<Vec<_>>()))
+    }
+
+    /// How many threads work.
+    pub fn threads(&self) -> usize {
+        self.resources.threads
+    }
+
     /// Decides every row. Blocks, and works in threads of its own.
     ///
     /// # Errors
@@ -135,6 +148,7 @@ impl Kernel {
             verdict.aside_rows += seen.aside_rows;
             verdict.rows_by_day.merge(&seen.days);
             verdict.runs.extend(seen.runs);
+            verdict.unit_days.push(Some(seen.days).filter(|days| days.span() <= UNIT_DAYS));
         }
         verdict.spilled_bytes = partitions.spilled_bytes();
         self.settle(ask, &partitions, &mut verdict)?;
@@ -240,7 +254,11 @@ pub fn key_prints(key: &[ArrayRef], rows: usize) -> Result<Vec<u128>> {
 }
 
 /// Works on the numbers below `count`, on several threads. Gives the results in the order of the numbers.
-fn each_unit<R: Send>(count: usize, threads: usize, work: &(dyn Fn(usize) -> Result<R> + Sync)) -> Result<Vec<R>> {
+pub(crate) fn each_unit<R: Send>(
+    count: usize,
+    threads: usize,
+    work: &(dyn Fn(usize) -> Result<R> + Sync),
+) -> Result<Vec<R>> {
     each_unit_with(count, threads, &|| (), &|(), at| work(at), &|()| Ok(()))
 }
 

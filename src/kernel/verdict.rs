@@ -140,6 +140,8 @@ pub struct Verdict {
     pub aside: Marks,
     /// All rows that took part, by day.
     pub rows_by_day: DayCounts,
+    /// The rows of each unit that took part, by day, where the days are few.
+    pub unit_days: Vec<Option<DayCounts>>,
     /// The winners.
     pub winners_by_day: DayCounts,
     /// The superseded.
@@ -179,6 +181,7 @@ impl Verdict {
             conflicts: Marks::new(rows),
             aside: Marks::new(rows),
             rows_by_day: DayCounts::default(),
+            unit_days: Vec::new(),
             winners_by_day: DayCounts::default(),
             superseded_by_day: DayCounts::default(),
             conflicts_by_day: DayCounts::default(),

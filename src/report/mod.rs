@@ -119,6 +119,8 @@ pub struct DedupReport {
     pub files: u64,
     /// How large they are together.
     pub size_bytes: u64,
+    /// How many winners were copied with their whole row group, without being encoded anew.
+    pub copied_rows: u64,
     /// What became of every row.
     pub balance: Balance,
 }

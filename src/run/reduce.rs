@@ -120,20 +120,20 @@ impl Run<'_> {
         files: &RunFiles,
         report: &RunReport,
     ) -> Result<Vec<Manifest>> {
-        self.progress.begin("keep winners", None);
+        self.progress.begin("keep winners", Some(report.balance.winners));
         let folder = tempfile::tempdir().doing("make room for winners")?;
-        let streams = decision.winners(self.engine.threads());
-        let (winners, days) = write_winners(streams, self.dataset, self.options.limits, folder.path()).await?;
+        let written = write_winners(decision, self.dataset, self.options.limits, folder.path(), self.progress).await?;
         // Counted by who wrote them: they are the ones that were decided on.
-        Balance { winners: days.values().sum(), ..report.balance.clone() }.check()?;
-        let planned = plan(self.dataset, &days, &decision.loser_days(), self.options.limits);
+        Balance { winners: written.rows(), ..report.balance.clone() }.check()?;
+        let planned = plan(self.dataset, &written.days, &decision.loser_days(), self.options.limits);
         self.progress.begin("stage batches", Some(planned.len() as u64));
         let digests: Vec<&str> = landed.files.iter().map(|file| file.digest.as_str()).collect();
         let flags = format!("{} {}", self.options.flags(), report.balance.quarantined_digest);
         let mut manifests = Vec::new();
         for batch in &planned {
             let id = batch_id(self.dataset, &flags, batch, &digests);
-            let own: Vec<StagedFile> = winners.iter().filter(|file| file.number == batch.number).cloned().collect();
+            let own: Vec<StagedFile> =
+                written.files.iter().filter(|file| file.number == batch.number).cloned().collect();
             let manifest = upload(&files.stage, &id, batch, &own).await?;
             manifest.check_footers(&files.stage).await?;
             manifests.push(manifest);

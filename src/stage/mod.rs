@@ -1,5 +1,6 @@
 //! Winners become Parquet objects of their batches, named for their own bytes.
 
+mod file;
 mod rowfile;
 mod writer;
 

@@ -1,29 +1,30 @@
-//! Encodes winners: one Parquet file per batch and stream, row groups of 16 MiB and more.
+//! Writes winners: one Parquet file per batch and encoder, row groups of 16 MiB and more. Row groups all of whose rows won
+//! are copied as they are.
 
+use super::file::{ParquetFile, measure};
 use crate::dataset::Dataset;
+use crate::dedup::Decision;
 use crate::engine::number;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
+use crate::kernel::{Decided, Unit, each_unit};
 use crate::plan::Limits;
+use crate::progress::{Progress, off_thread};
 use crate::window::Day;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::physical_plan::SendableRecordBatchStream;
-use futures::TryStreamExt;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// When a row group is closed. BigQuery advises 16 MiB and more; past this much a writer takes memory and gains nothing.
 const ROW_GROUP_BYTES: usize = 24 << 20;
-const ROW_GROUP_ROWS: usize = 1 << 20;
 /// How many encoders run at once. Each has an open file for every batch, and an operating system allows 1,024 of them.
 const ROUTERS_MAX: usize = 4;
 /// What the open row groups of one encoder may hold; past it the largest is written, however small it is.
 const OPEN_BYTES: usize = 512 << 20;
+/// A row group smaller than this is encoded anew, together with others: a file of many small ones is slow to read.
+const COPY_BYTES: i64 = 1 << 20;
 
 /// A file that is written, before it has a place.
 #[derive(Clone, Debug)]
@@ -40,41 +41,41 @@ pub struct StagedFile {
     pub rows: u64,
 }
 
-/// The files that were written, and the rows of each day; `None`: no day.
-pub type Written = (Vec<StagedFile>, BTreeMap<Option<Day>, u64>);
-
-/// What every Parquet file of ours is written with: zstd, and values that BigQuery reads as they are meant.
-pub(super) fn writer_properties() -> Result<WriterProperties> {
-    let level = ZstdLevel::try_new(1).doing("choose a compression level")?;
-    Ok(WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .build())
+/// What was written.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// The files.
+    pub files: Vec<StagedFile>,
+    /// The rows of each day; `None`: no day.
+    pub days: BTreeMap<Option<Day>, u64>,
+    /// How many of the rows were copied with their whole row group.
+    pub copied_rows: u64,
 }
 
-/// Takes winners in any order and writes each into the file of its batch. One for each stream.
+impl Written {
+    /// All rows.
+    pub fn rows(&self) -> u64 {
+        self.days.values().sum()
+    }
+}
+
+/// Takes winners in any order and writes each into the file of its batch.
 #[derive(Debug)]
 pub struct Router {
     schema: SchemaRef,
     partition: Option<usize>,
     limits: Limits,
     folder: PathBuf,
-    stream: usize,
-    writers: BTreeMap<i32, Writer>,
+    number: usize,
+    files: BTreeMap<i32, ParquetFile>,
     /// Rows by day.
     days: BTreeMap<Option<Day>, u64>,
-}
-
-#[derive(Debug)]
-struct Writer {
-    path: PathBuf,
-    inner: ArrowWriter<File>,
-    rows: u64,
+    copied_rows: u64,
 }
 
 impl Router {
-    /// Writes into `folder` of the local disk; `stream` tells the files of several routers apart.
-    pub fn new(dataset: &Dataset, limits: Limits, folder: &Path, stream: usize) -> Router {
+    /// Writes into `folder` of the local disk; `number` tells the files of several routers apart.
+    pub fn new(dataset: &Dataset, limits: Limits, folder: &Path, number: usize) -> Router {
         let schema = dataset.schema();
         let partition = dataset.partition.as_ref().and_then(|name| schema.index_of(name).ok());
         Router {
@@ -82,125 +83,159 @@ impl Router {
             partition,
             limits,
             folder: folder.to_path_buf(),
-            stream,
-            writers: BTreeMap::new(),
+            number,
+            files: BTreeMap::new(),
             days: BTreeMap::new(),
+            copied_rows: 0,
         }
     }
 
-    /// Takes winners with the columns of the dataset.
+    /// Takes winners with the columns of the dataset; texts may be views.
     ///
     /// # Errors
     /// When they can't be encoded or written.
     pub fn push(&mut self, batch: &RecordBatch) -> Result<()> {
-        let batch = RecordBatch::try_new(SchemaRef::clone(&self.schema), batch.columns().to_vec())
-            .doing("take winners with the columns of the dataset")?;
         let Some(partition) = self.partition else {
             *self.days.entry(None).or_default() += batch.num_rows() as u64;
-            return self.write(0, &batch);
+            return self.write(0, batch);
         };
         let days = cast(batch.column(partition), &DataType::Date32).doing("find the days of winners")?;
         let mut rows: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
         for row in 0..batch.num_rows() {
             let day = number(days.as_ref(), row).map(|day| Day(day as i32));
             *self.days.entry(day).or_default() += 1;
-            rows.entry(day.map_or(0, |day| self.limits.batch_of(day))).or_default().push(row as u32);
+            rows.entry(self.batch_of(day)).or_default().push(row as u32);
         }
         if rows.len() == 1 {
-            return rows.keys().try_for_each(|&number| self.write(number, &batch));
+            return rows.keys().try_for_each(|&number| self.write(number, batch));
         }
         rows.into_iter().try_for_each(|(number, rows)| {
-            let part = take_record_batch(&batch, &UInt32Array::from(rows)).doing("split winners by batch")?;
+            let part = take_record_batch(batch, &UInt32Array::from(rows)).doing("split winners by batch")?;
             self.write(number, &part)
         })
     }
 
-    fn write(&mut self, number: i32, batch: &RecordBatch) -> Result<()> {
-        if batch.num_rows() == 0 {
-            return Ok(());
-        }
-        let writer = match self.writers.entry(number) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                let path = self.folder.join(format!("{number}-{}.parquet", self.stream));
-                let file = File::create(&path).doing("create a file of winners")?;
-                let inner = ArrowWriter::try_new(file, SchemaRef::clone(&self.schema), Some(writer_properties()?))
-                    .doing("begin a file of winners")?;
-                entry.insert(Writer { path, inner, rows: 0 })
-            }
+    /// Takes the winners of a unit.
+    fn take(&mut self, decided: &Decided, at: usize, unit: &Unit) -> Result<()> {
+        let (input, winners) = (decided.kernel.input(), decided.verdict.winners.of(unit.places()));
+        let chosen = match winners.count_set_bits() {
+            0 => return Ok(()),
+            all if all == unit.rows && self.copy(decided, at, unit)? => return Ok(()),
+            all if all == unit.rows => None,
+            _ => Some(winners),
         };
-        writer.inner.write(batch).doing("encode winners")?;
-        writer.rows += batch.num_rows() as u64;
-        if writer.inner.in_progress_size() >= ROW_GROUP_BYTES {
-            return writer.inner.flush().doing("write a row group of winners");
+        for batch in input.read(unit, &decided.kernel.view_schema(), chosen)? {
+            self.push(&batch?)?;
         }
-        let open_bytes: usize = self.writers.values().map(|writer| writer.inner.in_progress_size()).sum();
-        let largest = self.writers.values_mut().max_by_key(|writer| writer.inner.in_progress_size());
-        match largest {
-            Some(largest) if open_bytes > OPEN_BYTES => largest.inner.flush().doing("write a row group of winners"),
+        Ok(())
+    }
+
+    /// Copies a unit all of whose rows won, where it is one batch's and worth it. Says whether it was.
+    fn copy(&mut self, decided: &Decided, at: usize, unit: &Unit) -> Result<bool> {
+        let group = decided.kernel.input().footer(unit.file).row_group(unit.group);
+        if group.compressed_size() < COPY_BYTES {
+            return Ok(false);
+        }
+        let mut days: BTreeMap<Option<Day>, u64> = BTreeMap::new();
+        match (self.partition, &decided.verdict.unit_days[at]) {
+            (None, _) => {
+                days.insert(None, unit.rows as u64);
+            }
+            (Some(_), Some(counts)) => {
+                counts.iter().for_each(|(day, rows)| *days.entry(day.map(Day)).or_default() += rows);
+            }
+            (Some(_), None) => return Ok(false),
+        }
+        let mut batches = days.keys().map(|day| self.batch_of(*day));
+        let Some(number) = batches.next().filter(|number| batches.all(|other| other == *number)) else {
+            return Ok(false);
+        };
+        let file = self.file(number)?;
+        let Some(columns) = file.fitting(group) else { return Ok(false) };
+        file.copy(&decided.kernel.input().reopen(unit.file)?, unit.rows as u64, &columns)?;
+        self.copied_rows += unit.rows as u64;
+        days.into_iter().for_each(|(day, rows)| *self.days.entry(day).or_default() += rows);
+        Ok(true)
+    }
+
+    fn batch_of(&self, day: Option<Day>) -> i32 {
+        day.map_or(0, |day| self.limits.batch_of(day))
+    }
+
+    fn file(&mut self, number: i32) -> Result<&mut ParquetFile> {
+        match self.files.entry(number) {
+            std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let path = self.folder.join(format!("{number}-{}.parquet", self.number));
+                Ok(entry.insert(ParquetFile::create(path, &self.schema)?))
+            }
+        }
+    }
+
+    fn write(&mut self, number: i32, batch: &RecordBatch) -> Result<()> {
+        let file = self.file(number)?;
+        file.encode(batch)?;
+        if file.open_bytes() >= ROW_GROUP_BYTES {
+            return file.flush();
+        }
+        let open_bytes: usize = self.files.values().map(ParquetFile::open_bytes).sum();
+        match self.files.values_mut().max_by_key(|file| file.open_bytes()) {
+            Some(largest) if open_bytes > OPEN_BYTES => largest.flush(),
             _ => Ok(()),
         }
     }
 
-    /// Closes the files. Gives them, and the rows by day.
+    /// Closes the files. Gives what was written.
     ///
     /// # Errors
     /// When a file can't be written or read back.
     pub fn finish(self) -> Result<Written> {
         let mut files = Vec::new();
-        for (number, writer) in self.writers {
-            writer.inner.close().doing("close a file of winners")?;
-            let mut hasher = blake3::Hasher::new();
-            let file = File::open(&writer.path).doing("read back a file of winners")?;
-            let size_bytes = file.metadata().doing("read back a file of winners")?.len();
-            hasher.update_reader(file).doing("read back a file of winners")?;
-            files.push(StagedFile {
-                number,
-                path: writer.path,
-                size_bytes,
-                digest: hasher.finalize().to_hex().to_string(),
-                rows: writer.rows,
-            });
+        for (number, file) in self.files {
+            // A file was begun for a row group that then did not fit.
+            let (path, rows) = file.finish()?;
+            if rows > 0 {
+                let (size_bytes, digest) = measure(&path)?;
+                files.push(StagedFile { number, path, size_bytes, digest, rows });
+            }
         }
-        Ok((files, self.days))
+        Ok(Written { files, days: self.days, copied_rows: self.copied_rows })
     }
 }
 
-/// Encodes winners, all streams at once, by a few encoders with files of their own. Gives the files, and the rows by day.
+/// Writes the winners, by a few encoders with files of their own. The same decision by as many threads gives the same
+/// files.
 ///
 /// # Errors
-/// When a stream fails or a file can't be written.
+/// When an input can't be read or has changed, or a file can't be written.
 pub async fn write_winners(
-    streams: Vec<SendableRecordBatchStream>,
+    decision: &Decision<'_>,
     dataset: &Dataset,
     limits: Limits,
     folder: &Path,
+    progress: &dyn Progress,
 ) -> Result<Written> {
-    let mut groups: Vec<Vec<SendableRecordBatchStream>> = Vec::new();
-    for (number, stream) in streams.into_iter().enumerate() {
-        match groups.get_mut(number % ROUTERS_MAX) {
-            Some(group) => group.push(stream),
-            None => groups.push(vec![stream]),
-        }
-    }
-    let mut tasks = Vec::new();
-    for (number, group) in groups.into_iter().enumerate() {
-        let mut router = Router::new(dataset, limits, folder, number);
-        let mut stream = futures::stream::select_all(group);
-        tasks.push(tokio::spawn(async move {
-            while let Some(batch) = stream.try_next().await.doing("keep one row of each key")? {
-                router.push(&batch)?;
+    let decided = decision.decided().clone();
+    let encoders = decided.kernel.threads().min(ROUTERS_MAX);
+    let routers = (0..encoders).map(|number| Router::new(dataset, limits, folder, number)).collect::<Vec<_>>();
+    let written = off_thread(progress, move |progress| {
+        let routers: Vec<_> = routers.into_iter().map(|router| Mutex::new(Some(router))).collect();
+        each_unit(encoders, encoders, &|number| {
+            // Each number comes up once, so each router is there.
+            let router = routers[number].lock().ok().and_then(|mut router| router.take());
+            let mut router = router.ok_or_else(|| Error::bug("keep one row of each key"))?;
+            for (at, unit) in decided.kernel.input().units().iter().enumerate().skip(number).step_by(encoders) {
+                router.take(&decided, at, unit)?;
+                progress.advance(decided.verdict.winners.count(unit.places()));
             }
             router.finish()
-        }));
+        })
+    });
+    let mut all = Written::default();
+    for written in written.await? {
+        all.files.extend(written.files);
+        all.copied_rows += written.copied_rows;
+        written.days.into_iter().for_each(|(day, rows)| *all.days.entry(day).or_default() += rows);
     }
-    let (mut files, mut days) = (Vec::new(), BTreeMap::new());
-    for task in tasks {
-        let (own, rows) = task.await.doing("keep one row of each key")??;
-        files.extend(own);
-        for (day, rows) in rows {
-            *days.entry(day).or_default() += rows;
-        }
-    }
-    Ok((files, days))
+    Ok(all)
 }

@@ -84,9 +84,11 @@ async fn say(dataset: &Dataset, written: &Written) -> (Answer, BTreeMap<String, 
     let dedup = Dedup::new(&written.engine, dataset, &written.files).await.unwrap();
     let decision = dedup.decide(&Silent).await.unwrap();
     let mut winners = Vec::new();
-    for stream in decision.winners(2) {
-        for batch in stream.try_collect::<Vec<_>>().await.unwrap() {
-            winners.extend(values(dataset, &batch));
+    let decided = decision.decided();
+    for unit in decided.kernel.input().units() {
+        let chosen = decided.verdict.winners.of(unit.places());
+        for batch in decided.kernel.input().read(unit, decided.kernel.schema(), Some(chosen)).unwrap() {
+            winners.extend(values(dataset, &batch.unwrap()));
         }
     }
     let census = decision.census().unwrap();

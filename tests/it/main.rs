@@ -11,6 +11,7 @@
 )]
 
 mod cli;
+mod copy;
 mod dataset;
 mod dedup;
 mod delta_reader;

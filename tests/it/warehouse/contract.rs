@@ -2,7 +2,7 @@
 
 use super::{DAY_S, EDGE_S, NOW_US, Stand, backfill, backfill_at, counts, fill, merged, staged};
 use serde_json::{Value, json};
-use tradefold::balance::KeyCount;
+use tradefold::dedup::KeyCount;
 use tradefold::report::backfill_text;
 use tradefold::run::{Choice, RunOptions};
 use tradefold::warehouse::Merged;

@@ -150,12 +150,12 @@ pub async fn staged(stand: &impl Stand, rows: &[Value]) -> (Folder, Manifest) {
     let dedup = Dedup::new(stand.engine(), dataset, &landed_files(&landed)).await.unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let limits = Limits::default();
-    let winners = dedup.decide(&Silent).await.unwrap().winners(2);
-    let (files, days) = write_winners(winners, dataset, limits, scratch.path()).await.unwrap();
-    let batches = plan(dataset, &days, &BTreeMap::new(), limits);
+    let decision = dedup.decide(&Silent).await.unwrap();
+    let written = write_winners(&decision, dataset, limits, scratch.path(), &Silent).await.unwrap();
+    let batches = plan(dataset, &written.days, &BTreeMap::new(), limits);
     assert_eq!(batches.len(), 1, "rows of one batch");
     let folder = stand.home().join("stage");
-    let manifest = upload(&folder, "batch", &batches[0], &files).await.unwrap();
+    let manifest = upload(&folder, "batch", &batches[0], &written.files).await.unwrap();
     (folder, manifest)
 }
 

@@ -1,0 +1,144 @@
+//! Row groups all of whose rows win are copied as they are, and nothing but them.
+
+use crate::rows::{compared, engine, runtime, trades, values};
+use arrow::array::RecordBatch;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use tempfile::TempDir;
+use tradefold::dataset::Dataset;
+use tradefold::dedup::Dedup;
+use tradefold::engine::DataFile;
+use tradefold::generate::{Profile, Recipe, generate};
+use tradefold::plan::Limits;
+use tradefold::progress::Silent;
+use tradefold::stage::{Written, write_winners};
+use tradefold::window::Day;
+
+/// Row groups of 16,384 rows, about 1.5 MB each: large enough to be worth copying.
+fn generated(profile: Profile, odd_share: f64, days: u32) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe { odd_share, days, row_group_rows: 16_384, ..Recipe::new(profile, 90_000, 5) };
+    generate(&recipe, folder.path()).unwrap();
+    folder
+}
+
+fn files(folder: &Path) -> Vec<DataFile> {
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let file = |path: &std::path::PathBuf| DataFile {
+        url: url::Url::from_file_path(path).unwrap().to_string(),
+        label: path.display().to_string(),
+        size_bytes: std::fs::metadata(path).unwrap().len(),
+    };
+    paths.iter().map(file).collect()
+}
+
+fn read(path: &Path) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
+    reader.map(Result::unwrap).collect()
+}
+
+/// What was written, and what counts of its rows, by batch.
+fn write(dataset: &Dataset, input: &Path, threads: usize) -> (Written, BTreeMap<i32, Vec<String>>) {
+    let folder = tempfile::tempdir().unwrap();
+    let written = runtime().block_on(async {
+        let engine = engine(threads);
+        let dedup = Dedup::new(&engine, dataset, &files(input)).await.unwrap();
+        let decision = dedup.decide(&Silent).await.unwrap();
+        let written = write_winners(&decision, dataset, Limits::default(), folder.path(), &Silent).await.unwrap();
+        assert_eq!(written.rows(), decision.winners_count());
+        assert_eq!(written.days.iter().collect::<Vec<_>>(), decision.winners_by_day().iter().collect::<Vec<_>>());
+        // The winners as they are read, without any copying.
+        let decided = decision.decided();
+        let mut expected = Vec::new();
+        for unit in decided.kernel.input().units() {
+            let chosen = decided.verdict.winners.of(unit.places());
+            for batch in decided.kernel.input().read(unit, dataset.schema(), Some(chosen)).unwrap() {
+                expected.extend(values(dataset, &batch.unwrap()));
+            }
+        }
+        let batches = written.files.iter().flat_map(|file| read(&file.path)).collect::<Vec<_>>();
+        assert!(batches.iter().all(|batch| batch.schema() == *dataset.schema()), "the types are the contract's");
+        let found: Vec<_> = batches.iter().flat_map(|batch| values(dataset, batch)).collect();
+        assert_eq!(compared(dataset, &found), compared(dataset, &expected));
+        written
+    });
+    let mut rows: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+    for file in &written.files {
+        let found: Vec<_> = read(&file.path).iter().flat_map(|batch| values(dataset, batch)).collect();
+        rows.entry(file.number).or_default().extend(compared(dataset, &found));
+    }
+    rows.values_mut().for_each(|rows| rows.sort_unstable());
+    (written, rows)
+}
+
+#[test]
+fn row_groups_of_an_earlier_run_are_copied_and_those_of_a_later_one_skipped() {
+    let mut dataset = trades();
+    dataset.partition = None;
+    let input = generated(Profile::Rerun, 0.0, 90);
+    let (written, one) = write(&dataset, input.path(), 1);
+    let share = written.copied_rows as f64 / written.rows() as f64;
+    assert!(share > 0.85 && share < 1.0, "{share}");
+    let (again, five) = write(&dataset, input.path(), 5);
+    assert_eq!(written.copied_rows, again.copied_rows);
+    assert_eq!(one, five);
+}
+
+#[test]
+fn a_row_group_with_a_loser_is_encoded() {
+    let mut dataset = trades();
+    dataset.partition = None;
+    let (none, _) = write(&dataset, generated(Profile::Rerun, 0.0, 90).path(), 2);
+    let (some, _) = write(&dataset, generated(Profile::Rerun, 0.3, 90).path(), 2);
+    let (all, _) = write(&dataset, generated(Profile::Rerun, 1.0, 90).path(), 2);
+    assert!(none.copied_rows > some.copied_rows && some.copied_rows > 0);
+    assert_eq!(all.copied_rows, 0);
+    assert_eq!(write(&dataset, generated(Profile::Spread, 0.0, 90).path(), 2).0.copied_rows, 0);
+}
+
+#[test]
+fn a_row_group_of_several_batches_is_encoded_and_split() {
+    let dataset = trades();
+    // Three row groups a run over 48 days, which are four batches of 16 on the grid.
+    let (written, rows) = write(&dataset, generated(Profile::Rerun, 0.0, 48).path(), 2);
+    let limits = Limits::default();
+    let mut by_batch: BTreeMap<i32, u64> = BTreeMap::new();
+    for (day, rows) in &written.days {
+        *by_batch.entry(limits.batch_of(day.unwrap_or(Day(0)))).or_default() += rows;
+    }
+    let found: BTreeMap<i32, u64> = rows.iter().map(|(number, rows)| (*number, rows.len() as u64)).collect();
+    assert_eq!(found, by_batch);
+    assert_eq!(written.copied_rows, 0, "none of them lies within one batch");
+    let (narrow, _) = write(&dataset, generated(Profile::Rerun, 0.0, 5).path(), 2);
+    assert!(narrow.copied_rows > 0, "days of one batch");
+}
+
+#[test]
+fn a_column_too_many_is_left_out_of_a_copy_and_one_that_lacks_prevents_it() {
+    let input = generated(Profile::Rerun, 0.0, 90);
+    let columns = |keep: &dyn Fn(&str) -> bool| {
+        let mut dataset = trades();
+        dataset.partition = None;
+        let fields = dataset.schema().fields().iter().filter(|field| keep(field.name())).cloned().collect::<Vec<_>>();
+        let (key, order) = (dataset.key.clone(), dataset.order.clone());
+        let mut schema: Vec<_> = fields;
+        if keep("extra") {
+            schema.push(std::sync::Arc::new(arrow::datatypes::Field::new(
+                "extra",
+                arrow::datatypes::DataType::Int64,
+                true,
+            )));
+        }
+        let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(schema));
+        let mut ad_hoc = Dataset::ad_hoc(schema, key, order, Vec::new()).unwrap();
+        ad_hoc.partition = None;
+        ad_hoc
+    };
+    let fewer = columns(&|name| !["title", "taker", "extra", "source_run", "fetched_at"].contains(&name));
+    assert!(write(&fewer, input.path(), 2).0.copied_rows > 0);
+    let more = columns(&|name| !["source_run", "fetched_at"].contains(&name));
+    assert_eq!(write(&more, input.path(), 2).0.copied_rows, 0);
+}
