@@ -79,13 +79,16 @@ pub(super) struct AdHocArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Resources")]
 pub(super) struct EngineArgs {
-    /// What queries may hold in memory before they spill to disk, such as 2GB. Default: half of the machine's. DataFusion's
-    /// plans account for most of it, not for all.
+    /// How much memory the work may take before it waits on disk, such as 2GB. Default: half of the machine's. dedup and
+    /// analyze stay below it plus 0.5GB; the plans of DataFusion that a merge uses account for most of it, not for all.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<usize>,
     /// How many threads work. Default: one for each core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Compare keys byte by byte, in one more pass over them, and do not trust fingerprints of 128 bits alone.
+    #[arg(long)]
+    exact_keys: bool,
 }
 
 impl EngineArgs {
@@ -97,7 +100,8 @@ impl EngineArgs {
             (system.total_memory() / 2) as usize
         });
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Engine::new(EngineOptions { memory_bytes, threads: self.threads.map_or_else(cores, usize::from) })
+        let threads = self.threads.map_or_else(cores, usize::from);
+        Engine::new(EngineOptions { memory_bytes, threads, exact_keys: self.exact_keys })
     }
 }
 

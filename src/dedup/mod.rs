@@ -86,7 +86,10 @@ impl<'a> Dedup<'a> {
     /// When the query fails.
     pub async fn rows_without_key(&self) -> Result<u64> {
         let mut missing = Vec::new();
-        for part in self.dataset.key.iter().filter(|part| !part.is_never_null()) {
+        let is_known = |name| self.kernel.input().null_count(name) == Some(0);
+        // Most footers say that there is no NULL, and then nothing has to be read.
+        let parts = self.dataset.key.iter().filter(|part| !part.is_never_null() && !part.columns().any(is_known));
+        for part in parts {
             let null = |name| Ok(format!("{} IS NULL", Dialect::DataFusion.quote(name)?));
             missing.push(format!("({})", part.columns().map(null).collect::<Result<Vec<_>>>()?.join(" AND ")));
         }
@@ -104,7 +107,14 @@ impl<'a> Dedup<'a> {
     pub async fn decide(&self, progress: &dyn Progress) -> Result<Decision<'a>> {
         let ask = self.ask()?;
         let kernel = Arc::clone(&self.kernel);
-        let verdict = off_thread(progress, move |progress| kernel.decide(&ask, progress)).await?;
+        let exact_keys = self.engine.exact_keys();
+        let decide = move |progress: &dyn Progress| {
+            if exact_keys {
+                kernel.check_keys(progress)?;
+            }
+            kernel.decide(&ask, progress)
+        };
+        let verdict = off_thread(progress, decide).await?;
         Ok(Decision::new(self.dataset, Arc::clone(&self.kernel), Arc::clone(&self.labels), verdict))
     }
 

@@ -27,12 +27,15 @@ pub struct EngineOptions {
     pub memory_bytes: usize,
     /// How many partitions run at once.
     pub threads: usize,
+    /// Whether deduplication compares keys byte by byte, and not by their fingerprints alone.
+    pub exact_keys: bool,
 }
 
 /// One DataFusion session. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
     context: SessionContext,
+    exact_keys: bool,
 }
 
 impl std::fmt::Debug for Engine {
@@ -62,7 +65,7 @@ impl Engine {
             .with_default_features()
             .with_physical_optimizer_rules(kernel::rule::rules())
             .build();
-        Ok(Engine { context: SessionContext::new_with_state(state) })
+        Ok(Engine { context: SessionContext::new_with_state(state), exact_keys: options.exact_keys })
     }
 
     /// The session itself, for plans that are not SQL.
@@ -73,6 +76,11 @@ impl Engine {
     /// How many threads work.
     pub fn threads(&self) -> usize {
         self.context.state().config().target_partitions()
+    }
+
+    /// Whether keys are compared byte by byte.
+    pub fn exact_keys(&self) -> bool {
+        self.exact_keys
     }
 
     /// Who grants memory.

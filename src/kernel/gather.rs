@@ -9,9 +9,10 @@ use super::verdict::{Marks, Run};
 use super::{Ask, Kernel, key_prints};
 use crate::error::{Doing, Error, Result};
 use crate::progress::Progress;
+use crate::window::Day;
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use datafusion::physical_plan::PhysicalExpr;
 use std::sync::Arc;
 
@@ -76,6 +77,7 @@ impl<'a> Gathering<'a> {
             Some(day) => Some(days(&self.columns.named(batch, &self.kernel.columns.schema, day)?)?),
             None => None,
         };
+        let mut same_day = (None, 0);
         for row in 0..rows {
             let place = place + row as u64;
             if !self.ask.aside.is_empty() && self.ask.aside.contains(&prints[row]) {
@@ -84,16 +86,32 @@ impl<'a> Gathering<'a> {
                 continue;
             }
             let day = days.as_ref().and_then(|days| days.is_valid(row).then(|| days.value(row)));
-            seen.days.add(day, 1);
+            // Rows of one day mostly follow each other.
+            if day != same_day.0 {
+                seen.days.add(same_day.0, same_day.1);
+                same_day = (day, 0);
+            }
+            same_day.1 += 1;
             sink.push(Record::new(prints[row], ranks[row], digests[row], place, day))?;
         }
+        seen.days.add(same_day.0, same_day.1);
         Ok(())
     }
 }
 
-/// The UTC day of each row.
-fn days(values: &ArrayRef) -> Result<Date32Array> {
-    Ok(cast(values, &DataType::Date32).doing("find the days of rows")?.as_primitive::<Date32Type>().clone())
+/// The UTC day of each row of a time or date.
+///
+/// # Errors
+/// When the column is neither.
+pub fn days(values: &ArrayRef) -> Result<Date32Array> {
+    let DataType::Timestamp(TimeUnit::Microsecond, _) = values.data_type() else {
+        return Ok(cast(values, &DataType::Date32)
+            .doing("find the days of rows")?
+            .as_primitive::<Date32Type>()
+            .clone());
+    };
+    // A cast goes through calendars and time zones for every row. What a timestamp holds is UTC whatever its zone.
+    Ok(values.as_primitive::<TimestampMicrosecondType>().unary(|us| Day::of_us(us).0))
 }
 
 /// Adds a run wherever the input that rows name changes.

@@ -122,6 +122,9 @@ impl DayCounts {
             self.none += rows;
             return;
         };
+        if rows == 0 {
+            return;
+        }
         if self.near.is_empty() {
             self.first = day;
         }

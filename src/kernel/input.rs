@@ -10,7 +10,8 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
     RowSelectionPolicy,
 };
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::statistics::Statistics;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -114,6 +115,19 @@ impl Input {
     /// What the footer of a file says.
     pub fn footer(&self, file: usize) -> &Arc<ParquetMetaData> {
         &self.files[file].metadata
+    }
+
+    /// How often a column is NULL, where the footers say so of every row group.
+    pub fn null_count(&self, column: &str) -> Option<u64> {
+        let group_nulls = |group: &RowGroupMetaData| {
+            let chunk = group.columns().iter().find(|chunk| chunk.column_path().parts() == [column]);
+            match chunk {
+                Some(chunk) => chunk.statistics().and_then(Statistics::null_count_opt),
+                // A column that is not there is NULL throughout.
+                None => Some(group.num_rows().max(0) as u64),
+            }
+        };
+        self.files.iter().flat_map(|file| file.metadata.row_groups()).map(group_nulls).sum()
     }
 
     /// Whether a file has a column.

@@ -10,6 +10,7 @@
 //! [`rule`] puts this in the place of DataFusion's own plan, which sorts all columns of all rows.
 
 mod columns;
+mod exact;
 mod exec;
 mod gather;
 mod group;
@@ -21,7 +22,9 @@ pub mod rule;
 mod verdict;
 
 pub use columns::Columns;
+pub use exact::ExactKeys;
 pub use exec::{Decided, KeepFirstExec};
+pub use gather::days;
 pub use group::DayCounts;
 pub use input::{Batches, Input, Unit};
 pub use verdict::{Class, Flag, Largest, Marks, Run, Verdict};

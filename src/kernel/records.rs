@@ -1,6 +1,6 @@
 //! One small record for each row, in partitions by fingerprint; those that do not fit into memory wait on disk.
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use std::fs::File;
 use std::io::Write;
@@ -238,16 +238,18 @@ impl Spill {
         let mut open = lock(&self.file);
         let (mut file, offset) = match open.take() {
             Some(open) => open,
-            None => (tempfile::tempfile_in(&self.folder).doing(doing)?, 0),
+            None => (tempfile::tempfile_in(&self.folder).doing(doing).map_err(|error| self.advise(error))?, 0),
         };
         let written = file.write_all(&bytes);
         *open = Some((file, offset + bytes.len() as u64));
-        written.doing(doing).map_err(|error| {
-            error
-                .with("folder", self.folder.display())
-                .hint("make room there, name another folder in TMPDIR, or allow more with --memory")
-        })?;
+        written.doing(doing).map_err(|error| self.advise(error))?;
         Ok(Some((offset, rows)))
+    }
+
+    fn advise(&self, error: Error) -> Error {
+        error
+            .with("folder", self.folder.display())
+            .hint("make room there, name another folder in TMPDIR, or allow more with --memory")
     }
 
     fn read(&self, offset: u64, rows: usize, records: &mut Vec<Record>) -> Result<()> {

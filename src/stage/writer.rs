@@ -4,15 +4,14 @@
 use super::file::{ParquetFile, measure};
 use crate::dataset::Dataset;
 use crate::dedup::Decision;
-use crate::engine::number;
 use crate::error::{Doing, Error, Result};
-use crate::kernel::{Decided, Unit, each_unit};
+use crate::kernel::{Decided, Unit, days, each_unit};
 use crate::plan::Limits;
 use crate::progress::{Progress, off_thread};
 use crate::window::Day;
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{cast, take_record_batch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{Array, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::SchemaRef;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -99,10 +98,10 @@ impl Router {
             *self.days.entry(None).or_default() += batch.num_rows() as u64;
             return self.write(0, batch);
         };
-        let days = cast(batch.column(partition), &DataType::Date32).doing("find the days of winners")?;
+        let days = days(batch.column(partition))?;
         let mut rows: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
         for row in 0..batch.num_rows() {
-            let day = number(days.as_ref(), row).map(|day| Day(day as i32));
+            let day = days.is_valid(row).then(|| Day(days.value(row)));
             *self.days.entry(day).or_default() += 1;
             rows.entry(self.batch_of(day)).or_default().push(row as u32);
         }

@@ -14,7 +14,7 @@ use tradefold::dataset::Dataset;
 use tradefold::dedup::rule::Value;
 use tradefold::engine::{Engine, FilesTable};
 use tradefold::error::Kind;
-use tradefold::kernel::{Ask, KeepFirstExec, Kernel, Resources};
+use tradefold::kernel::{Ask, ExactKeys, KeepFirstExec, Kernel, Resources};
 use tradefold::progress::Silent;
 use tradefold::sql::{Dialect, dedup};
 
@@ -231,10 +231,12 @@ fn many(folder: &Path, keys: i64, copies: i64) -> Vec<PathBuf> {
     paths
 }
 
+/// Keeps one of the rows of [`many`] for each key.
+const FIRST_OF_MANY: &str = "SELECT * FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY key ORDER BY at DESC NULLS LAST, rest DESC NULLS LAST) = 1";
+
 async fn kernel(engine: &Engine, paths: &[PathBuf], pool: Arc<dyn MemoryPool>, threads: usize) -> Kernel {
     with_files(engine.context(), paths[0].parent().unwrap()).await;
-    let sql = "SELECT * FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY key ORDER BY at DESC NULLS LAST, rest DESC NULLS LAST) = 1";
-    let plan = engine.frame(sql).await.unwrap().create_physical_plan().await.unwrap();
+    let plan = engine.frame(FIRST_OF_MANY).await.unwrap().create_physical_plan().await.unwrap();
     let folder = std::env::temp_dir();
     plan.downcast_ref::<KeepFirstExec>().unwrap().open(Resources { threads, pool, folder }).unwrap()
 }
@@ -293,5 +295,43 @@ fn a_table_of_several_files_is_one_operator() {
         engine.register_files("t", FilesTable::new(dataset.schema(), &files).unwrap()).unwrap();
         let plan = explain(engine.context(), &dedup(&dataset, Dialect::DataFusion, "\"t\"").unwrap()).await;
         assert!(plan.contains("files=3"), "{plan}");
+    });
+}
+
+#[test]
+fn exact_keys_are_compared_byte_by_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = many(folder.path(), 20_000, 2);
+    runtime().block_on(async {
+        let engine = engine(2);
+        for bytes in [64 << 20, 1 << 20] {
+            let pool: Arc<dyn MemoryPool> = Arc::new(FairSpillPool::new(bytes));
+            kernel(&engine, &paths, pool, 2).await.check_keys(&Silent).unwrap();
+        }
+    });
+    let keys = ExactKeys::default();
+    keys.see(1, b"a").unwrap();
+    keys.see(2, b"b").unwrap();
+    keys.see(1, b"a").unwrap();
+    let error = keys.see(1, b"b").unwrap_err();
+    assert_eq!(error.kind(), Kind::Transient);
+    assert!(error.render().contains("two different keys"), "{}", error.render());
+}
+
+#[test]
+fn a_folder_that_records_cannot_wait_in_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = many(folder.path(), 60_000, 2);
+    runtime().block_on(async {
+        let engine = engine(1);
+        with_files(engine.context(), folder.path()).await;
+        let plan = engine.frame(FIRST_OF_MANY).await.unwrap().create_physical_plan().await.unwrap();
+        let pool: Arc<dyn MemoryPool> = Arc::new(FairSpillPool::new(1 << 20));
+        let missing = folder.path().join("missing");
+        let resources = Resources { threads: 1, pool, folder: missing.clone() };
+        let kernel = plan.downcast_ref::<KeepFirstExec>().unwrap().open(resources).unwrap();
+        let error = kernel.decide(&Ask::default(), &Silent).unwrap_err().render();
+        assert!(error.contains(missing.to_str().unwrap()) && error.contains("--memory"), "{error}");
+        assert_eq!(paths.len(), 2);
     });
 }

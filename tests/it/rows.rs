@@ -50,7 +50,7 @@ pub fn odd() -> Dataset {
 }
 
 pub fn engine(threads: usize) -> Engine {
-    Engine::new(EngineOptions { memory_bytes: 256 << 20, threads }).unwrap()
+    Engine::new(EngineOptions { memory_bytes: 256 << 20, threads, exact_keys: false }).unwrap()
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {

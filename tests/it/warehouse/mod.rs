@@ -40,7 +40,7 @@ pub fn ascending() -> Arc<Dataset> {
 }
 
 pub fn engine() -> Engine {
-    Engine::new(EngineOptions { memory_bytes: 1 << 30, threads: 1 }).unwrap()
+    Engine::new(EngineOptions { memory_bytes: 1 << 30, threads: 1, exact_keys: false }).unwrap()
 }
 
 /// A row as it comes in. `price` is its content.
