@@ -7,8 +7,8 @@ use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::*;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Whether the last effect before the death happened, though its caller never hears of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +21,18 @@ pub enum Death {
 pub struct Fuel {
     left: AtomicI64,
     death: Death,
+    /// What somebody else writes just before the next effect.
+    intruder: Mutex<Option<(Path, PutPayload)>>,
 }
 
 impl Fuel {
     pub fn new(effects: i64, death: Death) -> Arc<Fuel> {
-        Arc::new(Fuel { left: AtomicI64::new(effects), death })
+        Arc::new(Fuel { left: AtomicI64::new(effects), death, intruder: Mutex::default() })
+    }
+
+    /// Lets somebody else write an object just before the next effect.
+    pub fn intrude(&self, location: Path, payload: PutPayload) {
+        *self.intruder.lock().unwrap() = Some((location, payload));
     }
 
     pub fn is_spent(&self) -> bool {
@@ -33,7 +40,11 @@ impl Fuel {
     }
 
     /// Spends one effect; the answer is lost where it was the last.
-    async fn spend<T>(&self, effect: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn spend<T>(&self, store: &dyn ObjectStore, effect: impl Future<Output = Result<T>>) -> Result<T> {
+        let intruder = self.intruder.lock().unwrap().take();
+        if let Some((location, payload)) = intruder {
+            store.put_opts(&location, payload, PutOptions::default()).await?;
+        }
         let left = self.left.fetch_sub(1, Ordering::SeqCst);
         match (left, self.death) {
             (1.., _) => effect.await,
@@ -70,13 +81,13 @@ impl std::fmt::Display for FuelStore {
 #[async_trait]
 impl ObjectStore for FuelStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        self.fuel.spend(self.inner.put_opts(location, payload, opts)).await
+        self.fuel.spend(&self.inner, self.inner.put_opts(location, payload, opts)).await
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         self.fuel.alive()?;
         let inner = self.inner.put_multipart_opts(location, opts).await?;
-        Ok(Box::new(FuelUpload { inner, fuel: Arc::clone(&self.fuel) }))
+        Ok(Box::new(FuelUpload { store: Arc::clone(&self.inner), inner, fuel: Arc::clone(&self.fuel) }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -96,7 +107,7 @@ impl ObjectStore for FuelStore {
                 let (inner, fuel) = (Arc::clone(&inner), Arc::clone(&fuel));
                 async move {
                     let location = location?;
-                    fuel.spend(inner.delete(&location)).await?;
+                    fuel.spend(&inner, inner.delete(&location)).await?;
                     Ok(location)
                 }
             })
@@ -116,16 +127,17 @@ impl ObjectStore for FuelStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.fuel.spend(self.inner.copy_opts(from, to, options)).await
+        self.fuel.spend(&self.inner, self.inner.copy_opts(from, to, options)).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        self.fuel.spend(self.inner.rename_opts(from, to, options)).await
+        self.fuel.spend(&self.inner, self.inner.rename_opts(from, to, options)).await
     }
 }
 
 #[derive(Debug)]
 struct FuelUpload {
+    store: Arc<dyn ObjectStore>,
     inner: Box<dyn MultipartUpload>,
     fuel: Arc<Fuel>,
 }
@@ -138,7 +150,7 @@ impl MultipartUpload for FuelUpload {
 
     async fn complete(&mut self) -> Result<PutResult> {
         let fuel = Arc::clone(&self.fuel);
-        fuel.spend(self.inner.complete()).await
+        fuel.spend(&self.store, self.inner.complete()).await
     }
 
     async fn abort(&mut self) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The embedded warehouse on a stand: the whole suite runs against it.
 
+use super::fuel::{Death, Fuel, FuelStore};
 use super::{DAY_S, EDGE_S, Stand, ascending, contract, engine, fills, lines};
 use async_trait::async_trait;
 use deltalake::DeltaTable;
@@ -278,4 +279,28 @@ async fn an_immutable_table_only_inserts() {
         dataset.immutable = true;
         contract::an_immutable_table_only_inserts(&LocalStand::crowded(Arc::new(dataset)).await).await;
     }
+}
+
+/// Somebody who knows nothing of our lock commits while a merge is under way, and nothing that would be in its way: only
+/// that the version is another one than was read.
+#[tokio::test]
+async fn a_commit_at_another_version_than_was_read_is_refused() {
+    let fuel = Fuel::new(i64::MAX, Death::BeforeTheEffect);
+    let spent = Arc::clone(&fuel);
+    let stand = LocalStand::over(fills(), tempfile::tempdir().unwrap(), |inner| Arc::new(FuelStore { inner, fuel }));
+    let row = |wallet: &str| super::fill(wallet, Value::Null, EDGE_S, 1, 0.1);
+    super::merged(&stand, &[row("0xa")]).await;
+    let (_folder, manifest) = super::staged(&stand, &[row("0xb")]).await;
+    let found = stand.warehouse.compare(&manifest, &manifest.batch.touched).await.unwrap();
+    let before = stand.table().await;
+    let foreign =
+        json!({"commitInfo": {"timestamp": super::NOW_US / 1000, "operation": "OPTIMIZE", "operationParameters": {}}});
+    let commit = stand.lake.join("fills").path("_delta_log/00000000000000000001.json");
+    spent.intrude(commit, foreign.to_string().into());
+    let error = stand.warehouse.merge(&manifest, &manifest.batch.touched, &found).await.unwrap_err();
+    assert_eq!((error.kind(), error.kind().exit_code()), (Kind::Busy, 73), "{}", error.render());
+    assert!(error.render().contains("another writer has changed the table"), "{}", error.render());
+    assert_eq!((stand.table().await, stand.changes().await), (before, 2), "theirs stands, ours does not");
+    let merged = stand.warehouse.merge(&manifest, &manifest.batch.touched, &found).await.unwrap();
+    assert_eq!((merged.inserted, merged.version), (1, Some(2)), "the same again goes through");
 }

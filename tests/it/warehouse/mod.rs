@@ -86,12 +86,31 @@ pub trait Stand: Sync {
 }
 
 /// Writes rows as one NDJSON file and finds it as an input.
-async fn input(stand: &impl Stand, rows: &[Value]) -> Vec<Input> {
-    let text = lines(stand.dataset(), rows);
-    let path = stand.inputs().join(format!("{}.ndjson", blake3::hash(text.as_bytes()).to_hex()));
+pub async fn input(stand: &impl Stand, rows: &[Value]) -> Vec<Input> {
+    put(stand, lines(stand.dataset(), rows).as_bytes(), "ndjson").await
+}
+
+/// Writes rows as one Parquet file with the contract's types, which lands by reference.
+pub async fn parquet_input(stand: &impl Stand, rows: &[Value]) -> Vec<Input> {
+    let typed = rows.iter().map(|row| {
+        let mut row = row.clone();
+        row["ts"] = json!(row["ts"].as_i64().unwrap() * 1_000_000);
+        format!("{row}\n")
+    });
+    let text: String = typed.collect();
+    let schema = Arc::clone(stand.dataset().schema());
+    let mut reader = arrow::json::ReaderBuilder::new(Arc::clone(&schema)).build(text.as_bytes()).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), schema, None).unwrap();
+    writer.write(&reader.next().unwrap().unwrap()).unwrap();
+    put(stand, &writer.into_inner().unwrap(), "parquet").await
+}
+
+/// Puts a file where inputs are and finds it.
+async fn put(stand: &impl Stand, bytes: &[u8], extension: &str) -> Vec<Input> {
+    let path = stand.inputs().join(format!("{}.{extension}", blake3::hash(bytes).to_hex()));
     // Tests run at once, and a file that is written again is another input: in one step, and only once.
     let draft = tempfile::NamedTempFile::new_in(stand.inputs()).unwrap();
-    std::fs::write(draft.path(), text).unwrap();
+    std::fs::write(draft.path(), bytes).unwrap();
     let _ = draft.persist_noclobber(&path);
     discover(&[path.to_string_lossy().into_owned()], &[]).await.unwrap()
 }
@@ -103,7 +122,11 @@ pub async fn backfill(stand: &impl Stand, rows: &[Value], options: RunOptions) -
 
 /// Runs a backfill of these rows at another time.
 pub async fn backfill_at(stand: &impl Stand, rows: &[Value], options: RunOptions, now_us: i64) -> Result<RunReport> {
-    let inputs = input(stand, rows).await;
+    walk(stand, &input(stand, rows).await, options, now_us).await
+}
+
+/// Runs a backfill of these inputs.
+pub async fn walk(stand: &impl Stand, inputs: &[Input], options: RunOptions, now_us: i64) -> Result<RunReport> {
     let home = stand.home();
     let mut ledger = Ledger::open(home.join("ledger"), format!("{:?}", std::time::Instant::now())).await?;
     let run = Run {
@@ -115,7 +138,7 @@ pub async fn backfill_at(stand: &impl Stand, rows: &[Value], options: RunOptions
         progress: &Silent,
         now_us: &|| now_us,
     };
-    Box::pin(run.backfill(&inputs, &mut ledger)).await
+    Box::pin(run.backfill(inputs, &mut ledger)).await
 }
 
 /// Stages rows that fall into one batch, and nothing more. Gives the folder of the stage.
@@ -150,15 +173,15 @@ pub fn counts(report: &RunReport) -> (u64, u64, u64) {
     (inserted, updated, unchanged)
 }
 
-/// The receipts without what may differ between two ways to the same end.
-pub async fn receipts(home: &Folder) -> BTreeMap<String, Value> {
+/// The receipts, the oldest first, without what may differ between two ways to the same end.
+pub async fn receipts(home: &Folder) -> Vec<Value> {
     let ledger = Ledger::open(home.join("ledger"), String::new()).await.unwrap();
     ledger
         .receipts()
         .map(|receipt| {
             let mut value = serde_json::to_value(receipt).unwrap();
             value.as_object_mut().unwrap().remove("attempt");
-            (receipt.batch_id.clone(), value)
+            value
         })
         .collect()
 }
