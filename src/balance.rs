@@ -25,6 +25,9 @@ pub struct Balance {
     pub losers: Tally,
     /// Rows of keys that were set aside as a whole.
     pub quarantined: KeyCount,
+    /// Which rows those were, whatever order they came in; empty where there are none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub quarantined_digest: String,
     /// Keys that are probably too narrow, before any was set aside.
     pub suspect: KeyCount,
     /// Keys whose rows differ in a fixed column.

@@ -13,6 +13,7 @@ use crate::window::Day;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
+use arrow::row::{RowConverter, SortField};
 use futures::TryStreamExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -138,7 +139,7 @@ impl Run<'_> {
         let planned = plan(self.dataset, &days, loser_days, self.options.limits);
         self.progress.begin("stage batches", Some(planned.len() as u64));
         let digests: Vec<&str> = landed.files.iter().map(|file| file.digest.as_str()).collect();
-        let flags = format!("{} {}", self.options.flags(), report.balance.quarantined.rows);
+        let flags = format!("{} {}", self.options.flags(), report.balance.quarantined_digest);
         let mut manifests = Vec::new();
         for batch in &planned {
             let id = batch_id(self.dataset, &flags, batch, &digests);
@@ -165,12 +166,15 @@ impl Run<'_> {
         let name = format!("quarantined-{}.ndjson", before + 1);
         let written = self.write_rows(dedup, keys, &name, files, report).await?;
         dedup.set_aside(keys).await?;
-        report.balance.quarantined.keys += keys.keys;
-        report.balance.quarantined.rows += written;
+        let balance = &mut report.balance;
+        balance.quarantined.keys += keys.keys;
+        balance.quarantined.rows += written.rows;
+        let all = format!("{}{:032x}", balance.quarantined_digest, written.digest);
+        balance.quarantined_digest = blake3::hash(all.as_bytes()).to_hex()[..32].to_string();
         Ok(())
     }
 
-    /// Writes all rows of keys to a file that a person can open. Gives their number.
+    /// Writes all rows of keys to a file that a person can open. Says how many and which they are.
     async fn write_rows(
         &self,
         dedup: &Dedup<'_>,
@@ -178,21 +182,44 @@ impl Run<'_> {
         name: &str,
         files: &RunFiles,
         report: &mut RunReport,
-    ) -> Result<u64> {
+    ) -> Result<Written> {
+        let mut written = Written::default();
         if keys.keys == 0 {
-            return Ok(0);
+            return Ok(written);
         }
         let mut file = RowFile::new(name)?;
         let mut rows = dedup.rows_of(keys).await?;
         while let Some(batch) = rows.try_next().await.doing("look up the rows of keys")? {
             file.push(&batch)?;
+            written.add(&batch)?;
         }
-        let written = file.rows();
         if let Some(url) = file.finish(&files.kept).await? {
             let what = name.split('.').next().unwrap_or(name);
             report.files.insert(what.to_string(), url);
         }
         Ok(written)
+    }
+}
+
+/// Rows that were written out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    rows: u64,
+    /// The sum of the rows' own digests: a query may give them in any order.
+    digest: u128,
+}
+
+impl Written {
+    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        let fields = batch.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+        let rows = RowConverter::new(fields).and_then(|converter| converter.convert_columns(batch.columns()));
+        for row in &rows.doing("digest rows")? {
+            let mut half = [0; 16];
+            half.copy_from_slice(&blake3::hash(row.as_ref()).as_bytes()[..16]);
+            self.digest = self.digest.wrapping_add(u128::from_be_bytes(half));
+        }
+        self.rows += batch.num_rows() as u64;
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ use tradefold::engine::Engine;
 use tradefold::error::Kind;
 use tradefold::landing::{LandingOptions, land};
 use tradefold::progress::Silent;
-use tradefold::run::RunOptions;
+use tradefold::run::{Choice, RunOptions};
 use tradefold::source::discover;
 use tradefold::storage::Folder;
 use tradefold::warehouse::Warehouse;
@@ -303,4 +303,25 @@ async fn a_commit_at_another_version_than_was_read_is_refused() {
     assert_eq!((stand.table().await, stand.changes().await), (before, 2), "theirs stands, ours does not");
     let merged = stand.warehouse.merge(&manifest, &manifest.batch.touched, &found).await.unwrap();
     assert_eq!((merged.inserted, merged.version), (1, Some(2)), "the same again goes through");
+}
+
+/// As many rows, but others: what is left is another batch, which must not be taken for the first one.
+#[tokio::test]
+async fn a_batch_is_named_for_the_rows_that_were_set_aside() {
+    let numbered = |wallet: &str, rev, log_index| {
+        let mut row = super::fill(wallet, Value::Null, EDGE_S, rev, 0.1);
+        row["log_index"] = json!(log_index);
+        row
+    };
+    let rows = [numbered("0xa", 2, 11), numbered("0xb", 2, 11), numbered("0xc", 2, 11)];
+    let quarantine = RunOptions { on_suspect: Choice::Quarantine, ..RunOptions::default() };
+    let mut ids = Vec::new();
+    for suspect in ["0xa", "0xb", "0xa"] {
+        let stand = LocalStand::new();
+        super::merged(&stand, &[numbered(suspect, 1, 10)]).await;
+        let report = super::backfill(&stand, &rows, quarantine.clone()).await.unwrap();
+        assert_eq!((report.balance.quarantined.rows, super::counts(&report)), (1, (2, 0, 0)));
+        ids.push(report.batches[0].batch_id.clone());
+    }
+    assert!(ids[0] != ids[1] && ids[0] == ids[2], "{ids:?}");
 }
