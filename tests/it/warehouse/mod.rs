@@ -99,7 +99,7 @@ pub async fn parquet_input(stand: &impl Stand, rows: &[Value]) -> Vec<Input> {
     });
     let text: String = typed.collect();
     let schema = Arc::clone(stand.dataset().schema());
-    let mut reader = arrow::json::ReaderBuilder::new(schema.clone()).build(text.as_bytes()).unwrap();
+    let mut reader = arrow::json::ReaderBuilder::new(Arc::clone(&schema)).build(text.as_bytes()).unwrap();
     let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), schema, None).unwrap();
     writer.write(&reader.next().unwrap().unwrap()).unwrap();
     put(stand, &writer.into_inner().unwrap(), "parquet").await
