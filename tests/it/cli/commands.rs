@@ -36,7 +36,7 @@ fn a_second_writer_gives_up_after_its_wait() {
     assert_eq!((ran.code, ran.out.as_str()), (73, ""));
     insta::assert_snapshot!(ran.err, @r"
     error: could not take the writer's lock, lock `/lake/_tradefold/trades/lock`
-      caused by: another writer has held it for 0 s
+      caused by: another writer holds it; waited 0 s
 
     hint: wait until the other run is done, or give it longer with --wait
     ");
