@@ -1,7 +1,7 @@
 //! `tradefold analyze`
 
 use super::Outcome;
-use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs, rows_without_key};
+use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs};
 use crate::balance::{Balance, KeyCount};
 use crate::dataset::Dataset;
 use crate::dedup::Dedup;
@@ -68,7 +68,7 @@ async fn analyze(
     world: &World,
 ) -> Result<Analysis> {
     let dedup = Dedup::new(engine, dataset, files)?;
-    let nameless = rows_without_key(engine, dataset).await?;
+    let nameless = dedup.rows_without_key().await?;
     if nameless > 0 {
         let rows = counted(nameless, "row");
         world.progress.note(&format!("NULL in a key column counts as one value here: {rows} with it"));

@@ -5,7 +5,6 @@ use crate::dataset::{Dataset, parse_key, parse_order};
 use crate::engine::{DataFile, Engine, EngineOptions};
 use crate::error::{Doing, Error, Result};
 use crate::source::{Format, Input, discover};
-use crate::sql::Dialect;
 use crate::storage::Folder;
 use crate::window::{Window, parse_us};
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -230,20 +229,6 @@ impl AdHocArgs {
         let dataset = Dataset::ad_hoc(schema, key, order, volatile)?;
         Ok(AdHoc { dataset, files: adhoc.0, rows: adhoc.1, rows_by_file: adhoc.2 })
     }
-}
-
-/// How many of the landed rows have no value for a part of the key. They would all count as one.
-pub(super) async fn rows_without_key(engine: &Engine, dataset: &Dataset) -> Result<u64> {
-    let mut missing = Vec::new();
-    for part in dataset.key.iter().filter(|part| !part.is_never_null()) {
-        let null = |name| Ok(format!("{} IS NULL", Dialect::DataFusion.quote(name)?));
-        missing.push(format!("({})", part.columns().map(null).collect::<Result<Vec<_>>>()?.join(" AND ")));
-    }
-    if missing.is_empty() {
-        return Ok(0);
-    }
-    let sql = format!("SELECT COUNT(*) FROM landed WHERE {}", missing.join(" OR "));
-    engine.count(&sql).await
 }
 
 async fn footer(input: &Input) -> Result<(SchemaRef, u64)> {

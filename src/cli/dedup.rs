@@ -1,7 +1,7 @@
 //! `tradefold dedup`
 
 use super::Outcome;
-use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs, rows_without_key};
+use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs};
 use crate::balance::Balance;
 use crate::dedup::Dedup;
 use crate::error::{Doing, Error, Result};
@@ -49,7 +49,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let inputs = find_inputs(&args.files, world, &engine).await?;
     let read = args.ad_hoc.read(&inputs, &args.dataset).await?;
     let dedup = Dedup::new(&engine, &read.dataset, &read.files)?;
-    let nameless = rows_without_key(&engine, &read.dataset).await?;
+    let nameless = dedup.rows_without_key().await?;
     if nameless > 0 {
         return Err(Error::data("tell rows apart by their key")
             .because(format!("{} NULL in a key column, and would all count as one", have(nameless)))

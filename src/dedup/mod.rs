@@ -73,6 +73,21 @@ impl<'a> Dedup<'a> {
         self.engine.partitions(&sql::dedup(self.dataset, Dialect::DataFusion, &self.rows)?).await
     }
 
+    /// How many rows have no value for a part of the key. They would all count as one.
+    ///
+    /// # Errors
+    /// When the query fails.
+    pub async fn rows_without_key(&self) -> Result<u64> {
+        let exprs = self.exprs();
+        let parts = self.dataset.key.iter().filter(|part| !part.is_never_null());
+        let missing = parts.map(|part| Ok(format!("{} IS NULL", exprs.key_part("", part)?)));
+        let missing = missing.collect::<Result<Vec<_>>>()?;
+        if missing.is_empty() {
+            return Ok(0);
+        }
+        self.engine.count(&format!("SELECT COUNT(*) FROM {} WHERE {}", self.rows, missing.join(" OR "))).await
+    }
+
     /// How many winners each day has, counted by the query that keeps them. `None`: no day.
     ///
     /// # Errors
