@@ -169,6 +169,7 @@ suite!(
     r5_no_key_of_the_target_is_lost,
     an_empty_input_changes_nothing,
     r3_a_load_counts_what_the_footers_count,
+    every_loaded_winner_is_compared,
     r4_verify_finds_what_is_missing_repeated_or_lower,
     r4_a_merge_counts_its_rows,
 );
