@@ -144,6 +144,29 @@ fn conflicts_with_the_target() {
 }
 
 #[test]
+fn conflicts_with_a_target_whose_columns_are_called_like_the_other_side() {
+    let desk = Desk::new();
+    let columns =
+        ["id", "price", "target_price"].map(|name| format!("[[column]]\nname = \"{name}\"\ntype = \"string\""));
+    let head = "name = \"quotes\"\nkey = [\"id\"]\norder = [\"id DESC NULLS LAST\"]";
+    desk.write("quotes.toml", &format!("{head}\n{}\n", columns.join("\n")));
+    for price in [1, 2] {
+        desk.write(&format!("{price}.ndjson"), &format!("{{\"id\":\"a\",\"price\":{price},\"target_price\":\"9\"}}\n"));
+    }
+    desk.report(0, "backfill 1.ndjson --dataset quotes.toml");
+    let report = desk.report(65, "backfill 2.ndjson --dataset quotes.toml --on-conflict fail");
+    let expected = serde_json::json!({
+        "id": "a", "target__id": "a",
+        "price": "2", "target__price": "1",
+        "target_price": "9", "target__target_price": "9",
+    });
+    let mut row = desk.rows(&report["stops"][0]["file"]).remove(0);
+    // What the comparison itself found is told, too.
+    row.as_object_mut().unwrap().retain(|name, _| !name.starts_with('_'));
+    assert_eq!(row, expected);
+}
+
+#[test]
 fn a_target_with_duplicates() {
     let desk = Desk::new();
     // With the id in the key four rows go in, where there are two keys.
