@@ -1,10 +1,10 @@
 //! A contract made ready to judge rows: which input name fills which column, and what a row must have.
 
 use super::LandingOptions;
-use super::convert::{Reason, Value, convert, is_unchanged};
+use super::convert::{Value, convert, is_unchanged};
 use crate::dataset::{Column, ColumnType, Dataset};
 use crate::error::{Error, Result};
-use crate::source::Cell;
+use crate::source::{Cell, Reason};
 use crate::window::{DAY_US, Day, Window};
 use std::collections::HashMap;
 
@@ -163,7 +163,7 @@ impl Rules {
             _ if !TIMES.contains(&us) => "a time out of range",
             _ => return Ok(value),
         };
-        Err(Reason { value: Some(crate::window::text_of_us(us)), ..Reason::new(wrong) })
+        Err(Reason::of(wrong, crate::window::text_of_us(us)))
     }
 }
 
