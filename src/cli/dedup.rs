@@ -9,7 +9,7 @@ use crate::landing::LandingCounts;
 use crate::plan::Limits;
 use crate::progress::Progress;
 use crate::report::{DedupReport, counted, dedup_text};
-use crate::stage::write_winners;
+use crate::stage::{write_empty, write_winners};
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
 
@@ -61,7 +61,11 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let scratch = tempfile::tempdir_in(parent).doing("make room for the output")?;
     let mut flat = read.dataset.clone();
     flat.partition = None;
-    let (files, days) = write_winners(dedup.winners().await?, &flat, Limits::default(), scratch.path()).await?;
+    let (mut files, days) = write_winners(dedup.winners().await?, &flat, Limits::default(), scratch.path()).await?;
+    if files.is_empty() {
+        // Who reads the output next expects a table, be it one without rows.
+        files.push(write_empty(&flat, scratch.path())?);
+    }
     let winners = days.values().sum();
     let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
     let balance = Balance { landing, winners, losers: census.losers, ..Balance::default() };

@@ -4,7 +4,7 @@ mod rowfile;
 mod writer;
 
 pub use rowfile::RowFile;
-pub use writer::{Router, StagedFile, Written, write_winners};
+pub use writer::{Router, StagedFile, Written, write_empty, write_winners};
 
 use crate::engine::DataFile;
 use crate::error::{Doing, Error, Result};

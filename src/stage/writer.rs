@@ -72,6 +72,33 @@ struct Writer {
     rows: u64,
 }
 
+impl Writer {
+    fn create(path: PathBuf, schema: &SchemaRef) -> Result<Writer> {
+        let file = File::create(&path).doing("create a file of winners")?;
+        let inner = ArrowWriter::try_new(file, SchemaRef::clone(schema), Some(writer_properties()?))
+            .doing("begin a file of winners")?;
+        Ok(Writer { path, inner, rows: 0 })
+    }
+
+    fn close(self, number: i32) -> Result<StagedFile> {
+        self.inner.close().doing("close a file of winners")?;
+        let mut hasher = blake3::Hasher::new();
+        let file = File::open(&self.path).doing("read back a file of winners")?;
+        let size_bytes = file.metadata().doing("read back a file of winners")?.len();
+        hasher.update_reader(file).doing("read back a file of winners")?;
+        let digest = hasher.finalize().to_hex().to_string();
+        Ok(StagedFile { number, path: self.path, size_bytes, digest, rows: self.rows })
+    }
+}
+
+/// Writes a file with the columns of the dataset and no row.
+///
+/// # Errors
+/// When the file can't be written or read back.
+pub fn write_empty(dataset: &Dataset, folder: &Path) -> Result<StagedFile> {
+    Writer::create(folder.join("empty.parquet"), dataset.schema())?.close(0)
+}
+
 impl Router {
     /// Writes into `folder` of the local disk; `stream` tells the files of several routers apart.
     pub fn new(dataset: &Dataset, limits: Limits, folder: &Path, stream: usize) -> Router {
@@ -123,10 +150,7 @@ impl Router {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let path = self.folder.join(format!("{number}-{}.parquet", self.stream));
-                let file = File::create(&path).doing("create a file of winners")?;
-                let inner = ArrowWriter::try_new(file, SchemaRef::clone(&self.schema), Some(writer_properties()?))
-                    .doing("begin a file of winners")?;
-                entry.insert(Writer { path, inner, rows: 0 })
+                entry.insert(Writer::create(path, &self.schema)?)
             }
         };
         writer.inner.write(batch).doing("encode winners")?;
@@ -147,22 +171,8 @@ impl Router {
     /// # Errors
     /// When a file can't be written or read back.
     pub fn finish(self) -> Result<Written> {
-        let mut files = Vec::new();
-        for (number, writer) in self.writers {
-            writer.inner.close().doing("close a file of winners")?;
-            let mut hasher = blake3::Hasher::new();
-            let file = File::open(&writer.path).doing("read back a file of winners")?;
-            let size_bytes = file.metadata().doing("read back a file of winners")?.len();
-            hasher.update_reader(file).doing("read back a file of winners")?;
-            files.push(StagedFile {
-                number,
-                path: writer.path,
-                size_bytes,
-                digest: hasher.finalize().to_hex().to_string(),
-                rows: writer.rows,
-            });
-        }
-        Ok((files, self.days))
+        let files = self.writers.into_iter().map(|(number, writer)| writer.close(number));
+        Ok((files.collect::<Result<Vec<_>>>()?, self.days))
     }
 }
 

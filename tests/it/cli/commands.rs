@@ -1,8 +1,10 @@
 //! The other commands, and how a run behaves as a process: output streams, the writer's lock, interrupts.
 
 use super::{Desk, number};
+use crate::rows::write;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use parquet::arrow::ArrowWriter;
+use arrow::datatypes::{DataType, Field, Schema};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 use std::fs::File;
@@ -182,6 +184,20 @@ fn dedup_keeps_one_row_of_each_key_and_every_column() {
 }
 
 #[test]
+fn dedup_of_no_rows_gives_a_file_without_rows() {
+    let desk = Desk::new();
+    let columns = [("id", DataType::Utf8), ("at", DataType::Int64)].map(|(name, kind)| Field::new(name, kind, true));
+    let empty = RecordBatch::new_empty(Arc::new(Schema::new(columns.to_vec())));
+    write(&desk.path("in.parquet"), std::slice::from_ref(&empty), 1);
+    let report = desk.report(0, "dedup in.parquet -o out --key id");
+    assert_eq!((number(&report, "/files"), number(&report, "/balance/winners")), (1, 0));
+    assert_eq!(desk.files("out"), ["part-00000.parquet"]);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(desk.path("out/part-00000.parquet")).unwrap());
+    assert_eq!(reader.as_ref().unwrap().schema().fields(), empty.schema().fields());
+    assert_eq!(reader.unwrap().build().unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 0);
+}
+
+#[test]
 fn dedup_needs_no_dataset_and_tells_null_from_a_value() {
     let desk = Desk::new();
     let columns: [(&str, ArrayRef); 4] = [
@@ -191,10 +207,7 @@ fn dedup_needs_no_dataset_and_tells_null_from_a_value() {
         ("seen", Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5]))),
     ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
-    let mut writer =
-        ArrowWriter::try_new(File::create(desk.path("in.parquet")).unwrap(), batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
+    write(&desk.path("in.parquet"), &[batch], 10);
     let ran = desk.run("dedup in.parquet -o out --key id --quiet");
     assert_eq!(ran.code, 65);
     assert!(ran.err.contains("2 rows have NULL in a key column") && ran.err.contains("COALESCE"), "{}", ran.err);
