@@ -191,6 +191,14 @@ impl Folder {
         Ok(())
     }
 
+    /// Removes the folders of the local disk, this one and those below, in which no file is left. An object store has
+    /// none: its folders are only names.
+    pub fn drop_empty(&self) {
+        if let Some(path) = self.local_path() {
+            drop_empty(&path);
+        }
+    }
+
     fn failed(&self, doing: &str, name: &str, error: object_store::Error) -> Error {
         Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing)).with("object", self.url_of(name))
     }
@@ -235,6 +243,16 @@ impl Upload {
             let _ = writer.abort().await;
         }
     }
+}
+
+fn drop_empty(folder: &std::path::Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            drop_empty(&entry.path());
+        }
+    }
+    // Refused where something is in it, and then it has to stay.
+    let _ = std::fs::remove_dir(folder);
 }
 
 /// The URL of a local path or of the URL that the text already is.

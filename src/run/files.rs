@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 /// The folders of one run, beside the target's ledger.
 #[derive(Clone, Debug)]
 pub struct RunFiles {
+    /// The folder of all that follow.
+    own: Folder,
     /// Landed rows, until the run is done.
     pub landing: Folder,
     /// Staged objects, until the run is done.
@@ -22,7 +24,7 @@ impl RunFiles {
     /// The folders of the run of this name.
     pub fn new(home: &Folder, run_id: &str) -> RunFiles {
         let own = home.join("runs").join(run_id);
-        RunFiles { landing: own.join("landing"), stage: own.join("stage"), kept: own.join("rows") }
+        RunFiles { landing: own.join("landing"), stage: own.join("stage"), kept: own.join("rows"), own }
     }
 
     /// Whether all files of a landing are there, with their sizes, and inputs that were landed by reference unchanged.
@@ -87,6 +89,8 @@ impl RunFiles {
     /// What the store says.
     pub async fn clear_work(&self) -> Result<()> {
         self.landing.clear().await?;
-        self.stage.clear().await
+        self.stage.clear().await?;
+        self.own.drop_empty();
+        Ok(())
     }
 }

@@ -91,6 +91,8 @@ fn results_go_to_stdout_and_progress_to_stderr() {
     let report: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, number(&report, "/balance/winners")), (0, 6));
     assert!(ran.err.contains("read inputs: ") && ran.err.contains("merge batches: "), "{}", ran.err);
+    // There was nothing to look at, so nothing is left of the run, no empty folder either.
+    assert_eq!(std::fs::read_dir(desk.path("lake/_tradefold/trades/runs")).unwrap().count(), 0);
     let ran = desk.run("backfill fixtures/dome_page.json --quiet");
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     insta::assert_snapshot!(ran.out, @r"
