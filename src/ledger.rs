@@ -9,6 +9,7 @@ use crate::storage::Folder;
 use crate::warehouse::{Comparison, Merged};
 use crate::window::Window;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One thing that was done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ pub enum Entry {
         batches: Vec<Manifest>,
         /// What the deduplication counted.
         balance: Box<Balance>,
+        /// The files of rows that it has put aside, by what they hold.
+        files: BTreeMap<String, String>,
     },
     /// A batch is in the target.
     Merged {
@@ -156,11 +159,11 @@ impl Ledger {
         })
     }
 
-    /// The batches of a run and its balance, if it got that far.
-    pub fn planned(&self, run_id: &str) -> Option<(&[Manifest], &Balance)> {
+    /// The batches of a run, its balance and the files that it has put aside, if it got that far.
+    pub fn planned(&self, run_id: &str) -> Option<(&[Manifest], &Balance, &BTreeMap<String, String>)> {
         self.records.iter().rev().find_map(|record| match &record.entry {
-            Entry::Planned { run_id: id, batches, balance } if id == run_id => {
-                Some((batches.as_slice(), balance.as_ref()))
+            Entry::Planned { run_id: id, batches, balance, files } if id == run_id => {
+                Some((batches.as_slice(), balance.as_ref(), files))
             }
             _ => None,
         })

@@ -44,8 +44,7 @@ impl RunFiles {
                 }
                 continue;
             }
-            let name = file.url.rsplit('/').next().unwrap_or_default();
-            match self.landing.head(name).await? {
+            match self.landing.head(name_of(&file.url)).await? {
                 Some(meta) if meta.size == file.size_bytes => {}
                 _ => return Ok(false),
             }
@@ -59,25 +58,22 @@ impl RunFiles {
     /// What the store says.
     pub async fn keep_rejects(&self, landed: &Landed) -> Result<Option<String>> {
         let Some(url) = &landed.rejects else { return Ok(None) };
-        let name = url.rsplit('/').next().unwrap_or_default();
+        let name = name_of(url);
         let store = self.landing.store();
         store.rename(&self.landing.path(name), &self.kept.path(name)).await.doing("keep the rejects")?;
         Ok(Some(self.kept.url_of(name)))
     }
 
-    /// What an earlier try of the run has put aside, by what the files hold.
+    /// Of the files of rows that an earlier try of the run has put aside, by what they hold, those that are still there.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn kept_by_name(&self) -> Result<BTreeMap<String, String>> {
+    pub async fn still_kept(&self, files: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
         let mut kept = BTreeMap::new();
-        for meta in self.kept.list().await? {
-            let name = meta.location.filename().unwrap_or_default();
-            let what = name.split('.').next().unwrap_or(name);
-            let what = if what == "conflict-losers" { "conflicts" } else { what };
-            // What was found in the target is looked for again.
-            if !what.starts_with("target_") {
-                kept.insert(what.to_string(), self.kept.url_of(name));
+        for (what, url) in files {
+            let name = name_of(url);
+            if self.kept.head(name).await?.is_some() {
+                kept.insert(what.clone(), self.kept.url_of(name));
             }
         }
         Ok(kept)
@@ -93,4 +89,9 @@ impl RunFiles {
         self.own.drop_empty();
         Ok(())
     }
+}
+
+/// An object's own name.
+fn name_of(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! The ledger: numbered entries, each written once, and what they say of runs.
 
+use std::collections::BTreeMap;
 use tradefold::error::Kind;
 use tradefold::ledger::{Entry, Ledger};
 use tradefold::storage::Folder;
@@ -79,7 +80,12 @@ async fn a_missing_or_damaged_entry_is_an_error_that_names_it() {
 async fn a_run_is_unfinished_until_it_finishes_or_stops() {
     let place = Place::new();
     let mut ledger = place.open("a").await.unwrap();
-    let planned = |run: &str| Entry::Planned { run_id: run.into(), batches: Vec::new(), balance: Box::default() };
+    let planned = |run: &str| Entry::Planned {
+        run_id: run.into(),
+        batches: Vec::new(),
+        balance: Box::default(),
+        files: BTreeMap::new(),
+    };
     for run in ["one", "two", "three"] {
         ledger.append(planned(run), 1).await.unwrap();
     }
