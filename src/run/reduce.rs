@@ -75,7 +75,10 @@ impl Run<'_> {
     ) -> Result<(Dedup<'a>, Census, LoserFiles)> {
         let mut dedup = Dedup::new(self.engine, self.dataset, &landed_files(landed))?;
         report.balance.quarantined = KeyCount::default();
-        report.files.retain(|what, _| !what.starts_with("quarantined"));
+        // What an earlier round has found is looked for again, without the keys that are set aside now.
+        report.balance.redated = KeyCount::default();
+        report.balance.redated_by_hours = 0;
+        report.files.retain(|what, _| what == "rejects");
         for keys in aside {
             self.set_aside(&mut dedup, keys, files, report).await?;
         }

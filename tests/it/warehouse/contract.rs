@@ -146,10 +146,13 @@ pub async fn a_suspect_key_in_the_target_stops_the_run(stand: &impl Stand) {
 pub async fn a_suspect_key_in_the_target_can_be_quarantined(stand: &impl Stand) {
     merged(stand, &[numbered(1, 10)]).await;
     let quarantine = RunOptions { on_suspect: Choice::Quarantine, ..RunOptions::default() };
-    let rows = [numbered(2, 11), fill("0xb", named("o"), EDGE_S, 1, 0.1)];
+    let mut redated = numbered(1, 11);
+    redated["ts"] = json!(EDGE_S + 1);
+    let rows = [numbered(2, 11), redated, fill("0xb", named("o"), EDGE_S, 1, 0.1)];
     let report = backfill(stand, &rows, quarantine).await.unwrap();
     assert_eq!((report.stops.len(), counts(&report)), (0, (1, 0, 0)));
-    assert_eq!((report.balance.quarantined.keys, report.balance.quarantined.rows), (1, 1));
+    assert_eq!((report.balance.quarantined.keys, report.balance.quarantined.rows), (1, 2));
+    assert_eq!(report.balance.redated.keys, 0, "what was set aside is counted as nothing else");
     let table = stand.table().await;
     assert!(table.iter().any(|row| row.contains("\"log_index\":10")) && table.len() == 2, "{table:?}");
 }
