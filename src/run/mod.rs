@@ -218,22 +218,17 @@ impl Run<'_> {
     }
 
     async fn land(&self, inputs: &[Input], files: &RunFiles, ledger: &mut Ledger, run_id: &str) -> Result<Landed> {
-        if let Some(landed) = ledger.landed(run_id)
-            && files.has_landed(landed, inputs).await?
+        if let Some(landed) = ledger.landed(run_id).await?
+            && files.has_landed(&landed, inputs).await?
         {
             self.progress.note("the input is landed already");
-            return Ok(landed.clone());
+            return Ok(landed);
         }
         files.landing.clear().await?;
         let mut landed = land(self.dataset, inputs, &files.landing, &self.landing_options(), self.progress).await?;
         landed.rejects = files.keep_rejects(&landed).await?;
         if !self.options.too_many_rejects(landed.counts.rejected, landed.counts.read) {
-            let entry = Entry::Landed {
-                run_id: run_id.to_string(),
-                window: self.options.window,
-                landed: Box::new(landed.clone()),
-            };
-            ledger.append(entry, (self.now_us)()).await?;
+            ledger.append_landed(run_id, self.options.window, &landed, (self.now_us)()).await?;
         }
         Ok(landed)
     }

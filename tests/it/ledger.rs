@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use tradefold::error::Kind;
+use tradefold::landing::{InputReport, Landed, LandingCounts};
 use tradefold::ledger::{Entry, Ledger};
+use tradefold::source::Format;
 use tradefold::storage::Folder;
 
 struct Place {
@@ -74,6 +76,40 @@ async fn a_missing_or_damaged_entry_is_an_error_that_names_it() {
     std::fs::remove_file(place.entry(0)).unwrap();
     let error = place.open("c").await.unwrap_err();
     assert!(error.render().contains("entry 0 is missing"), "{}", error.render());
+}
+
+#[tokio::test]
+async fn a_landing_of_many_inputs_makes_a_small_entry_and_is_read_back_whole() {
+    let place = Place::new();
+    let input = |number: u64| InputReport {
+        url: format!("pages/{number:06}.json"),
+        format: Format::Json,
+        size_bytes: 10,
+        digest: number.to_string(),
+        counts: LandingCounts { read: 1, landed: 1, ..LandingCounts::default() },
+        left_out: BTreeMap::new(),
+    };
+    let landed = Landed {
+        files: Vec::new(),
+        inputs: (0..1_000).map(input).collect(),
+        counts: LandingCounts { read: 1_000, landed: 1_000, ..LandingCounts::default() },
+        rejects: None,
+        rejects_by_reason: BTreeMap::from([("not JSON".into(), 0)]),
+    };
+    place.open("a").await.unwrap().append_landed("one", None, &landed, 1).await.unwrap();
+    let ledger = place.open("b").await.unwrap();
+    assert_eq!(ledger.unfinished(), ["one"]);
+    let Entry::Landed { inputs, size_bytes, digest, .. } = &ledger.records()[0].entry else { panic!("no landing") };
+    assert_eq!((*inputs, *size_bytes), (1_000, 10_000));
+    assert!(std::fs::metadata(place.entry(0)).unwrap().len() < 1_000);
+    assert_eq!(ledger.landed("one").await.unwrap(), Some(landed));
+    assert_eq!(ledger.landed("two").await.unwrap(), None);
+    // A file that is not what it was is as good as none: the input is landed again.
+    let file = place.folder.path().join(format!("landing-{digest}.json"));
+    std::fs::write(&file, "{}").unwrap();
+    assert_eq!(ledger.landed("one").await.unwrap(), None);
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(place.open("c").await.unwrap().landed("one").await.unwrap(), None);
 }
 
 #[tokio::test]
