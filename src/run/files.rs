@@ -27,7 +27,8 @@ impl RunFiles {
         RunFiles { landing: own.join("landing"), stage: own.join("stage"), kept: own.join("rows"), own }
     }
 
-    /// Whether all files of a landing are there, with their sizes, and inputs that were landed by reference unchanged.
+    /// Whether all files of a landing are there, with their sizes, and inputs that were landed by reference unchanged. A
+    /// landing from before the warehouse's folder was moved is not: it names its files where they were.
     ///
     /// # Errors
     /// What the store says.
@@ -44,8 +45,9 @@ impl RunFiles {
                 }
                 continue;
             }
-            match self.landing.head(name_of(&file.url)).await? {
-                Some(meta) if meta.size == file.size_bytes => {}
+            let name = name_of(&file.url);
+            match self.landing.head(name).await? {
+                Some(meta) if meta.size == file.size_bytes && file.url == self.landing.url_of(name) => {}
                 _ => return Ok(false),
             }
         }

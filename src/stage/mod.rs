@@ -52,7 +52,8 @@ impl Manifest {
         self.objects.iter().map(file).collect()
     }
 
-    /// Whether all objects are in `folder`, with their sizes. Their names say what they hold.
+    /// Whether all objects are in `folder`, and were when the manifest was written, with their sizes. Their names say what
+    /// they hold.
     ///
     /// # Errors
     /// What the store says.
@@ -60,7 +61,7 @@ impl Manifest {
         let folder = folder.join(&self.batch_id);
         for object in &self.objects {
             match folder.head(&object.name).await? {
-                Some(meta) if meta.size == object.size_bytes => {}
+                Some(meta) if meta.size == object.size_bytes && object.url == folder.url_of(&object.name) => {}
                 _ => return Ok(false),
             }
         }
