@@ -10,6 +10,9 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 
+/// What to write where a location can't be opened.
+const KNOWN: &str = "known are paths, file://, gs://, s3://, az:// and https://";
+
 /// A folder in an object store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Folder {
@@ -34,14 +37,18 @@ impl Folder {
                 .because("its URL has a password or a query, which may hold a signature")
                 .hint("give credentials in the environment; fetch what needs a signed URL to the local disk"));
         }
+        if url.scheme() == "http" {
+            return Err(Error::usage("open a location")
+                .with("location", text)
+                .because("plain HTTP says neither who sends a file nor that it came as it was sent")
+                .hint(KNOWN));
+        }
         // Stores take names without a prefix, too; a `TOKEN` or `ENDPOINT` of something else must not reach them.
         let ours = |name: &str| ["aws_", "google_", "azure_"].iter().any(|prefix| name.starts_with(prefix));
         let options = options.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
         let options = options.filter(|(name, _)| ours(name));
-        let (store, prefix) = object_store::parse_url_opts(&url, options).map_err(|error| {
-            let known = "known are paths, file://, gs://, s3://, az:// and https://";
-            Error::usage("open a location").with("location", text).because(error).hint(known)
-        })?;
+        let (store, prefix) = object_store::parse_url_opts(&url, options)
+            .map_err(|error| Error::usage("open a location").with("location", text).because(error).hint(KNOWN))?;
         Ok(Folder { store: Arc::from(store), url, prefix })
     }
 
@@ -258,7 +265,12 @@ fn drop_empty(folder: &std::path::Path) {
 /// The URL of a local path or of the URL that the text already is.
 fn url_of(text: &str) -> Result<Url> {
     if text.contains("://") {
-        return Url::parse(text).map_err(|error| Error::usage("read a location").with("location", text).because(error));
+        return Url::parse(text).map_err(|error| {
+            // What was to be a password or a signature is not repeated here either.
+            let plain = text.split('?').next().unwrap_or(text);
+            let plain = plain.rsplit_once('@').map_or(plain, |(_, place)| place);
+            Error::usage("read a location").with("location", plain).because(error)
+        });
     }
     let path = std::path::absolute(text).doing("resolve a path")?;
     Url::from_file_path(&path)

@@ -20,5 +20,6 @@ mod landing;
 mod ledger;
 mod rows;
 mod sql;
+mod storage;
 mod tidy;
 mod warehouse;
