@@ -60,6 +60,7 @@ pub struct Router {
     limits: Limits,
     folder: PathBuf,
     stream: usize,
+    open_bytes_max: usize,
     writers: BTreeMap<i32, Writer>,
     /// Rows by day.
     days: BTreeMap<Option<Day>, u64>,
@@ -110,9 +111,22 @@ impl Router {
             limits,
             folder: folder.to_path_buf(),
             stream,
+            open_bytes_max: OPEN_BYTES,
             writers: BTreeMap::new(),
             days: BTreeMap::new(),
         }
+    }
+
+    /// The same router, with another limit to what its open row groups may hold.
+    #[must_use]
+    pub fn with_open_bytes(mut self, most: usize) -> Router {
+        self.open_bytes_max = most;
+        self
+    }
+
+    /// What the open row groups hold, as their encoders estimate it.
+    pub fn open_bytes(&self) -> usize {
+        self.writers.values().map(|writer| writer.inner.in_progress_size()).sum()
     }
 
     /// Takes winners with the columns of the dataset.
@@ -158,10 +172,12 @@ impl Router {
         if writer.inner.in_progress_size() >= ROW_GROUP_BYTES {
             return writer.inner.flush().doing("write a row group of winners");
         }
-        let open_bytes: usize = self.writers.values().map(|writer| writer.inner.in_progress_size()).sum();
+        let open_bytes = self.open_bytes();
         let largest = self.writers.values_mut().max_by_key(|writer| writer.inner.in_progress_size());
         match largest {
-            Some(largest) if open_bytes > OPEN_BYTES => largest.inner.flush().doing("write a row group of winners"),
+            Some(largest) if open_bytes > self.open_bytes_max => {
+                largest.inner.flush().doing("write a row group of winners")
+            }
             _ => Ok(()),
         }
     }

@@ -20,6 +20,7 @@ mod landing;
 mod ledger;
 mod rows;
 mod sql;
+mod stage;
 mod storage;
 mod tidy;
 mod warehouse;
