@@ -1,18 +1,19 @@
 //! The embedded warehouse on a stand: the whole suite runs against it.
 
-use super::{Stand, contract, engine, fills};
+use super::{DAY_S, EDGE_S, Stand, backfill, contract, engine, fill, fills};
 use async_trait::async_trait;
 use deltalake::DeltaTable;
 use deltalake::kernel::transaction::CommitProperties;
 use futures::TryStreamExt;
 use object_store::ObjectStore;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use tradefold::dataset::Dataset;
 use tradefold::engine::Engine;
 use tradefold::landing::{LandingOptions, land};
 use tradefold::progress::Silent;
+use tradefold::run::RunOptions;
 use tradefold::source::discover;
 use tradefold::storage::Folder;
 use tradefold::warehouse::Warehouse;
@@ -173,3 +174,22 @@ suite!(
     r4_verify_finds_what_is_missing_repeated_or_lower,
     r4_a_merge_counts_its_rows,
 );
+
+#[tokio::test]
+async fn a_twin_in_mixed_case_on_another_day_stops_the_run() {
+    // The contract before somebody thought of case: the same table, keys as they come.
+    let text = include_str!("fills.toml").replace("format = \"hex\"\n", "");
+    let before = LocalStand::of(Arc::new(Dataset::from_toml(&text, "fills.toml").unwrap()));
+    before.plant(&[fill("0xAb", json!("o"), EDGE_S, 1, 0.1), fill("0xcd", json!("o"), EDGE_S, 1, 0.1)]).await;
+    let stand = LocalStand::over(fills(), before.folder, |store| store);
+    let table = stand.table().await;
+    // Many days away, so that only the key search can find it.
+    let row = fill("0xab", json!("o"), EDGE_S + 30 * DAY_S, 1, 0.2);
+    let report = backfill(&stand, &[row], RunOptions::default()).await.unwrap();
+    assert_eq!(report.stops.iter().map(|stop| stop.reason.as_str()).collect::<Vec<_>>(), ["target_unfolded"]);
+    assert_eq!(report.batches[0].comparison.unfolded, 1);
+    assert_eq!(stand.table().await, table);
+    // A key that has no twin is none of its business.
+    let other = fill("0xef", json!("o"), EDGE_S + 30 * DAY_S, 1, 0.2);
+    assert_eq!(backfill(&stand, &[other], RunOptions::default()).await.unwrap().stops, []);
+}
