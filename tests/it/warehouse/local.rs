@@ -1,6 +1,6 @@
 //! The embedded warehouse on a stand: the whole suite runs against it.
 
-use super::{DAY_S, EDGE_S, Stand, backfill, contract, engine, fill, fills};
+use super::{DAY_S, EDGE_S, Stand, backfill, contract, counts, engine, fill, fills, merged};
 use async_trait::async_trait;
 use deltalake::DeltaTable;
 use deltalake::kernel::transaction::CommitProperties;
@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use tradefold::dataset::Dataset;
 use tradefold::engine::Engine;
+use tradefold::error::Kind;
 use tradefold::landing::{LandingOptions, land};
 use tradefold::progress::Silent;
 use tradefold::run::RunOptions;
@@ -175,11 +176,17 @@ suite!(
     r4_a_merge_counts_its_rows,
 );
 
+/// The contract of the suite with something changed in its text.
+fn altered(from: &str, to: &str) -> Arc<Dataset> {
+    let text = include_str!("fills.toml");
+    assert!(text.contains(from), "{from}");
+    Arc::new(Dataset::from_toml(&text.replacen(from, to, 1), "fills.toml").unwrap())
+}
+
 #[tokio::test]
 async fn a_twin_in_mixed_case_on_another_day_stops_the_run() {
     // The contract before somebody thought of case: the same table, keys as they come.
-    let text = include_str!("fills.toml").replace("format = \"hex\"\n", "");
-    let before = LocalStand::of(Arc::new(Dataset::from_toml(&text, "fills.toml").unwrap()));
+    let before = LocalStand::of(altered("format = \"hex\"\n", ""));
     before.plant(&[fill("0xAb", json!("o"), EDGE_S, 1, 0.1), fill("0xcd", json!("o"), EDGE_S, 1, 0.1)]).await;
     let stand = LocalStand::over(fills(), before.folder, |store| store);
     let table = stand.table().await;
@@ -192,4 +199,40 @@ async fn a_twin_in_mixed_case_on_another_day_stops_the_run() {
     // A key that has no twin is none of its business.
     let other = fill("0xef", json!("o"), EDGE_S + 30 * DAY_S, 1, 0.2);
     assert_eq!(backfill(&stand, &[other], RunOptions::default()).await.unwrap().stops, []);
+}
+
+#[tokio::test]
+async fn rows_of_an_immutable_contract_never_change() {
+    let stand = LocalStand::of(altered("partition = \"ts\"", "partition = \"ts\"\nimmutable = true"));
+    merged(&stand, &[fill("0xa", json!("o"), EDGE_S, 1, 0.1)]).await;
+    let rows = [fill("0xa", json!("o"), EDGE_S, 2, 0.2), fill("0xb", json!("o"), EDGE_S, 1, 0.3)];
+    let report = merged(&stand, &rows).await;
+    assert_eq!((counts(&report), report.batches[0].comparison.newer), ((1, 0, 1), 1));
+    let table = stand.table().await;
+    assert!(table[0].contains("\"price\":0.1") && table[1].contains("\"price\":0.3"), "{table:?}");
+    let changes = stand.changes().await;
+    assert_eq!(counts(&merged(&stand, &rows).await), (0, 0, 2));
+    assert_eq!(stand.changes().await, changes, "there was nothing to write");
+}
+
+#[tokio::test]
+async fn a_table_that_does_not_fit_the_contract_is_refused() {
+    let stand = LocalStand::new();
+    merged(&stand, &[fill("0xa", json!("o"), EDGE_S, 1, 0.1)]).await;
+    let (table, mut folder) = (stand.table().await, stand.folder);
+    let price = "[[column]]\nname = \"price\"\ntype = \"float64\"\n";
+    for (contract, says) in [
+        (altered(price, &format!("{price}\n[[column]]\nname = \"fee\"\ntype = \"float64\"\n")), "`fee` is missing"),
+        (altered(price, ""), "`price` is not in the contract, so a merge would lose it"),
+        (altered(price, &price.replace("float64", "int64")), "`price` is Float64 and should be Int64"),
+        (altered("partition = \"ts\"\n", ""), "`_day` is not in the contract"),
+    ] {
+        let other = LocalStand::over(contract, folder, |store| store);
+        let error = backfill(&other, &[fill("0xb", json!("o"), EDGE_S, 1, 1.0)], RunOptions::default()).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.render().contains(says), "{says}: {}", error.render());
+        folder = other.folder;
+    }
+    assert_eq!(LocalStand::over(fills(), folder, |store| store).table().await, table);
 }

@@ -3,7 +3,9 @@
 mod contract;
 mod crash;
 mod fuel;
+mod lies;
 mod local;
+mod race;
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -77,13 +79,23 @@ async fn input(stand: &impl Stand, rows: &[Value]) -> Vec<Input> {
 
 /// Runs a backfill of these rows.
 pub async fn backfill(stand: &impl Stand, rows: &[Value], options: RunOptions) -> Result<RunReport> {
+    backfill_into(stand.warehouse(), stand, rows, options).await
+}
+
+/// As [`backfill`], but over another warehouse than the stand's own.
+pub async fn backfill_into(
+    warehouse: &dyn Warehouse,
+    stand: &impl Stand,
+    rows: &[Value],
+    options: RunOptions,
+) -> Result<RunReport> {
     let inputs = input(stand, rows).await;
     let home = stand.home();
     let mut ledger = Ledger::open(home.join("ledger"), format!("{:?}", std::time::Instant::now())).await?;
     let run = Run {
         dataset: stand.dataset(),
         engine: stand.engine(),
-        warehouse: stand.warehouse(),
+        warehouse,
         home,
         options,
         progress: &Silent,
