@@ -3,12 +3,13 @@
 
 use crate::balance::Balance;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::landing::Landed;
+use crate::landing::{Landed, LandingCounts};
 use crate::stage::Manifest;
 use crate::storage::Folder;
 use crate::warehouse::{Comparison, Merged};
 use crate::window::Window;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One thing that was done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,8 +21,14 @@ pub enum Entry {
         run_id: String,
         /// Which rows it takes.
         window: Option<Window>,
-        /// The landing.
-        landed: Box<Landed>,
+        /// What became of the rows.
+        counts: LandingCounts,
+        /// How many inputs it has.
+        inputs: u64,
+        /// How large they are together, as they are stored.
+        size_bytes: u64,
+        /// BLAKE3 of the file that holds the landing, in hexadecimal; the file lies beside the entry.
+        digest: String,
     },
     /// All winners of a run are staged.
     Planned {
@@ -31,6 +38,8 @@ pub enum Entry {
         batches: Vec<Manifest>,
         /// What the deduplication counted.
         balance: Box<Balance>,
+        /// The files of rows that it has put aside, by what they hold.
+        files: BTreeMap<String, String>,
     },
     /// A batch is in the target.
     Merged {
@@ -100,7 +109,7 @@ impl Ledger {
         let mut records: Vec<Record> = Vec::new();
         for meta in folder.list().await? {
             let name = meta.location.filename().unwrap_or_default().to_string();
-            if !name.ends_with(".json") {
+            if !name.strip_suffix(".json").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
                 continue;
             }
             let bytes = folder.get(&name).await?.unwrap_or_default();
@@ -148,19 +157,54 @@ impl Ledger {
         &self.records
     }
 
-    /// The landing of a run that is not done, if it got that far.
-    pub fn landed(&self, run_id: &str) -> Option<&Landed> {
-        self.open_entries(run_id).find_map(|entry| match entry {
-            Entry::Landed { run_id: id, landed, .. } if id == run_id => Some(landed.as_ref()),
-            _ => None,
-        })
+    /// Writes the entry of a landing. The landing itself goes into a file beside it: it may have a million inputs, and
+    /// whoever opens the ledger reads every entry.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`].
+    pub async fn append_landed(
+        &mut self,
+        run_id: &str,
+        window: Option<Window>,
+        landed: &Landed,
+        at_us: i64,
+    ) -> Result<()> {
+        let text = serde_json::to_vec(landed).doing("write a ledger entry")?;
+        let digest = blake3::hash(&text).to_hex().to_string();
+        self.folder.put(&landing_file(&digest), text.into()).await?;
+        let entry = Entry::Landed {
+            run_id: run_id.to_string(),
+            window,
+            counts: landed.counts,
+            inputs: landed.inputs.len() as u64,
+            size_bytes: landed.inputs.iter().map(|input| input.size_bytes).sum(),
+            digest,
+        };
+        self.append(entry, at_us).await
     }
 
-    /// The batches of a run that is not done and its balance, if it got that far.
-    pub fn planned(&self, run_id: &str) -> Option<(&[Manifest], &Balance)> {
+    /// The landing of a run that is not done, if it got that far and its file is what it was.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn landed(&self, run_id: &str) -> Result<Option<Landed>> {
+        let digest = self.open_entries(run_id).find_map(|entry| match entry {
+            Entry::Landed { run_id: id, digest, .. } if id == run_id => Some(digest),
+            _ => None,
+        });
+        let Some(digest) = digest else { return Ok(None) };
+        let text = self.folder.get(&landing_file(digest)).await?.unwrap_or_default();
+        if blake3::hash(&text).to_hex().as_str() != digest {
+            return Ok(None);
+        }
+        serde_json::from_slice(&text).doing("read a landing from the ledger").map(Some)
+    }
+
+    /// The batches of a run that is not done, its balance and the files that it has put aside, if it got that far.
+    pub fn planned(&self, run_id: &str) -> Option<(&[Manifest], &Balance, &BTreeMap<String, String>)> {
         self.open_entries(run_id).find_map(|entry| match entry {
-            Entry::Planned { run_id: id, batches, balance } if id == run_id => {
-                Some((batches.as_slice(), balance.as_ref()))
+            Entry::Planned { run_id: id, batches, balance, files } if id == run_id => {
+                Some((batches.as_slice(), balance.as_ref(), files))
             }
             _ => None,
         })
@@ -205,4 +249,9 @@ impl Ledger {
         }
         open
     }
+}
+
+/// The name of the file that holds the landing of this digest.
+fn landing_file(digest: &str) -> String {
+    format!("landing-{digest}.json")
 }

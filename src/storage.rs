@@ -10,6 +10,9 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 
+/// What to write where a location can't be opened.
+const KNOWN: &str = "known are paths, file://, gs://, s3://, az:// and https://";
+
 /// A folder in an object store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Folder {
@@ -34,14 +37,18 @@ impl Folder {
                 .because("its URL has a password or a query, which may hold a signature")
                 .hint("give credentials in the environment; fetch what needs a signed URL to the local disk"));
         }
+        if url.scheme() == "http" {
+            return Err(Error::usage("open a location")
+                .with("location", text)
+                .because("plain HTTP says neither who sends a file nor that it came as it was sent")
+                .hint(KNOWN));
+        }
         // Stores take names without a prefix, too; a `TOKEN` or `ENDPOINT` of something else must not reach them.
         let ours = |name: &str| ["aws_", "google_", "azure_"].iter().any(|prefix| name.starts_with(prefix));
         let options = options.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
         let options = options.filter(|(name, _)| ours(name));
-        let (store, prefix) = object_store::parse_url_opts(&url, options).map_err(|error| {
-            let known = "known are paths, file://, gs://, s3://, az:// and https://";
-            Error::usage("open a location").with("location", text).because(error).hint(known)
-        })?;
+        let (store, prefix) = object_store::parse_url_opts(&url, options)
+            .map_err(|error| Error::usage("open a location").with("location", text).because(error).hint(KNOWN))?;
         Ok(Folder { store: Arc::from(store), url, prefix })
     }
 
@@ -191,6 +198,14 @@ impl Folder {
         Ok(())
     }
 
+    /// Removes the folders of the local disk, this one and those below, in which no file is left. An object store has
+    /// none: its folders are only names.
+    pub fn drop_empty(&self) {
+        if let Some(path) = self.local_path() {
+            drop_empty(&path);
+        }
+    }
+
     fn failed(&self, doing: &str, name: &str, error: object_store::Error) -> Error {
         Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing)).with("object", self.url_of(name))
     }
@@ -237,10 +252,25 @@ impl Upload {
     }
 }
 
+fn drop_empty(folder: &std::path::Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            drop_empty(&entry.path());
+        }
+    }
+    // Refused where something is in it, and then it has to stay.
+    let _ = std::fs::remove_dir(folder);
+}
+
 /// The URL of a local path or of the URL that the text already is.
 fn url_of(text: &str) -> Result<Url> {
     if text.contains("://") {
-        return Url::parse(text).map_err(|error| Error::usage("read a location").with("location", text).because(error));
+        return Url::parse(text).map_err(|error| {
+            // What was to be a password or a signature is not repeated here either.
+            let plain = text.split('?').next().unwrap_or(text);
+            let plain = plain.rsplit_once('@').map_or(plain, |(_, place)| place);
+            Error::usage("read a location").with("location", plain).because(error)
+        });
     }
     let path = std::path::absolute(text).doing("resolve a path")?;
     Url::from_file_path(&path)

@@ -1,7 +1,7 @@
 //! `tradefold analyze`
 
 use super::Outcome;
-use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs};
+use super::common::{RowsArgs, World, find_inputs};
 use crate::balance::Balance;
 use crate::dataset::Dataset;
 use crate::dedup::Dedup;
@@ -30,27 +30,24 @@ pub(super) struct Args {
     #[arg(required = true)]
     files: Vec<String>,
     #[command(flatten)]
-    dataset: DatasetArgs,
-    #[command(flatten)]
-    ad_hoc: AdHocArgs,
-    #[command(flatten)]
-    engine: EngineArgs,
+    rows: RowsArgs,
 }
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
-    let engine = args.engine.start()?;
+    let RowsArgs { dataset: named, ad_hoc, engine } = &args.rows;
+    let engine = engine.start()?;
     let inputs = find_inputs(&args.files, world, &engine).await?;
     let parquet_only = inputs.iter().all(|input| input.format == Format::Parquet);
-    let report = if (args.dataset.key_only() && parquet_only) || args.ad_hoc.is_given() {
-        let read = args.ad_hoc.read(&inputs, &args.dataset).await?;
+    let report = if (named.key_only() && parquet_only) || ad_hoc.is_given() {
+        let read = ad_hoc.read(&inputs, named).await?;
         let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
         analyze(&engine, &read.dataset, &read.files, landing, read.rows_by_file, world).await?
     } else {
-        let dataset = args.dataset.load()?;
+        let dataset = named.load()?;
         let scratch = tempfile::tempdir().doing("make room for a landing")?;
         let into = Folder::open(&scratch.path().to_string_lossy(), &[])?;
         let mut options = LandingOptions::new((world.now_us)());
-        options.key_chosen = args.dataset.key_chosen();
+        options.key_chosen = named.key_chosen();
         let landed = land(&dataset, &inputs, &into, &options, &world.progress).await?;
         let by_file = landed.inputs.iter().map(|input| (input.url.clone(), input.counts.landed)).collect();
         let report = analyze(&engine, &dataset, &landed_files(&landed), landed.counts, by_file, world).await?;

@@ -1,7 +1,7 @@
 //! `tradefold backfill`
 
 use super::Outcome;
-use super::common::{DatasetArgs, EngineArgs, WindowArgs, World, find_inputs, open_lake};
+use super::common::{DatasetArgs, EngineArgs, Lake, WindowArgs, World, find_inputs, open_lake};
 use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -9,6 +9,8 @@ use crate::ledger::Ledger;
 use crate::plan::Limits;
 use crate::report::backfill_text;
 use crate::run::{Choice, Run, RunOptions};
+use crate::source::Input;
+use crate::storage::Folder;
 use crate::warehouse::local::{DeltaWarehouse, lock};
 use clap::{Args as ClapArgs, ValueEnum};
 use std::sync::Arc;
@@ -28,15 +30,23 @@ use std::time::Duration;
 
 A stop ends with exit code 65 before anything is written, and names the file with the rows and the flag to choose.")]
 pub(super) struct Args {
-    /// Files, folders and globs.
-    #[arg(required = true)]
-    files: Vec<String>,
     /// The folder of the embedded warehouse; the table is named for the dataset.
     #[arg(long, default_value = "lake", value_name = "FOLDER")]
     warehouse: String,
     /// How many seconds to wait for another writer.
     #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
     wait: u64,
+    // Last: what follows a flattened struct would be listed under its heading.
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What a run is made of, done or only planned.
+#[derive(Debug, ClapArgs)]
+pub(super) struct RunArgs {
+    /// Files, folders and globs.
+    #[arg(required = true)]
+    files: Vec<String>,
     #[command(flatten)]
     dataset: DatasetArgs,
     #[command(flatten)]
@@ -47,10 +57,34 @@ pub(super) struct Args {
     engine: EngineArgs,
 }
 
+/// A run that may begin.
+pub(super) struct Ready {
+    pub(super) dataset: Arc<Dataset>,
+    pub(super) options: RunOptions,
+    pub(super) engine: Engine,
+    pub(super) inputs: Vec<Input>,
+    pub(super) warehouse: DeltaWarehouse,
+    /// The folder for what is kept beside the target.
+    pub(super) home: Folder,
+}
+
+impl RunArgs {
+    /// Reads the contract, finds the inputs and opens the folder of the embedded warehouse.
+    pub(super) async fn ready(&self, warehouse: &str, world: &World) -> Result<Ready> {
+        let dataset = Arc::new(self.dataset.load()?);
+        let options = self.decisions.options(&self.window, &self.dataset)?;
+        let engine = self.engine.start()?;
+        let inputs = find_inputs(&self.files, world, &engine).await?;
+        let Lake { table, home } = open_lake(warehouse, &dataset)?;
+        let warehouse = DeltaWarehouse::new(engine.clone(), Arc::clone(&dataset), table);
+        Ok(Ready { dataset, options, engine, inputs, warehouse, home })
+    }
+}
+
 /// What to do where data need a decision.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Decisions")]
-pub(super) struct Decisions {
+struct Decisions {
     /// Keys whose rows number more than one real event.
     #[arg(long, value_enum, default_value_t = OnSuspect::Stop)]
     on_suspect: OnSuspect,
@@ -100,7 +134,7 @@ enum OnRedated {
 }
 
 impl Decisions {
-    pub(super) fn options(&self, window: &WindowArgs, dataset: &DatasetArgs) -> Result<RunOptions> {
+    fn options(&self, window: &WindowArgs, dataset: &DatasetArgs) -> Result<RunOptions> {
         Ok(RunOptions {
             window: window.window()?,
             on_suspect: match self.on_suspect {
@@ -126,18 +160,12 @@ impl Decisions {
 }
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
-    let dataset = Arc::new(args.dataset.load()?);
-    let options = args.decisions.options(&args.window, &args.dataset)?;
-    let engine = args.engine.start()?;
-    let inputs = find_inputs(&args.files, world, &engine).await?;
-    let lake = open_lake(&args.warehouse, &dataset)?;
-    let home = lake.home.clone();
+    let Ready { dataset, options, engine, inputs, warehouse, home } = args.run.ready(&args.warehouse, world).await?;
     let _lock = match home.local_path() {
         Some(path) => Some(lock(&path.join("lock"), Duration::from_secs(args.wait), &world.progress).await?),
         None => None,
     };
     let mut ledger = Ledger::open(home.join("ledger"), nonce(world)).await?;
-    let warehouse = warehouse(&engine, &dataset, lake.table);
     let run = Run {
         dataset: &dataset,
         engine: &engine,
@@ -149,10 +177,6 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     };
     let report = Box::pin(run.backfill(&inputs, &mut ledger)).await?;
     Outcome::new(backfill_text(&report), &report, !report.stops.is_empty())
-}
-
-fn warehouse(engine: &Engine, dataset: &Arc<Dataset>, table: crate::storage::Folder) -> DeltaWarehouse {
-    DeltaWarehouse::new(engine.clone(), Arc::clone(dataset), table)
 }
 
 /// A name that no other writer has: the process and the moment.

@@ -75,6 +75,17 @@ pub(super) struct AdHocArgs {
     volatile: Vec<String>,
 }
 
+/// Which rows are told apart how: for commands that read files and write no table.
+#[derive(Debug, Args)]
+pub(super) struct RowsArgs {
+    #[command(flatten)]
+    pub(super) dataset: DatasetArgs,
+    #[command(flatten)]
+    pub(super) ad_hoc: AdHocArgs,
+    #[command(flatten)]
+    pub(super) engine: EngineArgs,
+}
+
 /// How much the query engine may use.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Resources")]

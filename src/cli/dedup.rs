@@ -1,7 +1,7 @@
 //! `tradefold dedup`
 
 use super::Outcome;
-use super::common::{AdHocArgs, DatasetArgs, EngineArgs, World, find_inputs};
+use super::common::{RowsArgs, World, find_inputs};
 use crate::balance::Balance;
 use crate::dedup::Dedup;
 use crate::error::{Doing, Error, Result};
@@ -9,7 +9,7 @@ use crate::landing::LandingCounts;
 use crate::plan::Limits;
 use crate::progress::Progress;
 use crate::report::{DedupReport, counted, dedup_text};
-use crate::stage::write_winners;
+use crate::stage::{write_empty, write_winners};
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
 
@@ -30,11 +30,7 @@ pub(super) struct Args {
     #[arg(long, short, value_name = "FOLDER")]
     output: PathBuf,
     #[command(flatten)]
-    dataset: DatasetArgs,
-    #[command(flatten)]
-    ad_hoc: AdHocArgs,
-    #[command(flatten)]
-    engine: EngineArgs,
+    rows: RowsArgs,
 }
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
@@ -45,9 +41,9 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
             .because("there is something in it")
             .hint("give a folder that does not exist or is empty"));
     }
-    let engine = args.engine.start()?;
+    let engine = args.rows.engine.start()?;
     let inputs = find_inputs(&args.files, world, &engine).await?;
-    let read = args.ad_hoc.read(&inputs, &args.dataset).await?;
+    let read = args.rows.ad_hoc.read(&inputs, &args.rows.dataset).await?;
     let dedup = Dedup::new(&engine, &read.dataset, &read.files).await?;
     let nameless = dedup.rows_without_key().await?;
     if nameless > 0 {
@@ -65,7 +61,11 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let scratch = tempfile::tempdir_in(parent).doing("make room for the output")?;
     let mut flat = read.dataset.clone();
     flat.partition = None;
-    let written = write_winners(&decision, &flat, Limits::default(), scratch.path(), &world.progress).await?;
+    let mut written = write_winners(&decision, &flat, Limits::default(), scratch.path(), &world.progress).await?;
+    if written.files.is_empty() {
+        // Who reads the output next expects a table, be it one without rows.
+        written.files.push(write_empty(&flat, scratch.path())?);
+    }
     let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
     let balance = Balance { landing, winners: written.rows(), losers: decision.losers_count(), ..Balance::default() };
     balance.check()?;

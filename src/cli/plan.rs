@@ -1,16 +1,14 @@
 //! `tradefold plan`
 
 use super::Outcome;
-use super::backfill::Decisions;
-use super::common::{DatasetArgs, EngineArgs, WindowArgs, World, find_inputs, open_lake};
+use super::backfill::{Ready, RunArgs};
+use super::common::World;
 use crate::error::{Doing, Result};
 use crate::report::{PlanReport, plan_text};
 use crate::run::Run;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
-use crate::warehouse::local::DeltaWarehouse;
 use clap::Args as ClapArgs;
-use std::sync::Arc;
 
 /// Say what backfill would do, and write nothing.
 ///
@@ -19,29 +17,15 @@ use std::sync::Arc;
 #[command(after_help = "Example:
   tradefold plan fixtures/demo --warehouse ./lake")]
 pub(super) struct Args {
-    /// Files, folders and globs.
-    #[arg(required = true)]
-    files: Vec<String>,
     /// The folder of the embedded warehouse.
     #[arg(long, default_value = "lake", value_name = "FOLDER")]
     warehouse: String,
     #[command(flatten)]
-    dataset: DatasetArgs,
-    #[command(flatten)]
-    window: WindowArgs,
-    #[command(flatten)]
-    decisions: Decisions,
-    #[command(flatten)]
-    engine: EngineArgs,
+    run: RunArgs,
 }
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
-    let dataset = Arc::new(args.dataset.load()?);
-    let options = args.decisions.options(&args.window, &args.dataset)?;
-    let engine = args.engine.start()?;
-    let inputs = find_inputs(&args.files, world, &engine).await?;
-    let lake = open_lake(&args.warehouse, &dataset)?;
-    let warehouse = DeltaWarehouse::new(engine.clone(), Arc::clone(&dataset), lake.table);
+    let Ready { dataset, options, engine, inputs, warehouse, .. } = args.run.ready(&args.warehouse, world).await?;
     let scratch = tempfile::tempdir().doing("make room for a landing")?;
     let run = Run {
         dataset: &dataset,

@@ -1,7 +1,7 @@
 //! One value of an input to one value of a contract's type. Every rule about values is here, and only here.
 
 use crate::dataset::{Bound, Column, ColumnType, Unit};
-use crate::source::Cell;
+use crate::source::{Cell, Reason};
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -18,30 +18,6 @@ pub(crate) enum Value<'a> {
     Day(i32),
     /// Microseconds since 1970-01-01 UTC.
     Time(i64),
-}
-
-/// Why a row is set aside: a phrase that never changes, and the value that was found.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Reason {
-    pub(crate) phrase: Cow<'static, str>,
-    pub(crate) value: Option<String>,
-}
-
-impl Reason {
-    pub(crate) fn new(phrase: &'static str) -> Reason {
-        Reason { phrase: phrase.into(), value: None }
-    }
-
-    /// The phrase with the value, cut where it is long.
-    pub(crate) fn text(&self) -> String {
-        match &self.value {
-            None => self.phrase.to_string(),
-            Some(value) if value.chars().count() > 80 => {
-                format!("{}: {}…", self.phrase, value.chars().take(80).collect::<String>())
-            }
-            Some(value) => format!("{}: {value}", self.phrase),
-        }
-    }
 }
 
 type Converted<'a> = Result<Value<'a>, &'static str>;
@@ -67,7 +43,7 @@ pub(crate) fn convert<'a>(cell: &'a Cell<'_>, column: &Column) -> Result<Option<
     };
     match converted.and_then(|value| in_bounds(value, column)) {
         Ok(value) => Ok(Some(value)),
-        Err(phrase) => Err(Reason { phrase: phrase.into(), value: Some(shown(cell)) }),
+        Err(phrase) => Err(Reason::of(phrase, shown(cell))),
     }
 }
 

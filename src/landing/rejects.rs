@@ -1,7 +1,6 @@
 //! Rows that can't be used: `rejects.ndjson`, which can be mended and fed back in.
 
-use super::convert::Reason;
-use crate::source::json_text;
+use crate::source::{Reason, json_text};
 use std::collections::BTreeMap;
 
 /// The name of the file of rejects in the landing's folder.
@@ -24,7 +23,7 @@ impl Rejects {
             "{{\"rejected\":{{\"file\":{file},\"row\":{row},\"column\":{of_column},\"reason\":{text}}},\"row\":{raw}}}\n"
         );
         self.lines.extend_from_slice(line.as_bytes());
-        let name = column.map_or(reason.phrase.to_string(), |column| format!("{column}: {}", reason.phrase));
+        let name = column.map_or_else(|| reason.phrase.to_string(), |column| format!("{column}: {}", reason.phrase));
         *self.by_reason.entry(name).or_default() += 1;
     }
 

@@ -1,14 +1,13 @@
 //! A contract made ready to judge rows: which input name fills which column, and what a row must have.
 
 use super::LandingOptions;
-use super::convert::{Reason, Value, convert, is_unchanged};
+use super::convert::{Value, convert, is_unchanged};
 use crate::dataset::{Column, ColumnType, Dataset};
 use crate::error::{Error, Result};
-use crate::source::Cell;
-use crate::window::{Day, Window};
+use crate::source::{Cell, Reason};
+use crate::window::{DAY_US, Day, Window};
 use std::collections::HashMap;
 
-const DAY_US: i64 = 86_400_000_000;
 /// Times that every engine knows: the years 1 to 9999.
 const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 static NULL: Cell<'static> = Cell::Null;
@@ -164,7 +163,7 @@ impl Rules {
             _ if !TIMES.contains(&us) => "a time out of range",
             _ => return Ok(value),
         };
-        Err(Reason { value: Some(crate::window::text_of_us(us)), ..Reason::new(wrong) })
+        Err(Reason::of(wrong, crate::window::text_of_us(us)))
     }
 }
 

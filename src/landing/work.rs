@@ -2,7 +2,6 @@
 
 use super::LandingOptions;
 use super::columns::Columns;
-use super::convert::Reason;
 use super::landed::{InputReport, LandedFile, LandingCounts};
 use super::parquet::ParquetInput;
 use super::rejects::Rejects;
@@ -10,7 +9,7 @@ use super::rules::{Row, Rules, Verdict};
 use super::values::row_json;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::source::{Cell, Format, Input, Local, Record, Records, Stored, digest};
+use crate::source::{Cell, Format, Input, Local, Reason, Record, Records, Stored, digest};
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -123,14 +122,7 @@ impl Work {
     fn record(&mut self, url: &str, record: &Record<'_>, tally: &mut Tally) -> Result<()> {
         let fields = match &record.fields {
             Ok(fields) => fields,
-            Err(why) => {
-                let (phrase, value) = match why.split_once(": ") {
-                    Some((phrase, value)) => (phrase, Some(value.to_string())),
-                    None => (why.as_str(), None),
-                };
-                let reason = Reason { phrase: phrase.to_string().into(), value };
-                return self.reject(url, record.row, None, &reason, &record.raw_json(), tally);
-            }
+            Err(reason) => return self.reject(url, record.row, None, reason, &record.raw_json(), tally),
         };
         let mut row = self.rules.row();
         for (name, cell) in fields {

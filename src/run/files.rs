@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 /// The folders of one run, beside the target's ledger.
 #[derive(Clone, Debug)]
 pub struct RunFiles {
+    /// The folder of all that follow.
+    own: Folder,
     /// Landed rows, until the run is done.
     pub landing: Folder,
     /// Staged objects, until the run is done.
@@ -22,10 +24,11 @@ impl RunFiles {
     /// The folders of the run of this name.
     pub fn new(home: &Folder, run_id: &str) -> RunFiles {
         let own = home.join("runs").join(run_id);
-        RunFiles { landing: own.join("landing"), stage: own.join("stage"), kept: own.join("rows") }
+        RunFiles { landing: own.join("landing"), stage: own.join("stage"), kept: own.join("rows"), own }
     }
 
-    /// Whether all files of a landing are there, with their sizes, and inputs that were landed by reference unchanged.
+    /// Whether all files of a landing are there, with their sizes, and inputs that were landed by reference unchanged. A
+    /// landing from before the warehouse's folder was moved is not: it names its files where they were.
     ///
     /// # Errors
     /// What the store says.
@@ -42,9 +45,9 @@ impl RunFiles {
                 }
                 continue;
             }
-            let name = file.url.rsplit('/').next().unwrap_or_default();
+            let name = name_of(&file.url);
             match self.landing.head(name).await? {
-                Some(meta) if meta.size == file.size_bytes => {}
+                Some(meta) if meta.size == file.size_bytes && file.url == self.landing.url_of(name) => {}
                 _ => return Ok(false),
             }
         }
@@ -57,25 +60,22 @@ impl RunFiles {
     /// What the store says.
     pub async fn keep_rejects(&self, landed: &Landed) -> Result<Option<String>> {
         let Some(url) = &landed.rejects else { return Ok(None) };
-        let name = url.rsplit('/').next().unwrap_or_default();
+        let name = name_of(url);
         let store = self.landing.store();
         store.rename(&self.landing.path(name), &self.kept.path(name)).await.doing("keep the rejects")?;
         Ok(Some(self.kept.url_of(name)))
     }
 
-    /// What an earlier try of the run has put aside, by what the files hold.
+    /// Of the files of rows that an earlier try of the run has put aside, by what they hold, those that are still there.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn kept_by_name(&self) -> Result<BTreeMap<String, String>> {
+    pub async fn still_kept(&self, files: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
         let mut kept = BTreeMap::new();
-        for meta in self.kept.list().await? {
-            let name = meta.location.filename().unwrap_or_default();
-            let what = name.split('.').next().unwrap_or(name);
-            let what = if what == "conflict-losers" { "conflicts" } else { what };
-            // What was found in the target is looked for again.
-            if !what.starts_with("target_") {
-                kept.insert(what.to_string(), self.kept.url_of(name));
+        for (what, url) in files {
+            let name = name_of(url);
+            if self.kept.head(name).await?.is_some() {
+                kept.insert(what.clone(), self.kept.url_of(name));
             }
         }
         Ok(kept)
@@ -87,6 +87,13 @@ impl RunFiles {
     /// What the store says.
     pub async fn clear_work(&self) -> Result<()> {
         self.landing.clear().await?;
-        self.stage.clear().await
+        self.stage.clear().await?;
+        self.own.drop_empty();
+        Ok(())
     }
+}
+
+/// An object's own name.
+fn name_of(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or_default()
 }

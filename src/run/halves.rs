@@ -61,7 +61,7 @@ impl Run<'_> {
         let mut touched = manifest.batch.touched.clone();
         loop {
             let found = self.warehouse.compare(manifest, &touched).await?;
-            found.check(&manifest.batch_id)?;
+            found.check(&manifest.batch_id, loaded)?;
             // A winner's key may stand on a day that neither it nor a loser has.
             let elsewhere = self.warehouse.key_search(manifest, &touched).await?;
             if elsewhere.is_subset(&touched) {

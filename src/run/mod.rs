@@ -218,22 +218,17 @@ impl Run<'_> {
     }
 
     async fn land(&self, inputs: &[Input], files: &RunFiles, ledger: &mut Ledger, run_id: &str) -> Result<Landed> {
-        if let Some(landed) = ledger.landed(run_id)
-            && files.has_landed(landed, inputs).await?
+        if let Some(landed) = ledger.landed(run_id).await?
+            && files.has_landed(&landed, inputs).await?
         {
             self.progress.note("the input is landed already");
-            return Ok(landed.clone());
+            return Ok(landed);
         }
         files.landing.clear().await?;
         let mut landed = land(self.dataset, inputs, &files.landing, &self.landing_options(), self.progress).await?;
         landed.rejects = files.keep_rejects(&landed).await?;
         if !self.options.too_many_rejects(landed.counts.rejected, landed.counts.read) {
-            let entry = Entry::Landed {
-                run_id: run_id.to_string(),
-                window: self.options.window,
-                landed: Box::new(landed.clone()),
-            };
-            ledger.append(entry, (self.now_us)()).await?;
+            ledger.append_landed(run_id, self.options.window, &landed, (self.now_us)()).await?;
         }
         Ok(landed)
     }
@@ -249,14 +244,14 @@ impl Run<'_> {
         report: &mut RunReport,
     ) -> Result<Option<Vec<Manifest>>> {
         if aside.is_empty()
-            && let Some((batches, balance)) = ledger.planned(run_id)
+            && let Some((batches, balance, kept)) = ledger.planned(run_id)
         {
-            let mut staged = true;
+            // Only what that try itself has written: in the folder there may be files of another one, which stopped.
+            let kept = files.still_kept(kept).await?;
+            let mut staged = !self.options.keep_losers || kept.contains_key("losers") || balance.losers.total() == 0;
             for batch in batches {
                 staged &= batch.is_staged(&files.stage).await?;
             }
-            let kept = files.kept_by_name().await?;
-            staged &= !self.options.keep_losers || kept.contains_key("losers") || balance.losers.total() == 0;
             if staged {
                 self.progress.note("the winners are staged already");
                 report.balance = balance.clone();
@@ -266,10 +261,14 @@ impl Run<'_> {
         }
         let reduced = self.dedup_and_stage(landed, files, aside, report).await?;
         let Reduced::Staged(batches) = reduced else { return Ok(None) };
+        let mut kept = report.files.clone();
+        // They are the landing's.
+        kept.remove("rejects");
         let entry = Entry::Planned {
             run_id: run_id.to_string(),
             batches: batches.clone(),
             balance: Box::new(report.balance.clone()),
+            files: kept,
         };
         ledger.append(entry, (self.now_us)()).await?;
         Ok(Some(batches))

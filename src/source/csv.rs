@@ -3,7 +3,7 @@
 
 use super::bytes::{Stored, Unpacked, damaged};
 use super::cell::Cell;
-use super::records::{MAX_ROW_BYTES, Raw, Record, too_long, utf8};
+use super::records::{MAX_ROW_BYTES, Raw, Reason, Record, too_long, utf8};
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Read};
@@ -49,7 +49,7 @@ impl Csv {
         let text = utf8(&self.url, row, &self.record)?;
         let values = match split(text) {
             Ok(values) => values,
-            Err(why) => return Ok(Some(Record { row, fields: Err(why.into()), raw: Raw::Line(text) })),
+            Err(why) => return Ok(Some(Record { row, fields: Err(Reason::new(why)), raw: Raw::Line(text) })),
         };
         if values.len() == self.header.len() {
             let cell = |value: Option<_>| value.map_or(Cell::Null, Cell::Text);
@@ -60,9 +60,10 @@ impl Csv {
                 raw: Raw::Header,
             }));
         }
-        let why = format!("wrong number of fields: {} instead of {}", values.len(), self.header.len());
+        let found = format!("{} instead of {}", values.len(), self.header.len());
+        let why = Reason::of("wrong number of fields", found);
         if !text.ends_with('\n') && values.len() < self.header.len() {
-            return Err(damaged(&self.url, why).with("row", row));
+            return Err(damaged(&self.url, why.text()).with("row", row));
         }
         let raw = Raw::List(values.into_iter().map(|value| value.map(Cow::into_owned)).collect());
         Ok(Some(Record { row, fields: Err(why), raw }))

@@ -15,7 +15,7 @@ pub use discover::discover;
 
 pub(crate) use bytes::{Stored, damaged, digest};
 pub(crate) use cell::{Cell, json_text};
-pub(crate) use records::{Record, Records};
+pub(crate) use records::{Reason, Record, Records};
 
 use crate::error::{Doing, Result};
 use crate::storage::Folder;

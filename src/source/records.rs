@@ -12,6 +12,37 @@ use std::path::Path;
 /// The longest row that is read: a larger one means that the file is something else than its name says.
 pub(crate) const MAX_ROW_BYTES: u64 = 64 << 20;
 
+/// Why a row is set aside: a phrase that never changes, and the value that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Reason {
+    pub(crate) phrase: &'static str,
+    value: Option<String>,
+}
+
+/// The longest value that is shown with a reason.
+const VALUE_CHARS: usize = 80;
+
+impl Reason {
+    pub(crate) fn new(phrase: &'static str) -> Reason {
+        Reason { phrase, value: None }
+    }
+
+    pub(crate) fn of(phrase: &'static str, value: String) -> Reason {
+        Reason { phrase, value: Some(value) }
+    }
+
+    /// The phrase with the value, cut where it is long.
+    pub(crate) fn text(&self) -> String {
+        match &self.value {
+            None => self.phrase.to_string(),
+            Some(value) if value.chars().count() > VALUE_CHARS => {
+                format!("{}: {}…", self.phrase, value.chars().take(VALUE_CHARS).collect::<String>())
+            }
+            Some(value) => format!("{}: {value}", self.phrase),
+        }
+    }
+}
+
 /// A row as it stood in the input.
 #[derive(Debug)]
 pub(crate) enum Raw<'a> {
@@ -31,7 +62,7 @@ pub(crate) struct Record<'a> {
     /// Its place, from 1: the line of an NDJSON file, the object of a JSON file, the row below the header of a CSV file.
     pub(crate) row: u64,
     /// Its values, or why it can't be used.
-    pub(crate) fields: std::result::Result<Fields<'a>, String>,
+    pub(crate) fields: std::result::Result<Fields<'a>, Reason>,
     pub(crate) raw: Raw<'a>,
 }
 
@@ -40,9 +71,9 @@ impl<'a> Record<'a> {
     pub(crate) fn of_json(row: u64, text: &'a str) -> Record<'a> {
         match fields_of(text) {
             Ok(fields) => Record { row, fields: Ok(fields), raw: Raw::Json(text) },
-            Err(NoRow::NoObject) => Record { row, fields: Err("not an object".into()), raw: Raw::Json(text) },
+            Err(NoRow::NoObject) => Record { row, fields: Err(Reason::new("not an object")), raw: Raw::Json(text) },
             Err(NoRow::Syntax(error)) => {
-                Record { row, fields: Err(format!("not JSON: {error}")), raw: Raw::Line(text) }
+                Record { row, fields: Err(Reason::of("not JSON", error.to_string())), raw: Raw::Line(text) }
             }
         }
     }

@@ -5,7 +5,7 @@ mod rowfile;
 mod writer;
 
 pub use rowfile::RowFile;
-pub use writer::{Router, StagedFile, Written, write_winners};
+pub use writer::{Router, StagedFile, Written, write_empty, write_winners};
 
 use crate::engine::DataFile;
 use crate::error::{Doing, Error, Result};
@@ -53,7 +53,8 @@ impl Manifest {
         self.objects.iter().map(file).collect()
     }
 
-    /// Whether all objects are in `folder`, with their sizes. Their names say what they hold.
+    /// Whether all objects are in `folder`, and were when the manifest was written, with their sizes. Their names say what
+    /// they hold.
     ///
     /// # Errors
     /// What the store says.
@@ -61,7 +62,7 @@ impl Manifest {
         let folder = folder.join(&self.batch_id);
         for object in &self.objects {
             match folder.head(&object.name).await? {
-                Some(meta) if meta.size == object.size_bytes => {}
+                Some(meta) if meta.size == object.size_bytes && object.url == folder.url_of(&object.name) => {}
                 _ => return Ok(false),
             }
         }

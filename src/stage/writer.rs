@@ -58,6 +58,20 @@ impl Written {
     }
 }
 
+/// Writes a file with the columns of the dataset and no row.
+///
+/// # Errors
+/// When the file can't be written or read back.
+pub fn write_empty(dataset: &Dataset, folder: &Path) -> Result<StagedFile> {
+    close(0, ParquetFile::create(folder.join("empty.parquet"), dataset.schema())?)
+}
+
+fn close(number: i32, file: ParquetFile) -> Result<StagedFile> {
+    let (path, rows) = file.finish()?;
+    let (size_bytes, digest) = measure(&path)?;
+    Ok(StagedFile { number, path, size_bytes, digest, rows })
+}
+
 /// Takes winners in any order and writes each into the file of its batch.
 #[derive(Debug)]
 pub struct Router {
@@ -66,6 +80,7 @@ pub struct Router {
     limits: Limits,
     folder: PathBuf,
     number: usize,
+    open_bytes_max: usize,
     files: BTreeMap<i32, ParquetFile>,
     /// Rows by day.
     days: BTreeMap<Option<Day>, u64>,
@@ -83,10 +98,23 @@ impl Router {
             limits,
             folder: folder.to_path_buf(),
             number,
+            open_bytes_max: OPEN_BYTES,
             files: BTreeMap::new(),
             days: BTreeMap::new(),
             copied_rows: 0,
         }
+    }
+
+    /// The same router, with another limit to what its open row groups may hold.
+    #[must_use]
+    pub fn with_open_bytes(mut self, most: usize) -> Router {
+        self.open_bytes_max = most;
+        self
+    }
+
+    /// What the open row groups hold, as their encoders estimate it.
+    pub fn open_bytes(&self) -> usize {
+        self.files.values().map(ParquetFile::open_bytes).sum()
     }
 
     /// Takes winners with the columns of the dataset; texts may be views.
@@ -177,9 +205,9 @@ impl Router {
         if file.open_bytes() >= ROW_GROUP_BYTES {
             return file.flush();
         }
-        let open_bytes: usize = self.files.values().map(ParquetFile::open_bytes).sum();
+        let open_bytes = self.open_bytes();
         match self.files.values_mut().max_by_key(|file| file.open_bytes()) {
-            Some(largest) if open_bytes > OPEN_BYTES => largest.flush(),
+            Some(largest) if open_bytes > self.open_bytes_max => largest.flush(),
             _ => Ok(()),
         }
     }
@@ -192,10 +220,9 @@ impl Router {
         let mut files = Vec::new();
         for (number, file) in self.files {
             // A file was begun for a row group that then did not fit.
-            let (path, rows) = file.finish()?;
-            if rows > 0 {
-                let (size_bytes, digest) = measure(&path)?;
-                files.push(StagedFile { number, path, size_bytes, digest, rows });
+            let staged = close(number, file)?;
+            if staged.rows > 0 {
+                files.push(staged);
             }
         }
         Ok(Written { files, days: self.days, copied_rows: self.copied_rows })

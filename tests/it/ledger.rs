@@ -1,7 +1,10 @@
 //! The ledger: numbered entries, each written once, and what they say of runs.
 
+use std::collections::BTreeMap;
 use tradefold::error::Kind;
+use tradefold::landing::{InputReport, Landed, LandingCounts};
 use tradefold::ledger::{Entry, Ledger};
+use tradefold::source::Format;
 use tradefold::storage::Folder;
 
 struct Place {
@@ -75,11 +78,53 @@ async fn a_missing_or_damaged_entry_is_an_error_that_names_it() {
     assert!(error.render().contains("entry 0 is missing"), "{}", error.render());
 }
 
+/// A landing of so many inputs with a row each.
+fn landing(inputs: u64) -> Landed {
+    let input = |number: u64| InputReport {
+        url: format!("pages/{number:06}.json"),
+        format: Format::Json,
+        size_bytes: 10,
+        digest: number.to_string(),
+        counts: LandingCounts { read: 1, landed: 1, ..LandingCounts::default() },
+        left_out: BTreeMap::new(),
+    };
+    Landed {
+        files: Vec::new(),
+        inputs: (0..inputs).map(input).collect(),
+        counts: LandingCounts { read: inputs, landed: inputs, ..LandingCounts::default() },
+        rejects: None,
+        rejects_by_reason: BTreeMap::from([("not JSON".into(), 0)]),
+    }
+}
+
+fn planned(run_id: &str) -> Entry {
+    Entry::Planned { run_id: run_id.into(), batches: Vec::new(), balance: Box::default(), files: BTreeMap::new() }
+}
+
+#[tokio::test]
+async fn a_landing_of_many_inputs_makes_a_small_entry_and_is_read_back_whole() {
+    let place = Place::new();
+    let landed = landing(1_000);
+    place.open("a").await.unwrap().append_landed("one", None, &landed, 1).await.unwrap();
+    let ledger = place.open("b").await.unwrap();
+    assert_eq!(ledger.unfinished(), ["one"]);
+    let Entry::Landed { inputs, size_bytes, digest, .. } = &ledger.records()[0].entry else { panic!("no landing") };
+    assert_eq!((*inputs, *size_bytes), (1_000, 10_000));
+    assert!(std::fs::metadata(place.entry(0)).unwrap().len() < 1_000);
+    assert_eq!(ledger.landed("one").await.unwrap(), Some(landed));
+    assert_eq!(ledger.landed("two").await.unwrap(), None);
+    // A file that is not what it was is as good as none: the input is landed again.
+    let file = place.folder.path().join(format!("landing-{digest}.json"));
+    std::fs::write(&file, "{}").unwrap();
+    assert_eq!(ledger.landed("one").await.unwrap(), None);
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(place.open("c").await.unwrap().landed("one").await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn a_run_is_unfinished_until_it_finishes_or_stops() {
     let place = Place::new();
     let mut ledger = place.open("a").await.unwrap();
-    let planned = |run: &str| Entry::Planned { run_id: run.into(), batches: Vec::new(), balance: Box::default() };
     for run in ["one", "two", "three"] {
         ledger.append(planned(run), 1).await.unwrap();
     }
@@ -92,13 +137,14 @@ async fn a_run_is_unfinished_until_it_finishes_or_stops() {
 async fn the_work_of_a_run_that_is_done_is_not_taken_up() {
     let place = Place::new();
     let mut ledger = place.open("a").await.unwrap();
-    let planned = |run: &str| Entry::Planned { run_id: run.into(), batches: Vec::new(), balance: Box::default() };
     let stopped = Entry::Stopped { run_id: "one".into(), reasons: vec!["conflicts".into()] };
     for done in [finished("one"), stopped] {
+        ledger.append_landed("one", None, &landing(1), 1).await.unwrap();
         ledger.append(planned("one"), 1).await.unwrap();
         ledger.append(finished("two"), 1).await.unwrap();
-        assert!(ledger.planned("one").is_some(), "another run is another matter");
+        let landed = ledger.landed("one").await.unwrap();
+        assert!(landed.is_some() && ledger.planned("one").is_some(), "another run is another matter");
         ledger.append(done, 1).await.unwrap();
-        assert!(ledger.planned("one").is_none());
+        assert_eq!((ledger.landed("one").await.unwrap(), ledger.planned("one")), (None, None));
     }
 }

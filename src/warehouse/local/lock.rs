@@ -31,7 +31,7 @@ pub async fn lock(path: &Path, wait: Duration, progress: &dyn Progress) -> Resul
             Err(TryLockError::WouldBlock) if begun.elapsed() >= wait => {
                 return Err(Error::new(Kind::Busy, "take the writer's lock")
                     .with("lock", path.display())
-                    .because(format!("another writer has held it for {} s", wait.as_secs()))
+                    .because(format!("another writer holds it; waited {} s", wait.as_secs()))
                     .hint("wait until the other run is done, or give it longer with --wait"));
             }
             Err(TryLockError::WouldBlock) => {

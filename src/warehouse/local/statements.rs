@@ -204,8 +204,12 @@ impl Statements<'_> {
             Finding::Redated => "_redated",
         };
         // The staged row and the target's, side by side: `price`, `target_price`.
+        let mut prefix = "target_".to_string();
+        while self.dataset.column_names().any(|name| name.starts_with(&prefix)) {
+            prefix.push('_');
+        }
         let sides = self.dataset.column_names().map(|name| {
-            let target = exprs.column("", &format!("target_{name}"))?;
+            let target = exprs.column("", &format!("{prefix}{name}"))?;
             Ok(format!("{}, {} AS {target}", exprs.column("s", name)?, exprs.column("t", name)?))
         });
         let joined = self.joined(touched, &sides.collect::<Result<Vec<_>>>()?.join(", "))?;

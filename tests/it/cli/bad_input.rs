@@ -4,7 +4,7 @@ use super::Desk;
 use std::fmt::Write;
 
 /// Arguments after `backfill`, and the exit code.
-const BAD: [(&str, i32); 23] = [
+const BAD: [(&str, i32); 24] = [
     ("", 2),
     ("--frm 2025-10-01 fixtures/dome_page.json", 2),
     ("--max-rejects -1 fixtures/dome_page.json", 2),
@@ -17,6 +17,7 @@ const BAD: [(&str, i32); 23] = [
     ("texts/notes.txt", 2),
     ("fixtures/*.nothing", 2),
     ("ftp://host/file.csv", 2),
+    ("http://host/file.csv", 2),
     ("fixtures/dome_page.json --warehouse gs://bucket/lake", 2),
     ("fixtures/dome_page.json --warehouse la[ke", 2),
     ("fixtures/truncated.parquet", 65),

@@ -1,8 +1,10 @@
 //! The other commands, and how a run behaves as a process: output streams, the writer's lock, interrupts.
 
 use super::{Desk, number};
+use crate::rows::write;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use parquet::arrow::ArrowWriter;
+use arrow::datatypes::{DataType, Field, Schema};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 use std::fs::File;
@@ -36,7 +38,7 @@ fn a_second_writer_gives_up_after_its_wait() {
     assert_eq!((ran.code, ran.out.as_str()), (73, ""));
     insta::assert_snapshot!(ran.err, @r"
     error: could not take the writer's lock, lock `/lake/_tradefold/trades/lock`
-      caused by: another writer has held it for 0 s
+      caused by: another writer holds it; waited 0 s
 
     hint: wait until the other run is done, or give it longer with --wait
     ");
@@ -71,13 +73,20 @@ fn an_interrupted_run_is_taken_up() {
         child.stderr.as_mut().unwrap().read_to_string(&mut rest).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(75), "{rest}");
         assert!(rest.contains("it was interrupted") && rest.contains("run the same command again"), "{rest}");
-        assert_eq!(desk.report(0, "status")["unfinished"].as_array().unwrap().len(), 1);
+        let unfinished = desk.report(0, "status")["unfinished"].clone();
+        assert_eq!(unfinished.as_array().unwrap().len(), 1);
+        // What lies there from a try that stopped is no find of this one.
+        desk.write(
+            &format!("lake/_tradefold/trades/runs/{}/rows/suspects.ndjson", unfinished[0].as_str().unwrap()),
+            "",
+        );
         let ran = desk.run("backfill fixtures/demo/pages --json");
         assert_eq!(ran.code, 0, "{}", ran.err);
         assert!(ran.err.contains(done), "{}", ran.err);
         let report: Value = serde_json::from_str(&ran.out).unwrap();
         assert_eq!(number(&report, "/batches/0/merged/rows_after"), 87);
         assert_eq!(desk.rows(&report["files"]["conflicts"]).len(), 2, "{step}");
+        assert_eq!(report["files"].as_object().unwrap().len(), 1, "{step}: {report:#}");
         assert_eq!(desk.report(0, "status")["unfinished"], serde_json::json!([]));
     }
 }
@@ -89,6 +98,8 @@ fn results_go_to_stdout_and_progress_to_stderr() {
     let report: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, number(&report, "/balance/winners")), (0, 6));
     assert!(ran.err.contains("read inputs: ") && ran.err.contains("merge batches: "), "{}", ran.err);
+    // There was nothing to look at, so nothing is left of the run, no empty folder either.
+    assert_eq!(std::fs::read_dir(desk.path("lake/_tradefold/trades/runs")).unwrap().count(), 0);
     let ran = desk.run("backfill fixtures/dome_page.json --quiet");
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     insta::assert_snapshot!(ran.out, @r"
@@ -182,6 +193,20 @@ fn dedup_keeps_one_row_of_each_key_and_every_column() {
 }
 
 #[test]
+fn dedup_of_no_rows_gives_a_file_without_rows() {
+    let desk = Desk::new();
+    let columns = [("id", DataType::Utf8), ("at", DataType::Int64)].map(|(name, kind)| Field::new(name, kind, true));
+    let empty = RecordBatch::new_empty(Arc::new(Schema::new(columns.to_vec())));
+    write(&desk.path("in.parquet"), std::slice::from_ref(&empty), 1);
+    let report = desk.report(0, "dedup in.parquet -o out --key id");
+    assert_eq!((number(&report, "/files"), number(&report, "/balance/winners")), (1, 0));
+    assert_eq!(desk.files("out"), ["part-00000.parquet"]);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(desk.path("out/part-00000.parquet")).unwrap());
+    assert_eq!(reader.as_ref().unwrap().schema().fields(), empty.schema().fields());
+    assert_eq!(reader.unwrap().build().unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 0);
+}
+
+#[test]
 fn dedup_needs_no_dataset_and_tells_null_from_a_value() {
     let desk = Desk::new();
     let columns: [(&str, ArrayRef); 4] = [
@@ -191,10 +216,7 @@ fn dedup_needs_no_dataset_and_tells_null_from_a_value() {
         ("seen", Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5]))),
     ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
-    let mut writer =
-        ArrowWriter::try_new(File::create(desk.path("in.parquet")).unwrap(), batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
+    write(&desk.path("in.parquet"), &[batch], 10);
     let ran = desk.run("dedup in.parquet -o out --key id --quiet");
     assert_eq!(ran.code, 65);
     assert!(ran.err.contains("2 rows have NULL in a key column") && ran.err.contains("COALESCE"), "{}", ran.err);

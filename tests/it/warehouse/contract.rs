@@ -149,10 +149,13 @@ pub async fn a_suspect_key_in_the_target_stops_the_run(stand: &impl Stand) {
 pub async fn a_suspect_key_in_the_target_can_be_quarantined(stand: &impl Stand) {
     merged(stand, &[numbered(1, 10)]).await;
     let quarantine = RunOptions { on_suspect: Choice::Quarantine, ..RunOptions::default() };
-    let rows = [numbered(2, 11), fill("0xb", named("o"), EDGE_S, 1, 0.1)];
+    let mut redated = numbered(1, 11);
+    redated["ts"] = json!(EDGE_S + 1);
+    let rows = [numbered(2, 11), redated, fill("0xb", named("o"), EDGE_S, 1, 0.1)];
     let report = backfill(stand, &rows, quarantine).await.unwrap();
     assert_eq!((report.stops.len(), counts(&report)), (0, (1, 0, 0)));
-    assert_eq!((report.balance.quarantined.keys, report.balance.quarantined.rows), (1, 1));
+    assert_eq!((report.balance.quarantined.keys, report.balance.quarantined.rows), (1, 2));
+    assert_eq!(report.balance.redated.keys, 0, "what was set aside is counted as nothing else");
     let table = stand.table().await;
     assert!(table.iter().any(|row| row.contains("\"log_index\":10")) && table.len() == 2, "{table:?}");
 }
@@ -278,6 +281,25 @@ pub async fn r3_a_load_counts_what_the_footers_count(stand: &impl Stand) {
     assert!(error.render().contains("3 winners, 2 rows in the manifest, 2 rows in the Parquet footers"));
     leaking.objects[0].rows = 3;
     assert!(leaking.check_footers(&folder).await.unwrap_err().render().contains("3 rows in the manifest, 2 rows in"));
+}
+
+pub async fn every_loaded_winner_is_compared(stand: &impl Stand) {
+    let rows = [fill("0xa", named("o"), EDGE_S, 1, 0.1), fill("0xb", named("o"), EDGE_S, 1, 0.1)];
+    let (_folder, manifest) = staged(stand, &rows).await;
+    let (warehouse, touched) = (stand.warehouse(), &manifest.batch.touched);
+    let found = warehouse.compare(&manifest, touched).await.unwrap();
+    found.check("b", warehouse.load(&manifest).await.unwrap()).unwrap();
+    let leak = found.check("b", 3).unwrap_err().render();
+    assert!(leak.contains("3 winners were loaded and 2 compared, of which new 2"), "{leak}");
+    let mut leaking = found;
+    leaking.new = 1;
+    assert!(leaking.check("b", 2).is_err());
+    // A repeated key has its winner beside each of its rows; that is for the run to stop for.
+    stand.plant(&[fill("0xa", named("o"), EDGE_S, 1, 0.1), fill("0xa", named("o"), EDGE_S, 2, 0.1)]).await;
+    let found = warehouse.compare(&manifest, touched).await.unwrap();
+    assert_eq!((found.staged, found.repeated), (3, 1));
+    found.check("b", 2).unwrap();
+    assert!(found.check("b", 4).is_err());
 }
 
 pub async fn r4_verify_finds_what_is_missing_repeated_or_lower(stand: &impl Stand) {

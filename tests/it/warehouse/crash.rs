@@ -2,10 +2,13 @@
 
 use super::fuel::{Death, Fuel, FuelStore};
 use super::local::LocalStand;
-use super::{DAY_S, EDGE_S, NOW_US, Stand, fill, fills, input, parquet_input, receipts, walk};
+use super::{DAY_S, EDGE_S, NOW_US, Stand, fill, fills, input, merged, parquet_input, receipts, walk};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::Arc;
+use tempfile::TempDir;
 use tradefold::error::Result;
+use tradefold::landing::Landed;
 use tradefold::ledger::{Entry, Ledger};
 use tradefold::run::{Choice, RunOptions};
 
@@ -23,16 +26,16 @@ fn work(rows: Vec<Value>) -> Work {
     Work { rows, by_reference: false, on_suspect: Choice::Stop }
 }
 
-/// Runs that come first, and those that may die.
+/// A lake as it is when it begins, and the run that may die on a copy of it.
 struct Tale {
-    before: Vec<Work>,
-    mortal: Vec<Work>,
+    lake: LocalStand,
+    mortal: Work,
     /// Rows of the table and receipts at its end.
     ends_with: (usize, usize),
 }
 
 /// Two batches over a target that has rows: inserts, an update, a row that moves, a reject, duplicates.
-fn pages() -> Tale {
+async fn pages() -> Tale {
     let first = vec![fill("0xa", json!("o"), EDGE_S, 1, 0.1), fill("0xb", Value::Null, EDGE_S + DAY_S, 1, 0.2)];
     let second = vec![
         fill("0xa", json!("o"), EDGE_S, 2, 0.3),
@@ -41,27 +44,36 @@ fn pages() -> Tale {
         fill("0xc", json!("o"), EDGE_S + 20 * DAY_S, 1, 0.5),
         json!({"wallet": "0xd", "order_hash": null, "ts": null, "rev": 1}),
     ];
-    Tale { before: Vec::new(), mortal: vec![work(first), work(second)], ends_with: (3, 3) }
+    let lake = LocalStand::new();
+    merged(&lake, &first).await;
+    Tale { lake, mortal: work(second), ends_with: (3, 3) }
 }
 
 /// Parquet by reference: nothing of the landing is ours to remove.
 fn parquet() -> Tale {
     let rows = vec![fill("0xa", json!("o"), EDGE_S, 1, 0.1), fill("0xa", json!("o"), EDGE_S, 2, 0.2)];
-    let mortal = Work { by_reference: true, ..work(rows) };
-    Tale { before: Vec::new(), mortal: vec![mortal], ends_with: (1, 1) }
+    Tale { lake: LocalStand::new(), mortal: Work { by_reference: true, ..work(rows) }, ends_with: (1, 1) }
 }
 
 /// The target makes a key suspect, so the run deduplicates and stages twice.
-fn quarantine() -> Tale {
+async fn quarantine() -> Tale {
     let numbered = |wallet: &str, rev: i64, log_index: i64| {
         let mut row = fill(wallet, json!("o"), EDGE_S, rev, 0.1);
         row["log_index"] = json!(log_index);
         row
     };
-    let before = work(vec![numbered("0xa", 1, 10), numbered("0xb", 1, 10)]);
+    let lake = LocalStand::new();
+    lake.plant(&[numbered("0xa", 1, 10), numbered("0xb", 1, 10)]).await;
     let rows = vec![numbered("0xa", 2, 11), numbered("0xb", 2, 10), numbered("0xc", 1, 12)];
-    let mortal = Work { on_suspect: Choice::Quarantine, ..work(rows) };
-    Tale { before: vec![before], mortal: vec![mortal], ends_with: (3, 2) }
+    Tale { lake, mortal: Work { on_suspect: Choice::Quarantine, ..work(rows) }, ends_with: (3, 1) }
+}
+
+/// Somebody took the table back to what it was before its last change.
+async fn restored() -> Tale {
+    let Tale { lake, mortal, .. } = pages().await;
+    calm(&lake, &mortal).await;
+    lake.roll_back().await;
+    Tale { lake, mortal, ends_with: (3, 4) }
 }
 
 async fn run(stand: &LocalStand, work: &Work) -> Result<()> {
@@ -70,52 +82,68 @@ async fn run(stand: &LocalStand, work: &Work) -> Result<()> {
         false => input(stand, &work.rows).await,
     };
     let options = RunOptions { on_suspect: work.on_suspect, ..RunOptions::default() };
-    let report = walk(stand, &inputs, options, NOW_US).await?;
+    let report = walk(stand.warehouse(), stand, &inputs, options, NOW_US).await?;
     assert_eq!(report.stops, []);
-    let ledger = Ledger::open(stand.home().join("ledger"), String::new()).await?;
-    for record in ledger.records() {
-        if let Entry::Landed { run_id, landed, .. } = &record.entry
+    let folder = stand.home().join("ledger");
+    for record in Ledger::open(folder.clone(), String::new()).await?.records() {
+        if let Entry::Landed { run_id, digest, .. } = &record.entry
             && *run_id == report.run_id
         {
+            let landed = folder.get(&format!("landing-{digest}.json")).await?.unwrap();
+            let landed: Landed = serde_json::from_slice(&landed).unwrap();
             assert!(landed.files.iter().all(|file| file.by_reference == work.by_reference));
         }
     }
     Ok(())
 }
 
-/// Runs that nothing disturbs.
-async fn calm(stand: &LocalStand, works: &[Work]) {
-    for work in works {
-        run(stand, work).await.unwrap_or_else(|error| panic!("{}", error.render()));
-    }
+/// A run that nothing disturbs.
+async fn calm(stand: &LocalStand, work: &Work) {
+    run(stand, work).await.unwrap_or_else(|error| panic!("{}", error.render()));
 }
 
-/// The receipts with paths and versions as they are in every stand: relative to the lake.
+/// The receipts with paths as they are in every stand: relative to the lake.
 async fn receipts_of(stand: &LocalStand) -> Vec<String> {
-    let lake = stand.lake.url().to_string();
-    receipts(&stand.home()).await.iter().map(|value| value.to_string().replace(&lake, "lake")).collect()
+    let mut receipts = receipts(&stand.home()).await;
+    for receipt in &mut receipts {
+        let target = receipt["target"].as_str().unwrap();
+        receipt["target"] = json!(target.rsplit_once("/lake").unwrap().1);
+    }
+    receipts.iter().map(Value::to_string).collect()
 }
 
-async fn dies_after_every_effect(tale: Tale, death: Death) {
-    let reference = LocalStand::new();
-    calm(&reference, &tale.before).await;
+/// A folder with what is in another one.
+fn copied(from: &Path) -> TempDir {
+    let to = tempfile::tempdir().unwrap();
+    let mut folders = vec![from.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let place = to.path().join(path.strip_prefix(from).unwrap());
+            if path.is_dir() {
+                std::fs::create_dir(&place).unwrap();
+                folders.push(path);
+            } else {
+                std::fs::copy(&path, &place).unwrap();
+            }
+        }
+    }
+    to
+}
+
+/// Plays a tale on copies of its lake, dying after every number of effects in turn; then calmly, on the same copy. Demands
+/// the table and the receipts of a copy on which nobody died.
+async fn dies_after_every_effect(tale: &Tale, death: Death) {
+    let copy = || copied(tale.lake.folder.path());
+    let reference = LocalStand::over(fills(), copy(), |store| store);
     calm(&reference, &tale.mortal).await;
     let (table, expected) = (reference.table().await, receipts_of(&reference).await);
     assert_eq!((table.len(), expected.len()), tale.ends_with);
     for effects in 0..EFFECTS {
-        let stand = LocalStand::new();
-        calm(&stand, &tale.before).await;
         let fuel = Fuel::new(effects, death);
         let spent = Arc::clone(&fuel);
-        let mortal = LocalStand::over(fills(), stand.folder, |inner| Arc::new(FuelStore { inner, fuel }));
-        let mut died = false;
-        for work in &tale.mortal {
-            died |= run(&mortal, work).await.is_err();
-            if died {
-                break;
-            }
-        }
-        if !died {
+        let mortal = LocalStand::over(fills(), copy(), |inner| Arc::new(FuelStore { inner, fuel }));
+        if run(&mortal, &tale.mortal).await.is_ok() {
             assert!(!spent.is_spent(), "a run that lost an effect must not report success");
             assert!(effects >= 8, "the run died only {effects} times");
             return;
@@ -128,22 +156,36 @@ async fn dies_after_every_effect(tale: Tale, death: Death) {
     panic!("the run still dies after {EFFECTS} effects");
 }
 
+/// What dying before an effect leaves is what dying after the one before it does, so the smallest tale will do.
 #[tokio::test]
 async fn r7_a_run_that_dies_before_any_effect_goes_on() {
-    dies_after_every_effect(pages(), Death::BeforeTheEffect).await;
+    dies_after_every_effect(&parquet(), Death::BeforeTheEffect).await;
 }
 
 #[tokio::test]
 async fn r7_a_run_that_dies_after_any_effect_goes_on() {
-    dies_after_every_effect(pages(), Death::AfterTheEffect).await;
+    dies_after_every_effect(&pages().await, Death::AfterTheEffect).await;
 }
 
 #[tokio::test]
 async fn r7_a_run_of_parquet_by_reference_that_dies_goes_on() {
-    dies_after_every_effect(parquet(), Death::AfterTheEffect).await;
+    dies_after_every_effect(&parquet(), Death::AfterTheEffect).await;
 }
 
 #[tokio::test]
 async fn r7_a_run_with_a_quarantine_that_dies_goes_on() {
-    dies_after_every_effect(quarantine(), Death::AfterTheEffect).await;
+    dies_after_every_effect(&quarantine().await, Death::AfterTheEffect).await;
+}
+
+#[tokio::test]
+async fn receipts_are_true_after_a_table_was_restored_and_the_next_run_died() {
+    let tale = restored().await;
+    // The effect after which the run dies may be the very commit that its receipt is to tell of.
+    dies_after_every_effect(&tale, Death::AfterTheEffect).await;
+    calm(&tale.lake, &tale.mortal).await;
+    let ledger = Ledger::open(tale.lake.home().join("ledger"), String::new()).await.unwrap();
+    let last = ledger.receipts().last().unwrap();
+    // Of the three batches one was undone. It is merged once more, in the commit after the one that restored.
+    assert_eq!((last.attempt, last.merged.version), (2, Some(4)));
+    assert_eq!((last.comparison.new, last.merged.inserted, last.merged.rows_after), (1, 1, 3));
 }

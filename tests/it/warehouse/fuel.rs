@@ -21,7 +21,7 @@ pub enum Death {
 pub struct Fuel {
     left: AtomicI64,
     death: Death,
-    /// What somebody else writes just before the next effect.
+    /// What somebody else writes at a place just before we do.
     intruder: Mutex<Option<(Path, PutPayload)>>,
 }
 
@@ -30,7 +30,7 @@ impl Fuel {
         Arc::new(Fuel { left: AtomicI64::new(effects), death, intruder: Mutex::default() })
     }
 
-    /// Lets somebody else write an object just before the next effect.
+    /// Lets somebody else be a moment faster to write an object, once.
     pub fn intrude(&self, location: Path, payload: PutPayload) {
         *self.intruder.lock().unwrap() = Some((location, payload));
     }
@@ -39,12 +39,13 @@ impl Fuel {
         self.left.load(Ordering::SeqCst) < 0
     }
 
+    /// What somebody else writes here before we do.
+    fn intruder(&self, location: &Path) -> Option<PutPayload> {
+        self.intruder.lock().unwrap().take_if(|(place, _)| place == location).map(|(_, payload)| payload)
+    }
+
     /// Spends one effect; the answer is lost where it was the last.
-    async fn spend<T>(&self, store: &dyn ObjectStore, effect: impl Future<Output = Result<T>>) -> Result<T> {
-        let intruder = self.intruder.lock().unwrap().take();
-        if let Some((location, payload)) = intruder {
-            store.put_opts(&location, payload, PutOptions::default()).await?;
-        }
+    async fn spend<T>(&self, effect: impl Future<Output = Result<T>>) -> Result<T> {
         let left = self.left.fetch_sub(1, Ordering::SeqCst);
         match (left, self.death) {
             (1.., _) => effect.await,
@@ -81,13 +82,16 @@ impl std::fmt::Display for FuelStore {
 #[async_trait]
 impl ObjectStore for FuelStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        self.fuel.spend(&self.inner, self.inner.put_opts(location, payload, opts)).await
+        if let Some(payload) = self.fuel.intruder(location) {
+            self.inner.put(location, payload).await?;
+        }
+        self.fuel.spend(self.inner.put_opts(location, payload, opts)).await
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         self.fuel.alive()?;
         let inner = self.inner.put_multipart_opts(location, opts).await?;
-        Ok(Box::new(FuelUpload { store: Arc::clone(&self.inner), inner, fuel: Arc::clone(&self.fuel) }))
+        Ok(Box::new(FuelUpload { inner, fuel: Arc::clone(&self.fuel) }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -107,7 +111,7 @@ impl ObjectStore for FuelStore {
                 let (inner, fuel) = (Arc::clone(&inner), Arc::clone(&fuel));
                 async move {
                     let location = location?;
-                    fuel.spend(&inner, inner.delete(&location)).await?;
+                    fuel.spend(inner.delete(&location)).await?;
                     Ok(location)
                 }
             })
@@ -127,17 +131,16 @@ impl ObjectStore for FuelStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.fuel.spend(&self.inner, self.inner.copy_opts(from, to, options)).await
+        self.fuel.spend(self.inner.copy_opts(from, to, options)).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        self.fuel.spend(&self.inner, self.inner.rename_opts(from, to, options)).await
+        self.fuel.spend(self.inner.rename_opts(from, to, options)).await
     }
 }
 
 #[derive(Debug)]
 struct FuelUpload {
-    store: Arc<dyn ObjectStore>,
     inner: Box<dyn MultipartUpload>,
     fuel: Arc<Fuel>,
 }
@@ -150,7 +153,7 @@ impl MultipartUpload for FuelUpload {
 
     async fn complete(&mut self) -> Result<PutResult> {
         let fuel = Arc::clone(&self.fuel);
-        fuel.spend(&self.store, self.inner.complete()).await
+        fuel.spend(self.inner.complete()).await
     }
 
     async fn abort(&mut self) -> Result<()> {

@@ -1,6 +1,5 @@
 //! The embedded warehouse on a stand: the whole suite runs against it.
 
-use super::fuel::{Death, Fuel, FuelStore};
 use super::{DAY_S, EDGE_S, Stand, ascending, contract, engine, fills, lines};
 use async_trait::async_trait;
 use deltalake::DeltaTable;
@@ -12,10 +11,8 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use tradefold::dataset::Dataset;
 use tradefold::engine::Engine;
-use tradefold::error::Kind;
 use tradefold::landing::{LandingOptions, land};
 use tradefold::progress::Silent;
-use tradefold::run::{Choice, RunOptions};
 use tradefold::source::discover;
 use tradefold::storage::Folder;
 use tradefold::warehouse::Warehouse;
@@ -41,7 +38,7 @@ impl LocalStand {
     }
 
     /// A lake whose table has rows that no test names, on the days that tests write.
-    async fn crowded(dataset: Arc<Dataset>) -> LocalStand {
+    pub async fn crowded(dataset: Arc<Dataset>) -> LocalStand {
         let mut stand = LocalStand::of(dataset);
         let row = |wallet: &str, hash, ts, rev| super::fill(wallet, hash, ts, rev, 7.5);
         let mut unranked = row("0xeee3", json!(""), EDGE_S + DAY_S, 1);
@@ -207,121 +204,7 @@ suite!(
     r5_verify_finds_a_key_that_is_gone,
     an_empty_input_changes_nothing,
     r3_a_load_counts_what_the_footers_count,
+    every_loaded_winner_is_compared,
     r4_verify_finds_what_is_missing_repeated_or_lower,
     r4_a_merge_counts_its_rows,
 );
-
-/// Rows that a batch does not bring in stay as they are, whatever the order makes of a side that is not there.
-#[tokio::test]
-async fn r5_a_row_that_no_batch_names_stays_where_null_ranks_first() {
-    for partition in [Some("ts"), None] {
-        let mut dataset = Dataset::clone(&fills());
-        dataset.order = tradefold::dataset::parse_order("ts, rev").unwrap();
-        dataset.partition = partition.map(str::to_string);
-        let stand = LocalStand::of(Arc::new(dataset));
-        let row = |wallet: &str, rev| super::fill(wallet, Value::Null, EDGE_S, rev, 0.1);
-        super::merged(&stand, &[row("0xa", 2), row("0xb", 2)]).await;
-        let before = stand.table().await;
-        super::merged(&stand, &[row("0xc", 2)]).await;
-        let after = stand.table().await;
-        assert!(after.len() == 3 && before.iter().all(|row| after.contains(row)), "{before:#?}\n{after:#?}");
-        let report = super::merged(&stand, &[row("0xa", 1), row("0xb", 3)]).await;
-        assert_eq!(super::counts(&report), (0, 1, 1), "the earlier is the better");
-    }
-}
-
-/// A commit that announced another number of rows than it has, as one would that lost a row, and no receipt of it.
-#[tokio::test]
-async fn r4_a_wrong_commit_is_refused_on_every_try_until_the_table_is_restored() {
-    let stand = LocalStand::new();
-    let row = |wallet: &str| super::fill(wallet, Value::Null, EDGE_S, 1, 0.1);
-    let (first, second) = ([row("0xa")], [row("0xb")]);
-    super::merged(&stand, &first).await;
-    let ledger = stand.folder.path().join("lake/_tradefold/fills/ledger");
-    let before = std::fs::read_dir(&ledger).unwrap().count();
-    super::merged(&stand, &second).await;
-    let commit = stand.folder.path().join("lake/fills/_delta_log/00000000000000000001.json");
-    let text = std::fs::read_to_string(&commit).unwrap();
-    let announced =
-        text.replace("\"rows_before\":1", "\"rows_before\":2").replace("\"rows_after\":2", "\"rows_after\":3");
-    assert_ne!(text, announced);
-    std::fs::write(&commit, announced).unwrap();
-    let entries = |path: &Path| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
-    let mut written = entries(&ledger);
-    written.sort();
-    // Landed and planned are left: the run came to its merge.
-    for entry in &written[before + 2..] {
-        std::fs::remove_file(entry).unwrap();
-    }
-    for _ in 0..2 {
-        let error = super::backfill(&stand, &second, RunOptions::default()).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Data);
-        assert!(error.render().contains("the target had 2 rows and has 2"), "{}", error.render());
-        assert!(error.render().contains("restore the target"), "{}", error.render());
-    }
-    stand.roll_back().await;
-    // Another run brings the same rows in: what the wrong commit did is undone and tells nothing.
-    super::merged(&stand, &[row("0xb"), row("0xc")]).await;
-    assert_eq!(super::counts(&super::merged(&stand, &second).await), (0, 0, 1));
-    assert_eq!(stand.table().await.len(), 3);
-}
-
-/// Of the two contracts only this one has its time in the order.
-#[tokio::test]
-async fn a_row_of_the_future_goes_in_once_its_time_has_come() {
-    contract::a_row_of_the_future_goes_in_once_its_time_has_come(&LocalStand::crowded(fills()).await).await;
-}
-
-#[tokio::test]
-async fn an_immutable_table_only_inserts() {
-    for dataset in [fills(), ascending()] {
-        let mut dataset = Dataset::clone(&dataset);
-        dataset.immutable = true;
-        contract::an_immutable_table_only_inserts(&LocalStand::crowded(Arc::new(dataset)).await).await;
-    }
-}
-
-/// Somebody who knows nothing of our lock commits while a merge is under way, and nothing that would be in its way: only
-/// that the version is another one than was read.
-#[tokio::test]
-async fn a_commit_at_another_version_than_was_read_is_refused() {
-    let fuel = Fuel::new(i64::MAX, Death::BeforeTheEffect);
-    let spent = Arc::clone(&fuel);
-    let stand = LocalStand::over(fills(), tempfile::tempdir().unwrap(), |inner| Arc::new(FuelStore { inner, fuel }));
-    let row = |wallet: &str| super::fill(wallet, Value::Null, EDGE_S, 1, 0.1);
-    super::merged(&stand, &[row("0xa")]).await;
-    let (_folder, manifest) = super::staged(&stand, &[row("0xb")]).await;
-    let found = stand.warehouse.compare(&manifest, &manifest.batch.touched).await.unwrap();
-    let before = stand.table().await;
-    let foreign =
-        json!({"commitInfo": {"timestamp": super::NOW_US / 1000, "operation": "OPTIMIZE", "operationParameters": {}}});
-    let commit = stand.lake.join("fills").path("_delta_log/00000000000000000001.json");
-    spent.intrude(commit, foreign.to_string().into());
-    let error = stand.warehouse.merge(&manifest, &manifest.batch.touched, &found).await.unwrap_err();
-    assert_eq!((error.kind(), error.kind().exit_code()), (Kind::Busy, 73), "{}", error.render());
-    assert!(error.render().contains("another writer has changed the table"), "{}", error.render());
-    assert_eq!((stand.table().await, stand.changes().await), (before, 2), "theirs stands, ours does not");
-    let merged = stand.warehouse.merge(&manifest, &manifest.batch.touched, &found).await.unwrap();
-    assert_eq!((merged.inserted, merged.version), (1, Some(2)), "the same again goes through");
-}
-
-/// As many rows, but others: what is left is another batch, which must not be taken for the first one.
-#[tokio::test]
-async fn a_batch_is_named_for_the_rows_that_were_set_aside() {
-    let numbered = |wallet: &str, rev, log_index| {
-        let mut row = super::fill(wallet, Value::Null, EDGE_S, rev, 0.1);
-        row["log_index"] = json!(log_index);
-        row
-    };
-    let rows = [numbered("0xa", 2, 11), numbered("0xb", 2, 11), numbered("0xc", 2, 11)];
-    let quarantine = RunOptions { on_suspect: Choice::Quarantine, ..RunOptions::default() };
-    let mut ids = Vec::new();
-    for suspect in ["0xa", "0xb", "0xa"] {
-        let stand = LocalStand::new();
-        super::merged(&stand, &[numbered(suspect, 1, 10)]).await;
-        let report = super::backfill(&stand, &rows, quarantine.clone()).await.unwrap();
-        assert_eq!((report.balance.quarantined.rows, super::counts(&report)), (1, (2, 0, 0)));
-        ids.push(report.batches[0].batch_id.clone());
-    }
-    assert!(ids[0] != ids[1] && ids[0] == ids[2], "{ids:?}");
-}

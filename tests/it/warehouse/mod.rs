@@ -2,8 +2,11 @@
 
 mod contract;
 mod crash;
+mod embedded;
 mod fuel;
+mod lies;
 mod local;
+mod race;
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -99,7 +102,7 @@ pub async fn parquet_input(stand: &impl Stand, rows: &[Value]) -> Vec<Input> {
     });
     let text: String = typed.collect();
     let schema = Arc::clone(stand.dataset().schema());
-    let mut reader = arrow::json::ReaderBuilder::new(schema.clone()).build(text.as_bytes()).unwrap();
+    let mut reader = arrow::json::ReaderBuilder::new(Arc::clone(&schema)).build(text.as_bytes()).unwrap();
     let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), schema, None).unwrap();
     writer.write(&reader.next().unwrap().unwrap()).unwrap();
     put(stand, &writer.into_inner().unwrap(), "parquet").await
@@ -122,17 +125,23 @@ pub async fn backfill(stand: &impl Stand, rows: &[Value], options: RunOptions) -
 
 /// Runs a backfill of these rows at another time.
 pub async fn backfill_at(stand: &impl Stand, rows: &[Value], options: RunOptions, now_us: i64) -> Result<RunReport> {
-    walk(stand, &input(stand, rows).await, options, now_us).await
+    walk(stand.warehouse(), stand, &input(stand, rows).await, options, now_us).await
 }
 
-/// Runs a backfill of these inputs.
-pub async fn walk(stand: &impl Stand, inputs: &[Input], options: RunOptions, now_us: i64) -> Result<RunReport> {
+/// Runs a backfill of these inputs, into the stand's own warehouse or another one.
+pub async fn walk(
+    warehouse: &dyn Warehouse,
+    stand: &impl Stand,
+    inputs: &[Input],
+    options: RunOptions,
+    now_us: i64,
+) -> Result<RunReport> {
     let home = stand.home();
     let mut ledger = Ledger::open(home.join("ledger"), format!("{:?}", std::time::Instant::now())).await?;
     let run = Run {
         dataset: stand.dataset(),
         engine: stand.engine(),
-        warehouse: stand.warehouse(),
+        warehouse,
         home,
         options,
         progress: &Silent,

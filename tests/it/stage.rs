@@ -1,0 +1,104 @@
+//! Staging: the files of many batches, written at once by few encoders of bounded memory.
+
+use crate::rows::{LATE_US, batch, compared, engine, row, text, trades, values, write};
+use arrow::array::RecordBatch;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+use tradefold::dataset::Dataset;
+use tradefold::dedup::Dedup;
+use tradefold::dedup::rule::Value;
+use tradefold::plan::Limits;
+use tradefold::progress::Silent;
+use tradefold::stage::{Router, StagedFile, Written, write_winners};
+use tradefold::window::DAY_US;
+
+const DAYS: i64 = 40;
+/// A batch for each day.
+const LIMITS: Limits = Limits { days_per_batch: 1 };
+
+/// One trade on each of the days, each with a text that packs badly. `number` tells their keys apart.
+fn trades_of_all_days(dataset: &Dataset, number: i64) -> RecordBatch {
+    let trade = |day: i64| {
+        let noise = blake3::hash(&[number.to_le_bytes(), day.to_le_bytes()].concat()).to_hex().repeat(20);
+        let known = [
+            ("wallet_address", text("0xa")),
+            ("tx_hash", text(&format!("0x{number:x}{day:04x}"))),
+            ("timestamp", Value::Int(LATE_US + day * DAY_US)),
+            ("title", text(&noise)),
+        ];
+        row(dataset, &known)
+    };
+    batch(dataset, &(0..DAYS).map(trade).collect::<Vec<_>>())
+}
+
+/// The rows of a staged file, and how many row groups hold them.
+fn read(file: &StagedFile) -> (Vec<RecordBatch>, usize) {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path).unwrap()).unwrap();
+    let groups = reader.metadata().num_row_groups();
+    (reader.build().unwrap().map(Result::unwrap).collect(), groups)
+}
+
+/// Every batch of the grid has its rows, whichever files they are in.
+fn check(written: &Written, dataset: &Dataset, inputs: &[RecordBatch]) {
+    let place = dataset.schema().index_of("timestamp").unwrap();
+    let mut found = Vec::new();
+    for file in &written.files {
+        let rows: Vec<_> = read(file).0.iter().flat_map(|batch| values(dataset, batch)).collect();
+        assert_eq!(rows.len() as u64, file.rows);
+        assert_eq!(file.digest, blake3::hash(&std::fs::read(&file.path).unwrap()).to_hex().to_string());
+        for row in &rows {
+            let Value::Int(us) = row[place] else { panic!("{row:?}") };
+            assert_eq!(us.div_euclid(DAY_US), i64::from(file.number), "a row in the file of another batch");
+        }
+        found.extend(rows);
+    }
+    let days = &written.days;
+    assert!(days.values().all(|rows| *rows == inputs.len() as u64) && days.len() == DAYS as usize, "{days:?}");
+    let expected: Vec<_> = inputs.iter().flat_map(|batch| values(dataset, batch)).collect();
+    assert_eq!(compared(dataset, &found), compared(dataset, &expected));
+}
+
+#[tokio::test]
+async fn many_row_groups_of_many_batches_are_written_by_few_encoders() {
+    let (dataset, folder, input) = (trades(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let inputs: Vec<RecordBatch> = (0..32).map(|number| trades_of_all_days(&dataset, number)).collect();
+    let file = write(&input.path().join("in.parquet"), &inputs, DAYS as usize);
+    let engine = engine(8);
+    let decision = Dedup::new(&engine, &dataset, &[file]).await.unwrap().decide(&Silent).await.unwrap();
+    let written = write_winners(&decision, &dataset, LIMITS, folder.path(), &Silent).await.unwrap();
+    check(&written, &dataset, &inputs);
+    // A file for each batch and encoder: were there one for each row group or core, memory would run out.
+    let encoder =
+        |file: &StagedFile| file.path.file_stem().unwrap().to_str().unwrap().rsplit('-').next().unwrap().to_string();
+    let encoders: BTreeSet<String> = written.files.iter().map(encoder).collect();
+    assert_eq!(encoders.len(), 4, "{encoders:?}");
+    assert_eq!(written.files.len(), 4 * DAYS as usize);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), written.files.len());
+}
+
+fn route(dataset: &Dataset, folder: &Path, inputs: &[RecordBatch], most: usize) -> (Written, usize) {
+    let mut router = Router::new(dataset, LIMITS, folder, 0).with_open_bytes(most);
+    let mut peak = 0;
+    for batch in inputs {
+        router.push(batch).unwrap();
+        peak = peak.max(router.open_bytes());
+    }
+    (router.finish().unwrap(), peak)
+}
+
+#[test]
+fn an_encoder_writes_out_its_largest_row_group_before_all_together_hold_too_much() {
+    let dataset = trades();
+    let inputs: Vec<RecordBatch> = (0..30).map(|number| trades_of_all_days(&dataset, number)).collect();
+    let (free, tight) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (written, peak) = route(&dataset, free.path(), &inputs, usize::MAX);
+    check(&written, &dataset, &inputs);
+    assert!(written.files.iter().all(|file| read(file).1 == 1));
+    let most = peak / 4;
+    let (written, held) = route(&dataset, tight.path(), &inputs, most);
+    check(&written, &dataset, &inputs);
+    assert!(held <= most, "{held} bytes were held where {most} are allowed, and {peak} without a limit");
+    assert!(written.files.iter().any(|file| read(file).1 > 1), "some row groups were closed early");
+}
