@@ -188,6 +188,14 @@ impl<'a> Decision<'a> {
         rows::stream(&self.decided.kernel, &self.labels, verdict, Box::new(chosen))
     }
 
+    /// Losers that know an identity which their winner does not. What the winners bring in does not show these events, so
+    /// a target has to be compared with them too.
+    pub fn witnesses(&self) -> SendableRecordBatchStream {
+        let verdict = Arc::clone(&self.decided.verdict);
+        let chosen = move |unit: &Unit| verdict.witnesses.of(unit.places());
+        rows::stream(&self.decided.kernel, &self.labels, None, Box::new(chosen))
+    }
+
     fn verdict(&self) -> &Verdict {
         &self.decided.verdict
     }

@@ -116,6 +116,14 @@ impl Odd<'_> {
             }
         }
         let all = || rows.iter().filter_map(|row| facts.of(row.place()));
+        for identity in 0..self.ask.identity.len() {
+            let knows = |row: &&Record| facts.of(row.place()).is_some_and(|fact| fact.identities[identity].is_some());
+            if !knows(&winner)
+                && let Some(witness) = rows.iter().find(knows)
+            {
+                verdict.witnesses.set(witness.place());
+            }
+        }
         let count = rows.len() as u64;
         let print = winner.print();
         if (0..self.ask.identity.len()).any(|i| differ(all().filter_map(|fact| fact.identities[i]))) {

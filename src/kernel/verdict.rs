@@ -138,6 +138,8 @@ pub struct Verdict {
     pub conflicts: Marks,
     /// Rows of keys that were set aside.
     pub aside: Marks,
+    /// Losers that know what their winner does not: the number of a real event.
+    pub witnesses: Marks,
     /// All rows that took part, by day.
     pub rows_by_day: DayCounts,
     /// The rows of each unit that took part, by day, where the days are few.
@@ -180,6 +182,7 @@ impl Verdict {
             superseded: Marks::new(rows),
             conflicts: Marks::new(rows),
             aside: Marks::new(rows),
+            witnesses: Marks::new(rows),
             rows_by_day: DayCounts::default(),
             unit_days: Vec::new(),
             winners_by_day: DayCounts::default(),

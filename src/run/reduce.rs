@@ -8,7 +8,7 @@ use crate::landing::{Landed, land};
 use crate::plan::{Batch, batch_id, plan};
 use crate::report::{RunReport, Stop, counted};
 use crate::source::Input;
-use crate::stage::{Manifest, RowFile, StagedFile, upload, write_winners};
+use crate::stage::{Manifest, RowFile, StagedFile, upload, write_winners, write_witnesses};
 use arrow::array::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 use futures::TryStreamExt;
@@ -123,6 +123,7 @@ impl Run<'_> {
         self.progress.begin("keep winners", Some(report.balance.winners));
         let folder = tempfile::tempdir().doing("make room for winners")?;
         let written = write_winners(decision, self.dataset, self.options.limits, folder.path(), self.progress).await?;
+        let witnesses = write_witnesses(decision, self.dataset, folder.path()).await?;
         // Counted by who wrote them: they are the ones that were decided on.
         Balance { winners: written.rows(), ..report.balance.clone() }.check()?;
         let planned = plan(self.dataset, &written.days, &decision.loser_days(), self.options.limits);
@@ -134,7 +135,7 @@ impl Run<'_> {
             let id = batch_id(self.dataset, &flags, batch, &digests);
             let own: Vec<StagedFile> =
                 written.files.iter().filter(|file| file.number == batch.number).cloned().collect();
-            let manifest = upload(&files.stage, &id, batch, &own).await?;
+            let manifest = upload(&files.stage, &id, batch, &own, witnesses.as_ref()).await?;
             manifest.check_footers(&files.stage).await?;
             manifests.push(manifest);
             self.progress.advance(1);

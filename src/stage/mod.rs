@@ -5,7 +5,7 @@ mod rowfile;
 mod writer;
 
 pub use rowfile::RowFile;
-pub use writer::{Router, StagedFile, Written, write_empty, write_winners};
+pub use writer::{Router, StagedFile, Written, write_empty, write_winners, write_witnesses};
 
 use crate::engine::DataFile;
 use crate::error::{Doing, Error, Result};
@@ -31,6 +31,13 @@ pub struct StagedObject {
     pub rows: u64,
 }
 
+impl StagedObject {
+    /// The object as a file to read.
+    pub fn file(&self) -> DataFile {
+        DataFile { url: self.url.clone(), label: self.name.clone(), size_bytes: self.size_bytes }
+    }
+}
+
 /// What one batch stages: enters the ledger after the upload, before the load.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -40,17 +47,16 @@ pub struct Manifest {
     pub batch: Batch,
     /// Its objects, by name.
     pub objects: Vec<StagedObject>,
+    /// Losers that know the number of a real event where their winner does not: compared with the target, never merged.
+    /// The same for every batch of a run.
+    #[serde(default)]
+    pub witnesses: Option<StagedObject>,
 }
 
 impl Manifest {
     /// The objects as files to read.
     pub fn files(&self) -> Vec<DataFile> {
-        let file = |object: &StagedObject| DataFile {
-            url: object.url.clone(),
-            label: object.name.clone(),
-            size_bytes: object.size_bytes,
-        };
-        self.objects.iter().map(file).collect()
+        self.objects.iter().map(StagedObject::file).collect()
     }
 
     /// Whether all objects are in `folder`, and were when the manifest was written, with their sizes. Their names say what
@@ -60,7 +66,7 @@ impl Manifest {
     /// What the store says.
     pub async fn is_staged(&self, folder: &Folder) -> Result<bool> {
         let folder = folder.join(&self.batch_id);
-        for object in &self.objects {
+        for object in self.objects.iter().chain(&self.witnesses) {
             match folder.head(&object.name).await? {
                 Some(meta) if meta.size == object.size_bytes && object.url == folder.url_of(&object.name) => {}
                 _ => return Ok(false),
@@ -107,22 +113,31 @@ async fn footer_rows(folder: &Folder, object: &StagedObject) -> Result<u64> {
 ///
 /// # Errors
 /// What the store says.
-pub async fn upload(folder: &Folder, batch_id: &str, batch: &Batch, files: &[StagedFile]) -> Result<Manifest> {
+pub async fn upload(
+    folder: &Folder,
+    batch_id: &str,
+    batch: &Batch,
+    files: &[StagedFile],
+    witnesses: Option<&StagedFile>,
+) -> Result<Manifest> {
     let folder = folder.join(batch_id);
     let mut objects = Vec::new();
     for file in files {
-        let name = format!("{}.parquet", file.digest);
-        if folder.head(&name).await?.is_none_or(|meta| meta.size != file.size_bytes) {
-            folder.upload(&name, &file.path).await?;
-        }
-        objects.push(StagedObject {
-            url: folder.url_of(&name),
-            name,
-            size_bytes: file.size_bytes,
-            digest: file.digest.clone(),
-            rows: file.rows,
-        });
+        objects.push(upload_one(&folder, file).await?);
     }
     objects.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Manifest { batch_id: batch_id.to_string(), batch: batch.clone(), objects })
+    let witnesses = match witnesses {
+        Some(file) => Some(upload_one(&folder, file).await?),
+        None => None,
+    };
+    Ok(Manifest { batch_id: batch_id.to_string(), batch: batch.clone(), objects, witnesses })
+}
+
+async fn upload_one(folder: &Folder, file: &StagedFile) -> Result<StagedObject> {
+    let name = format!("{}.parquet", file.digest);
+    if folder.head(&name).await?.is_none_or(|meta| meta.size != file.size_bytes) {
+        folder.upload(&name, &file.path).await?;
+    }
+    let (size_bytes, digest) = (file.size_bytes, file.digest.clone());
+    Ok(StagedObject { url: folder.url_of(&name), name, size_bytes, digest, rows: file.rows })
 }

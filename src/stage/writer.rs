@@ -12,6 +12,7 @@ use crate::window::Day;
 use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
+use futures::TryStreamExt;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -64,6 +65,24 @@ impl Written {
 /// When the file can't be written or read back.
 pub fn write_empty(dataset: &Dataset, folder: &Path) -> Result<StagedFile> {
     close(0, ParquetFile::create(folder.join("empty.parquet"), dataset.schema())?)
+}
+
+/// Writes the losers that know the number of a real event where their winner does not. Nothing where there are none.
+///
+/// # Errors
+/// When an input can't be read or has changed, or the file can't be written.
+pub async fn write_witnesses(decision: &Decision<'_>, dataset: &Dataset, folder: &Path) -> Result<Option<StagedFile>> {
+    let mut file = None;
+    let mut rows = decision.witnesses();
+    while let Some(batch) = rows.try_next().await.doing("look up rows that number events")? {
+        let file = match &mut file {
+            Some(file) => file,
+            None => file.insert(ParquetFile::create(folder.join("witnesses.parquet"), dataset.schema())?),
+        };
+        // Where they came from is said in the columns after the dataset's.
+        file.encode(&batch)?;
+    }
+    file.map(|file| close(0, file)).transpose()
 }
 
 fn close(number: i32, file: ParquetFile) -> Result<StagedFile> {

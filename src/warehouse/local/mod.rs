@@ -13,7 +13,7 @@ use super::{Comparison, Finding, Merged, Verification, Warehouse};
 use crate::dataset::Dataset;
 use crate::engine::{Engine, FilesTable, number};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::stage::Manifest;
+use crate::stage::{Manifest, StagedObject};
 use crate::storage::Folder;
 use crate::window::Day;
 use arrow::array::RecordBatch;
@@ -87,6 +87,8 @@ impl DeltaWarehouse {
     }
 
     fn register_staged(&self, batch: &Manifest) -> Result<()> {
+        let witnesses: Vec<_> = batch.witnesses.iter().map(StagedObject::file).collect();
+        self.engine.register_files("witnesses", FilesTable::new(self.dataset.schema(), &witnesses)?)?;
         self.engine.register_files("staged", FilesTable::new(self.dataset.schema(), &batch.files())?)
     }
 
@@ -227,6 +229,10 @@ impl Warehouse for DeltaWarehouse {
         let counts = self.engine.counts(&statements.compare(touched)?).await?;
         let [staged, new, newer, older, same, conflict, suspect, redated] = counts[..] else {
             return Err(Error::bug("compare a batch with the target").because("the counts have another number"));
+        };
+        let suspect = match batch.witnesses {
+            Some(_) => suspect + self.engine.count(&statements.suspect_witnesses(touched)?).await?,
+            None => suspect,
         };
         let repeated = format!("SELECT COUNT(*) FROM ({}) AS r", statements.repeated(touched)?);
         let repeated = self.engine.count(&repeated).await?;

@@ -32,8 +32,8 @@ impl Statements<'_> {
         self.exprs().day_in(DAY, days)
     }
 
-    /// The winners beside the target's rows.
-    fn joined(&self, touched: &BTreeSet<Day>, columns: &str) -> Result<String> {
+    /// The winners, or other rows that are staged, beside the target's rows.
+    fn joined(&self, staged: &str, touched: &BTreeSet<Day>, columns: &str) -> Result<String> {
         let exprs = self.exprs();
         render(
             include_str!("../../../sql/joined.sql"),
@@ -46,7 +46,7 @@ impl Statements<'_> {
                 ("differs", &exprs.differs("s", "t")?),
                 ("suspect", &exprs.suspect("s", "t")?),
                 ("redated", &exprs.redated("s", "t")?),
-                ("staged", "staged"),
+                ("staged", staged),
                 ("target", "target"),
                 ("touched", &self.touched(touched)),
                 ("same_key", &exprs.same_key("t", "s")?),
@@ -55,12 +55,18 @@ impl Statements<'_> {
     }
 
     pub(super) fn compare(&self, touched: &BTreeSet<Day>) -> Result<String> {
-        render(include_str!("../../../sql/compare.sql"), &[("joined", &self.joined(touched, "1 AS _one")?)])
+        render(include_str!("../../../sql/compare.sql"), &[("joined", &self.joined("staged", touched, "1 AS _one")?)])
+    }
+
+    /// How many of the losers that know a number which their winner does not number another event than the target's row.
+    pub(super) fn suspect_witnesses(&self, touched: &BTreeSet<Day>) -> Result<String> {
+        let joined = self.joined("witnesses", touched, "1 AS _one")?;
+        Ok(format!("SELECT COUNT(*) FROM ({joined}) AS j WHERE _found AND _suspect"))
     }
 
     /// Of the rows that a merge changes: 1 for an update, the day before and the day after, and how many.
     pub(super) fn changes(&self, touched: &BTreeSet<Day>) -> Result<String> {
-        let joined = self.joined(touched, "1 AS _one")?;
+        let joined = self.joined("staged", touched, "1 AS _one")?;
         let newer = if self.dataset.immutable { "FALSE" } else { "_newer" };
         Ok(format!(
             "SELECT CASE WHEN _found THEN 1 ELSE 0 END AS _update, _day_before, _day_after, COUNT(*) \
@@ -212,7 +218,14 @@ impl Statements<'_> {
             let target = exprs.column("", &format!("{prefix}{name}"))?;
             Ok(format!("{}, {} AS {target}", exprs.column("s", name)?, exprs.column("t", name)?))
         });
-        let joined = self.joined(touched, &sides.collect::<Result<Vec<_>>>()?.join(", "))?;
-        Ok(format!("SELECT * FROM ({joined}) AS j WHERE _found AND {condition}"))
+        let sides = sides.collect::<Result<Vec<_>>>()?.join(", ");
+        let found = |staged: &str| -> Result<String> {
+            let joined = self.joined(staged, touched, &sides)?;
+            Ok(format!("SELECT * FROM ({joined}) AS j WHERE _found AND {condition}"))
+        };
+        match finding {
+            Finding::Suspect => Ok(format!("{} UNION ALL {}", found("staged")?, found("witnesses")?)),
+            _ => found("staged"),
+        }
     }
 }

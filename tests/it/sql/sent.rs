@@ -100,7 +100,12 @@ fn staged(dataset: &Dataset, dir: &Path, name: &str, rows: &[Row]) -> Manifest {
     let days: BTreeMap<Day, u64> = dataset.partition.iter().map(|_| (Day(20_367), rows)).collect();
     let touched = days.keys().copied().collect();
     let object = StagedObject { url, name: label, size_bytes, digest: name.into(), rows };
-    Manifest { batch_id: name.into(), batch: Batch { number, rows, days, touched }, objects: vec![object] }
+    Manifest {
+        batch_id: name.into(),
+        batch: Batch { number, rows, days, touched },
+        objects: vec![object],
+        witnesses: None,
+    }
 }
 
 fn merge_script(dataset: &Dataset, first: Row, second: Row) -> String {

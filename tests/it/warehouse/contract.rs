@@ -146,6 +146,28 @@ pub async fn a_suspect_key_in_the_target_stops_the_run(stand: &impl Stand) {
     assert_eq!(counts(&backfill(stand, &[numbered(2, 11)], keep).await.unwrap()), (0, 1, 0));
 }
 
+/// The winner does not say which event it is; the loser does, and it is another one than the target has.
+pub async fn a_suspect_key_whose_number_only_a_loser_knows_stops_the_run(stand: &impl Stand) {
+    merged(stand, &[numbered(1, 10)]).await;
+    let before = stand.table().await;
+    let rows = |number: i64| {
+        let mut winner = numbered(3, number);
+        winner["log_index"] = Value::Null;
+        [winner, numbered(2, number)]
+    };
+    let report = backfill(stand, &rows(11), RunOptions::default()).await.unwrap();
+    assert_eq!(report.stops.iter().map(|stop| stop.reason.as_str()).collect::<Vec<_>>(), ["suspect_keys"]);
+    assert_eq!(stand.table().await, before);
+    let file = report.stops[0].file.as_ref().unwrap();
+    let written = std::fs::read_to_string(url::Url::parse(file).unwrap().to_file_path().unwrap()).unwrap();
+    assert!(written.contains("\"log_index\":11") && written.contains("\"target_log_index\":10"), "{written}");
+    let quarantine = RunOptions { on_suspect: Choice::Quarantine, ..RunOptions::default() };
+    let report = backfill(stand, &rows(11), quarantine).await.unwrap();
+    assert_eq!((counts(&report), report.balance.quarantined.rows), ((0, 0, 0), 2));
+    // The same event as the target's is none.
+    assert_eq!(counts(&merged(stand, &rows(10)).await), (0, 1, 0));
+}
+
 pub async fn a_suspect_key_in_the_target_can_be_quarantined(stand: &impl Stand) {
     merged(stand, &[numbered(1, 10)]).await;
     let quarantine = RunOptions { on_suspect: Choice::Quarantine, ..RunOptions::default() };

@@ -194,6 +194,7 @@ suite!(
     duplicates_in_the_target_stop_the_run,
     one_conflict_in_ten_thousand_rows_is_found,
     a_suspect_key_in_the_target_stops_the_run,
+    a_suspect_key_whose_number_only_a_loser_knows_stops_the_run,
     a_suspect_key_in_the_target_can_be_quarantined,
     a_run_that_set_everything_aside_looks_again,
     what_is_found_of_a_key_goes_when_the_key_is_set_aside,

@@ -164,7 +164,7 @@ pub async fn staged(stand: &impl Stand, rows: &[Value]) -> (Folder, Manifest) {
     let batches = plan(dataset, &written.days, &BTreeMap::new(), limits);
     assert_eq!(batches.len(), 1, "rows of one batch");
     let folder = stand.home().join("stage");
-    let manifest = upload(&folder, "batch", &batches[0], &written.files).await.unwrap();
+    let manifest = upload(&folder, "batch", &batches[0], &written.files, None).await.unwrap();
     (folder, manifest)
 }
 
