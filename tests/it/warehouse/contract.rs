@@ -1,8 +1,9 @@
 //! What every warehouse promises. Each function is one promise, shown on a fresh stand.
 
-use super::{DAY_S, EDGE_S, NOW_US, Stand, backfill, backfill_at, counts, fill, merged, staged};
+use super::{DAY_S, EDGE_S, NOW_US, Stand, backfill, backfill_at, counts, fill, merged, receipts, staged};
 use serde_json::{Value, json};
 use tradefold::dedup::KeyCount;
+use tradefold::ledger::Ledger;
 use tradefold::report::backfill_text;
 use tradefold::run::{Choice, RunOptions};
 use tradefold::warehouse::Merged;
@@ -30,6 +31,16 @@ pub async fn r6_only_a_higher_row_updates(stand: &impl Stand) {
     assert!(stand.table().await[0].contains("0.6"));
 }
 
+pub async fn r6_rows_that_tie_or_are_lower_stay_where_others_change(stand: &impl Stand) {
+    let row = |wallet, rev, price| fill(wallet, named("o"), EDGE_S, rev, price);
+    merged(stand, &[row("0xa", 5, 0.1), row("0xb", 5, 0.1), row("0xc", 5, 0.1)]).await;
+    // All on one day, which is written anew for the sake of two of them.
+    let rows = [row("0xa", 5, 0.2), row("0xb", 4, 0.3), row("0xc", 6, 0.4), row("0xd", 1, 0.5)];
+    assert_eq!(counts(&merged(stand, &rows).await), (1, 1, 2));
+    let prices = |row: &String| serde_json::from_str::<Value>(row).unwrap()["price"].as_f64().unwrap();
+    assert_eq!(stand.table().await.iter().map(prices).collect::<Vec<_>>(), [0.1, 0.1, 0.4, 0.5]);
+}
+
 pub async fn an_update_never_blanks_what_is_known(stand: &impl Stand) {
     merged(stand, &[fill("0xa", named("o"), EDGE_S, 1, 0.1)]).await;
     let mut poorer = fill("0xa", named("o"), EDGE_S, 2, 0.0);
@@ -42,9 +53,11 @@ pub async fn an_update_never_blanks_what_is_known(stand: &impl Stand) {
 pub async fn a_replay_changes_nothing(stand: &impl Stand) {
     let rows = [fill("0xa", named("o"), EDGE_S, 1, 0.1), fill("0xb", named("o"), EDGE_S + 40 * DAY_S, 1, 0.1)];
     merged(stand, &rows).await;
+    let written = receipts(&stand.home()).await;
     let (table, changes) = (stand.table().await, stand.changes().await);
     assert_eq!(counts(&merged(stand, &rows).await), (0, 0, 2));
     assert_eq!((stand.table().await, stand.changes().await), (table, changes), "a replay makes no commit");
+    assert_eq!(receipts(&stand.home()).await, written, "and each batch keeps the one receipt that it has");
 }
 
 pub async fn batches_out_of_order_give_the_same_table(stand: &impl Stand) {
@@ -240,10 +253,16 @@ pub async fn a_restored_table_gets_its_rows_back(stand: &impl Stand) {
     merged(stand, &first).await;
     merged(stand, &second).await;
     let table = stand.table().await;
-    stand.roll_back().await;
-    assert_ne!(stand.table().await, table);
-    assert_eq!(counts(&merged(stand, &second).await), (1, 1, 0));
-    assert_eq!(stand.table().await, table);
+    let home = stand.home();
+    for attempt in 2..=3 {
+        stand.roll_back().await;
+        assert_ne!(stand.table().await, table);
+        let report = merged(stand, &second).await;
+        assert_eq!(counts(&report), (1, 1, 0));
+        assert_eq!(stand.table().await, table);
+        let ledger = Ledger::open(home.join("ledger"), String::new()).await.unwrap();
+        assert_eq!(ledger.receipt(&report.batches[0].batch_id).unwrap().attempt, attempt, "each merge is told apart");
+    }
 }
 
 pub async fn a_row_that_moves_to_another_day_leaves_the_old_one(stand: &impl Stand) {

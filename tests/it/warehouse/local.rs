@@ -183,6 +183,7 @@ macro_rules! suite {
 suite!(
     new_keys_are_inserted,
     r6_only_a_higher_row_updates,
+    r6_rows_that_tie_or_are_lower_stay_where_others_change,
     an_update_never_blanks_what_is_known,
     a_replay_changes_nothing,
     batches_out_of_order_give_the_same_table,
