@@ -99,7 +99,7 @@ pub fn main(arguments: Vec<OsString>, environment: Vec<(String, String)>, now_us
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = Box::pin(dispatch(cli.command, &world)) => outcome,
-            _ = tokio::signal::ctrl_c() => Err(Error::new(crate::error::Kind::Transient, "finish")
+            () = interrupted() => Err(Error::new(crate::error::Kind::Transient, "finish")
                 .because("it was interrupted")
                 .hint(hint)),
         }
@@ -119,6 +119,19 @@ pub fn main(arguments: Vec<OsString>, environment: Vec<(String, String)>, now_us
             }
         }
         Err(error) => fail(&error),
+    }
+}
+
+/// Waits for Ctrl-C, or for the signal by which schedulers and containers end a process.
+async fn interrupted() {
+    let mut ended = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(ended) => ended,
+        // Without it the signal ends the process all the same.
+        Err(_) => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = ended.recv() => {}
     }
 }
 

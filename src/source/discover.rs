@@ -96,8 +96,15 @@ impl Search<'_> {
             if is_hidden(&entry.file_name().to_string_lossy()) {
                 continue;
             }
-            // Links to folders are not followed: they may lead in a circle.
-            if entry.file_type().doing("list a folder").map_err(named)?.is_dir() {
+            let kind = entry.file_type().doing("list a folder").map_err(named)?;
+            if kind.is_symlink() && !entry.path().is_file() {
+                let what = if entry.path().is_dir() { "a folder" } else { "nothing that is there" };
+                return Err(self
+                    .failed()
+                    .because(format!("{} is a link to {what}", entry.path().display()))
+                    .hint("links to folders are not followed, since they may lead in a circle: name the folder itself, or remove the link"));
+            }
+            if kind.is_dir() {
                 self.walk(&entry.path())?;
             } else if entry.path().is_file() {
                 self.add_local(&entry.path(), false)?;

@@ -70,18 +70,21 @@ fn rows_of(text: &str, envelope: &[String]) -> serde_json::Result<Vec<Range<usiz
 /// Adds a row, or all rows of a page.
 fn push(text: &str, item: &str, envelope: &[String], rows: &mut Vec<Range<usize>>) -> serde_json::Result<()> {
     let fields = if envelope.is_empty() { Vec::new() } else { fields_of(item).unwrap_or_default() };
-    let array = fields.iter().find_map(|(name, cell)| match cell {
-        Cell::Nested(array) if array.starts_with('[') && envelope.iter().any(|known| name == known) => Some(array),
-        _ => None,
-    });
-    let page: Vec<&RawValue> = match array {
-        Some(std::borrow::Cow::Borrowed(array)) => serde_json::from_str(array)?,
-        _ => {
-            rows.push(place(text, rejected_row(item).unwrap_or(item)));
-            return Ok(());
+    let mut is_page = false;
+    for (name, cell) in &fields {
+        if let Cell::Nested(std::borrow::Cow::Borrowed(array)) = cell
+            && array.starts_with('[')
+            && envelope.iter().any(|known| name == known)
+        {
+            // A page may carry rows in several arrays.
+            is_page = true;
+            let page: Vec<&RawValue> = serde_json::from_str(array)?;
+            rows.extend(page.iter().map(|row| place(text, row.get())));
         }
-    };
-    rows.extend(page.iter().map(|row| place(text, row.get())));
+    }
+    if !is_page {
+        rows.push(place(text, rejected_row(item).unwrap_or(item)));
+    }
     Ok(())
 }
 

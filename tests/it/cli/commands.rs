@@ -63,11 +63,12 @@ fn a_second_writer_waits_for_the_first() {
 #[test]
 fn an_interrupted_run_is_taken_up() {
     // The line that ends a step, and what the next try finds done.
-    for (step, done) in [("read inputs:", "the input is landed already"), ("stage batches:", "the winners are staged")]
+    for (signal, step, done) in
+        [("-INT", "read inputs:", "the input is landed already"), ("-TERM", "stage batches:", "the winners are staged")]
     {
         let desk = Desk::new();
         let mut child = start(&desk, "backfill fixtures/demo/pages", step);
-        let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        let interrupted = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         assert!(interrupted.success());
         let mut rest = String::new();
         child.stderr.as_mut().unwrap().read_to_string(&mut rest).unwrap();

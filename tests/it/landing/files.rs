@@ -8,12 +8,14 @@ async fn every_format_lands_the_same_rows() -> Result {
                  {\"user\":\"0xcd\",\"o\":\"x\\\"y\",\"i\":9,\"ts\":\"2025-10-09T10:53:20.5+02:00\",\"n\":null,\"f\":\"0.5\"}\n";
     let object = lines.trim().replace('\n', ",");
     let csv = "user,o,i,ts,n,f\r\n0xAB,\"\",,1760000000,7,3\r\n0xcd,\"x\"\"y\",9,2025-10-09T08:53:20.5Z,,0.5\r\n";
-    let files: [(&str, Vec<u8>); 9] = [
+    let (first, second) = lines.trim().split_once('\n').ok_or("two rows")?;
+    let files: [(&str, Vec<u8>); 10] = [
         ("a.ndjson", lines.into()),
         ("a.jsonl.gz", gzip(lines.as_bytes())?),
         ("a.ndjson.zst", zstd::encode_all(lines.as_bytes(), 1)?),
         ("a.json", format!("{{\"orders\":[{object}],\"pagination\":{{\"total\":2}}}}").into()),
         ("b.json", format!("[{{\"orders\":[{object}]}}, {{\"orders\":[]}}]").into()),
+        ("e.json", format!("{{\"more\":[{first}],\"orders\":[{second}]}}").into()),
         ("c.json.gz", gzip(format!(" [{object}] ").as_bytes())?),
         ("d.json", lines.replace('\n', "").into()),
         ("a.csv", csv.into()),
@@ -198,6 +200,14 @@ async fn inputs_are_found_once_sorted_and_never_silently_missing() -> Result {
     ] {
         let found = find(patterns).await?.into_iter().map(|input| input.url.replace(&root, "")).collect::<Vec<_>>();
         assert_eq!(found, expected);
+    }
+    for target in ["in/sub", "nowhere"] {
+        let link = case.dir.path().join("in/link");
+        std::os::unix::fs::symlink(case.dir.path().join(target), &link)?;
+        let error = find(&[""]).await.unwrap_err();
+        assert_eq!(error.kind(), tradefold::error::Kind::Usage);
+        assert!(error.render().contains("in/link is a link to"), "{}", error.render());
+        std::fs::remove_file(&link)?;
     }
     std::fs::create_dir(case.dir.path().join("in/empty"))?;
     for (pattern, says) in [

@@ -30,7 +30,7 @@ name = "t"
 key = ["k", "COALESCE(o, i)"]
 order = ["ts DESC NULLS LAST"]
 partition = "ts"
-envelope = ["orders"]
+envelope = ["orders", "more"]
 column = [
   { name = "k", type = "string", format = "hex", from = ["user"] },
   { name = "o", type = "string" },
