@@ -88,7 +88,7 @@ def main():
             table, found = measure(arguments, names, profile, odd)
             parts.append(table)
             problems += found
-            print(table, flush=True)
+            print(f"{table}\n", flush=True)
     date = f"{arguments.date}, " if arguments.date else ""
     heading = f"{arguments.rows:,} rows, zstd level {arguments.level}"
     limits = f"Peers are told to stay below {arguments.memory / 1e9:.1f} GB; all are ended at {cap(arguments) / 1e9:.1f} GB."
@@ -131,13 +131,14 @@ def ask(*request, temp=None):
 
 def versions(arguments, names):
     installed = ask("versions")
-    missing = {name.split("-")[0] for name in names if name in peers.ORDERS} - set(installed)
+    wanted = list(dict.fromkeys(name.split("-")[0] for name in names if name in peers.ORDERS))
+    missing = set(wanted) - set(installed)
     if missing:
         sys.exit(f"{', '.join(sorted(missing))} not installed: see benches/requirements.txt, or choose with --only")
     git = ["git", "-C", str(HOME), "describe", "--always", "--dirty"]
     commit = subprocess.run(git, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.strip()
     own = watch([arguments.tradefold, "--version"])[0].decode().strip() + (f" ({commit})" if commit else "")
-    return ", ".join([own, *(f"{name} {version}" for name, version in installed.items())])
+    return ", ".join([own, *(f"{name} {installed[name]}" for name in wanted)])
 
 
 def measure(arguments, names, profile, odd):

@@ -84,7 +84,7 @@ def clickhouse(name, data, out, temp, threads, memory_bytes, level):
     engine = session.Session(temp)
     ready()
     order_by = ", ".join(f'"{column}" DESC NULLS LAST' for column in columns(ORDERS[name]))
-    # No bloom filters: the others write none for such columns.
+    # No bloom filters for every column: no other writes so many.
     engine.query(
         f"""INSERT INTO FUNCTION file('{out}/part.parquet', Parquet)
         SELECT * FROM file('{data}/*.parquet', Parquet)
