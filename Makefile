@@ -1,7 +1,7 @@
 # make demo         build, take the duplicates out of fixtures/demo into ./demo-lake, then show a stop
 # make test         every check: format, lints, docs, tests (with their Python judges in .venv)
-# make bench        time dedup beside its peers on 16.56 million generated trades, and a backfill of 1.66 million; check the
-#                   answers. Needs 10 GB of disk, 16 GB of memory and an hour; writes benches/RESULTS.md
+# make bench        time dedup beside its peers on 16.56 million generated trades, and a backfill of 1.66 million; check
+#                   the answers. Needs 10 GB of disk, 16 GB of memory and an hour; writes benches/RESULTS.md
 # make bench-full   the same on 165.6 million trades, beside the best form of the fastest peer. Needs 60 GB of disk
 # make clean        remove what the others made
 

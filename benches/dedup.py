@@ -3,8 +3,8 @@
 usage: dedup.py TRADEFOLD [FLOOR] [--rows N] [--profiles rerun,spread] [--odd 0.1,0,1] [--runs N] [--threads N]
        [--level N] [--only NAMES] [--memory SIZE] [--timeout SECONDS] [--data FOLDER] [--drop] [--date TEXT] [--out FILE]
 
-Prints what it measured as Markdown and puts it into FILE, in place of what is there for as many rows and this level. A
-peer that fails is a row that says why; answers that differ, and a tradefold that fails, fail the script.
+Prints what it measured as Markdown and puts it into FILE, in place of what is there for as many rows and this level.
+A peer that fails is a row that says why; answers that differ, and a tradefold that fails, fail the script.
 """
 
 import argparse
@@ -91,8 +91,10 @@ def main():
             print(f"{table}\n", flush=True)
     date = f"{arguments.date}, " if arguments.date else ""
     heading = f"{arguments.rows:,} rows, zstd level {arguments.level}"
-    limits = f"Peers are told to stay below {arguments.memory / 1e9:.1f} GB; all are ended at {cap(arguments) / 1e9:.1f} GB."
-    intro = f"{date}{before} before the first run. {about}. Threads: {arguments.threads}, runs: {arguments.runs}. {limits}"
+    told_gb, cap_gb = arguments.memory / 1e9, cap(arguments) / 1e9
+    limits = f"Peers are told to stay below {told_gb:.1f} GB; all are ended at {cap_gb:.1f} GB."
+    intro = f"{date}{before} before the first run. {about}. "
+    intro += f"Threads: {arguments.threads}, runs: {arguments.runs}. {limits}"
     section = "\n\n".join([intro, *parts])
     if arguments.out:
         put_section(arguments.out, heading, section)
@@ -291,8 +293,8 @@ def table(rows, runs, failures, level):
         wall_s = median(own, "wall_s")
         ratio = f"{wall_s / median(runs[best], 'wall_s'):.2f}" if best else "–"
         spread = f"{min(walls_s):.2f} to {max(walls_s):.2f}"
-        cells = [label, f"{wall_s:.2f}", spread, f"{median(own, 'cpu_s'):.2f}", *megabytes, f"{rows / wall_s:,.0f}", ratio]
-        yield f"| {' | '.join(cells)} |"
+        times = [f"{wall_s:.2f}", spread, f"{median(own, 'cpu_s'):.2f}"]
+        yield f"| {' | '.join([label, *times, *megabytes, f'{rows / wall_s:,.0f}', ratio])} |"
 
 
 def told(runs, answers, differences, facts, planted):

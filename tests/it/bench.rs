@@ -109,7 +109,8 @@ except measure.Failed as failed:
     print(failed)";
         says(&["-c", test, code, temp, bounds])
     };
-    let unnamed = "import tempfile, time; f = tempfile.TemporaryFile(); f.write(bytes(5_000_000)); f.flush(); time.sleep(1); print('done')";
+    let unnamed = "import tempfile, time; file = tempfile.TemporaryFile()
+file.write(bytes(5_000_000)); file.flush(); time.sleep(1); print('done')";
     assert_eq!(watch(unnamed, "{}"), "done True True");
     assert_eq!(watch("import time; time.sleep(60)", "dict(timeout_s=1)"), "ended after 1 s");
     let greedy = "import time; held = bytearray(b'x' * 300_000_000); time.sleep(60)";
