@@ -1,7 +1,8 @@
 """Times `tradefold dedup` beside its peers on the same generated trades, and checks that all of them answer the same.
 
-usage: dedup.py TRADEFOLD [FLOOR] [--rows N] [--profiles rerun,spread] [--odd 0.1,0,1] [--runs N] [--threads N]
-       [--level N] [--only NAMES] [--memory SIZE] [--timeout SECONDS] [--data FOLDER] [--drop] [--date TEXT] [--out FILE]
+usage: dedup.py TRADEFOLD [FLOOR] [--rows N] [--profiles rerun,spread] [--odd 0.1,0,1] [--runs N]
+       [--threads N] [--level N] [--only NAMES] [--memory SIZE] [--timeout SECONDS] [--data FOLDER]
+       [--drop] [--date TEXT] [--out FILE]
 
 Prints what it measured as Markdown and puts it into FILE, in place of what is there for as many rows and this level.
 A peer that fails is a row that says why; answers that differ, and a tradefold that fails, fail the script.

@@ -50,7 +50,7 @@ async fn main() -> Outcome<()> {
 
 /// Decides the trades in a folder, and then times the rest.
 pub(crate) async fn floor(data: &Path, out: &Path, threads: usize, level: i32) -> Outcome<Figures> {
-    let engine = Engine::new(EngineOptions { memory_bytes: usize::MAX, threads })?;
+    let engine = Engine::new(EngineOptions { memory_bytes: usize::MAX, threads, exact_keys: false })?;
     let dataset = Dataset::built_in("trades")?;
     let dedup = Dedup::new(&engine, &dataset, &files(data)?).await?;
     let decision = dedup.decide(&Silent).await?;
