@@ -1,13 +1,15 @@
-# make demo    build, take the duplicates out of fixtures/demo into ./demo-lake, then show a stop
-# make test    every check: format, lints, docs, tests (with their Python judges in .venv)
-# make bench   time a backfill of 1.66 million generated trades with a release build, and check its answer
-# make clean   remove what the others made
+# make demo         build, take the duplicates out of fixtures/demo into ./demo-lake, then show a stop
+# make test         every check: format, lints, docs, tests (with their Python judges in .venv)
+# make bench        time dedup beside its peers on 16.56 million generated trades, and a backfill of 1.66 million; check
+#                   the answers. Needs 10 GB of disk, 16 GB of memory and an hour; writes benches/RESULTS.md
+# make bench-full   the same on 165.6 million trades, beside the best form of the fastest peer. Needs 60 GB of disk
+# make clean        remove what the others made
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: demo test bench clean
+.PHONY: demo test bench bench-full clean
 
 demo:
 	started=$$SECONDS
@@ -52,10 +54,30 @@ test: .venv/complete
 	.venv/bin/python tests/oracle/googlesql.py --compile
 	touch $@
 
-bench:
+release := $${CARGO_TARGET_DIR:-target}/release/tradefold
+timed := .venv-bench/bin/python benches/dedup.py --date "$$(date -u +%F)" --out benches/RESULTS.md
+
+# Cargo names a benchmark's program for a digest, and says so only in JSON.
+bench: .venv-bench/complete
 	cargo build --release
-	python3 benches/backfill.py "$${CARGO_TARGET_DIR:-target}/release/tradefold"
+	find='import json, sys; print(*filter(None, (json.loads(line).get("executable") for line in sys.stdin)), sep="\n")'
+	floor=$$(cargo build --release --bench floor --message-format json | python3 -c "$$find" | grep /floor-)
+	$(timed) --rows 16560000 "$(release)" "$$floor"
+	python3 benches/backfill.py "$(release)"
+
+# At this size DuckDB's fastest form alone stands for the peers; `make bench` says which one that is.
+bench-full: .venv-bench/complete
+	cargo build --release
+	$(timed) --rows 165600000 --odd 0.1 --runs 1 --timeout 3600 --memory 14GB --drop \
+	  --only tradefold:8GB,tradefold:2GB,duckdb-plain-ts "$(release)"
+
+.venv-bench/complete: benches/requirements.txt
+	echo "== Python packages of the peers; only when requirements.txt changes"
+	rm -rf .venv-bench
+	python3 -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt
+	touch $@
 
 clean:
-	rm -rf demo-lake .venv
+	rm -rf demo-lake .venv .venv-bench
 	cargo clean

@@ -3,33 +3,18 @@
 usage: backfill.py TRADEFOLD [--rows N] [--runs N]
 
 It prints what it measured as a Markdown table. The generator says how many keys and losers of each class it planted; a
-run that finds anything else fails. Nothing here compares with other tools.
+run that finds anything else fails. dedup.py compares with other tools.
 """
 
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 
-
-def run(command):
-    """Runs a command; gives its stdout, wall seconds, CPU seconds and peak resident bytes."""
-    begun = time.monotonic()
-    with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(command, stdout=out)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.monotonic() - begun
-        out.seek(0)
-        text = out.read()
-    if os.waitstatus_to_exitcode(status) != 0:
-        sys.exit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
-    return text, wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+from measure import folder_bytes, machine, run
 
 
 def main():
@@ -49,12 +34,12 @@ def measure(arguments, folder):
     data = os.path.join(folder, "data")
     command = [arguments.tradefold, "generate", "--rows", str(arguments.rows), "--out", data, "--json"]
     planted = json.loads(run(command)[0])
-    size_bytes = sum(os.path.getsize(os.path.join(data, name)) for name in os.listdir(data))
+    size_bytes = folder_bytes(data)
     measured = []
     for number in range(arguments.runs):
         lake = os.path.join(folder, f"lake-{number}")
         command = [arguments.tradefold, "backfill", data, "--warehouse", lake, "--json", "--quiet"]
-        text, *figures = run(command)
+        text, figures = run(command)
         report = json.loads(text)
         losers = report["balance"]["losers"]
         found = {"rows": report["balance"]["landing"]["landed"], "keys": report["balance"]["winners"], **losers}
@@ -64,9 +49,11 @@ def measure(arguments, folder):
             sys.exit(f"found {found} and inserted {inserted}, planted {expected}")
         measured.append(figures)
         shutil.rmtree(lake)
-    wall_s, cpu_s, peak_bytes = (statistics.median(column) for column in zip(*measured))
-    spread = f"{min(m[0] for m in measured):.1f} to {max(m[0] for m in measured):.1f}"
-    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
+    walls_s = [figures.wall_s for figures in measured]
+    wall_s, spread = statistics.median(walls_s), f"{min(walls_s):.1f} to {max(walls_s):.1f}"
+    cpu_s = statistics.median(figures.cpu_s for figures in measured)
+    peak_bytes = statistics.median(figures.peak_bytes for figures in measured)
+    print(f"{machine()}\n")
     print("| rows | input MB | keys | wall s (median) | spread | CPU s | rows/s | peak MB |")
     print("| --: | --: | --: | --: | --: | --: | --: | --: |")
     print(

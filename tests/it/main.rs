@@ -10,6 +10,7 @@
     unreachable_pub
 )]
 
+mod bench;
 mod cli;
 mod copy;
 mod dataset;
