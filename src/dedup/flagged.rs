@@ -6,13 +6,12 @@ use crate::engine::{Engine, number};
 use crate::error::{Error, Result};
 use crate::kernel::{Flag, key_prints};
 use crate::sql::{Dialect, Exprs};
-use std::collections::HashSet;
 
 /// A list of keys, with how many rows they have together.
 #[derive(Clone, Debug, Default)]
 pub struct Flagged {
     /// The fingerprints of the keys, which hold within this process.
-    pub(super) prints: HashSet<u128>,
+    pub(super) prints: Vec<u128>,
     /// How many keys.
     pub keys: u64,
     /// How many rows they have.
@@ -52,6 +51,6 @@ impl Flagged {
 
 impl From<&Flag> for Flagged {
     fn from(flag: &Flag) -> Flagged {
-        Flagged { prints: flag.prints.iter().copied().collect(), keys: flag.prints.len() as u64, rows: flag.rows }
+        Flagged { prints: flag.prints.clone(), keys: flag.prints.len() as u64, rows: flag.rows }
     }
 }

@@ -109,10 +109,15 @@ impl<'a> Dedup<'a> {
         let kernel = Arc::clone(&self.kernel);
         let exact_keys = self.engine.exact_keys();
         let decide = move |progress: &dyn Progress| {
-            if exact_keys {
-                kernel.check_keys(progress)?;
+            let verdict = kernel.decide(&ask, progress)?;
+            if exact_keys && ask.aside.is_empty() {
+                let keys = kernel.count_keys()?;
+                if keys != verdict.keys {
+                    let why = format!("{} keys by their fingerprints, {keys} by their bytes", verdict.keys);
+                    return Err(Error::bug("compare keys byte by byte").because(why));
+                }
             }
-            kernel.decide(&ask, progress)
+            Ok(verdict)
         };
         let verdict = off_thread(progress, decide).await?;
         Ok(Decision::new(self.dataset, Arc::clone(&self.kernel), Arc::clone(&self.labels), verdict))
@@ -123,7 +128,7 @@ impl<'a> Dedup<'a> {
     /// # Errors
     /// When a file can't be read or has changed.
     pub async fn rows_of(&self, keys: &Flagged) -> Result<SendableRecordBatchStream> {
-        let (kernel, prints) = (Arc::clone(&self.kernel), keys.prints.clone());
+        let (kernel, prints) = (Arc::clone(&self.kernel), keys.prints.iter().copied().collect());
         let marks = off_thread(&Silent, move |_| kernel.find(&prints)).await?;
         let chosen = move |unit: &crate::kernel::Unit| marks.of(unit.places());
         Ok(rows::stream(&self.kernel, &self.labels, None, Box::new(chosen)))

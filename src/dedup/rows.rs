@@ -44,9 +44,6 @@ pub(super) fn stream(
         let external = |error| DataFusionError::External(Box::new(error));
         for unit in rows.kernel.input().units() {
             let chosen = chosen(unit);
-            if chosen.count_set_bits() == 0 {
-                continue;
-            }
             let mut places = chosen.set_indices();
             for batch in rows.batches(unit, chosen.clone()).map_err(external)? {
                 let batch = batch.and_then(|batch| rows.with_origin(unit, &batch, &mut places));

@@ -3,7 +3,6 @@
 use super::hash::rows_of;
 use super::{Kernel, each_unit, key_prints};
 use crate::error::{Error, Kind, Result};
-use crate::progress::Progress;
 use arrow::compute::SortOptions;
 use datafusion::execution::memory_pool::MemoryLimit;
 use std::collections::HashMap;
@@ -27,6 +26,11 @@ impl Default for ExactKeys {
 }
 
 impl ExactKeys {
+    /// How many different keys were seen.
+    pub fn count(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len() as u64).sum()
+    }
+
     /// Takes the fingerprint of a key and its bytes.
     ///
     /// # Errors
@@ -48,31 +52,28 @@ impl ExactKeys {
 }
 
 impl Kernel {
-    /// Compares the keys of all rows that have one fingerprint. Reads the key columns as often as their keys need to be
-    /// spread over to fit into memory.
+    /// Compares the keys of all rows that have one fingerprint, and counts the different ones. Reads the key columns once,
+    /// or as often as it takes to hold a part of the keys at a time in the memory that is given.
     ///
     /// # Errors
     /// As [`ExactKeys::see`], or when a file can't be read or has changed.
-    pub fn check_keys(&self, progress: &dyn Progress) -> Result<()> {
+    pub fn count_keys(&self) -> Result<u64> {
         let columns = self.columns.narrowed(&self.columns.key, &[], &[])?;
         let units = self.input.units();
         // A look at the first rows says how long keys are.
-        let mut sample = (0, 1);
-        if let Some(batch) = units
-            .first()
-            .map(|unit| self.input.read(unit, &columns.schema, None))
-            .transpose()?
-            .and_then(|mut batches| batches.next())
-        {
-            let batch = batch?;
-            sample = (batch.get_array_memory_size(), batch.num_rows().max(1));
-        }
-        let key_bytes = (sample.0 / sample.1 + ENTRY_BYTES) as u64;
+        let first = match units.iter().find(|unit| unit.rows > 0) {
+            Some(unit) => self.input.read(unit, &columns.schema, None)?.next().transpose()?,
+            None => None,
+        };
+        let sample = first.map_or(0, |batch| batch.get_array_memory_size() / batch.num_rows());
+        let key_bytes = (sample + ENTRY_BYTES) as u64;
         let memory_bytes = match self.resources.pool.memory_limit() {
             MemoryLimit::Finite(bytes) => bytes as u64,
             _ => u64::MAX,
         };
-        let rounds = (self.input.rows() * key_bytes).div_ceil(memory_bytes).max(1);
+        // A map that grows is twice as large for a moment.
+        let rounds = (2 * self.input.rows() * key_bytes).div_ceil(memory_bytes).max(1);
+        let mut count = 0;
         for round in 0..rounds {
             let keys = ExactKeys::default();
             each_unit(units.len(), self.resources.threads, &|at| {
@@ -86,11 +87,11 @@ impl Kernel {
                             keys.see(*print, bytes.row(row).as_ref())?;
                         }
                     }
-                    progress.advance(batch.num_rows() as u64);
                 }
                 Ok(())
             })?;
+            count += keys.count();
         }
-        Ok(())
+        Ok(count)
     }
 }

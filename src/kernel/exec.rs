@@ -65,7 +65,7 @@ impl KeepFirstExec {
     }
 }
 
-/// Those winners that fall to one of several streams: every so-manieth row group.
+/// Those winners that fall to one of several streams: of so many row groups each stream takes one.
 fn winners(
     output: &SchemaRef,
     number: usize,
@@ -78,13 +78,8 @@ fn winners(
         let external = |error| DataFusionError::External(Box::new(error));
         let Decided { kernel, verdict } = decided()?;
         for unit in kernel.input().units().iter().skip(number).step_by(streams) {
-            let marked = verdict.winners.of(unit.places());
-            let chosen = match marked.count_set_bits() {
-                0 => continue,
-                all if all == unit.rows => None,
-                _ => Some(marked),
-            };
-            for batch in kernel.input().read(unit, &output, chosen).map_err(external)? {
+            let winners = verdict.winners.of(unit.places());
+            for batch in kernel.input().read(unit, &output, Some(winners)).map_err(external)? {
                 if sender.blocking_send(batch.map_err(external)).is_err() {
                     // Nobody listens any more.
                     return Ok(());

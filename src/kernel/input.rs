@@ -1,9 +1,9 @@
 //! The Parquet files that a kernel reads, more than once: their row groups, and batches of some columns of some rows.
 
 use crate::error::{Doing, Error, Result};
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -19,6 +19,8 @@ use std::time::SystemTime;
 
 /// Rows that are decoded at a time.
 const BATCH_ROWS: usize = 8_192;
+const STRICT: CastOptions<'static> =
+    CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
 /// A row group: what one thread takes at a time.
 #[derive(Clone, Debug)]
@@ -39,6 +41,14 @@ impl Unit {
     /// The places of its rows among all rows.
     pub fn places(&self) -> std::ops::Range<u64> {
         self.first..self.first + self.rows as u64
+    }
+
+    /// A bit for each of its rows, set for those at these places.
+    pub(super) fn bits_of(&self, places: &[u64]) -> BooleanBuffer {
+        let mut bits = BooleanBufferBuilder::new(self.rows);
+        bits.append_n(self.rows, false);
+        places.iter().for_each(|place| bits.set_bit((place - self.first) as usize, true));
+        bits.finish()
     }
 }
 
@@ -153,12 +163,24 @@ impl Input {
     }
 
     /// The rows of a unit, those that `selection` chooses or all, as batches with these columns: in their types and order;
-    /// NULL where the file lacks one.
+    /// NULL where the file lacks one. Where none is chosen, nothing is read.
     ///
     /// # Errors
     /// When the file has changed or can't be opened.
     pub fn read(&self, unit: &Unit, wanted: &SchemaRef, selection: Option<BooleanBuffer>) -> Result<Batches> {
         let file = &self.files[unit.file];
+        let chosen = selection.as_ref().map_or(unit.rows, BooleanBuffer::count_set_bits);
+        let selection = selection.filter(|_| chosen < unit.rows);
+        let batches = |reader| Batches {
+            reader,
+            wanted: Arc::clone(wanted),
+            path: file.path.clone(),
+            group: unit.group,
+            left: chosen,
+        };
+        if chosen == 0 {
+            return Ok(batches(None));
+        }
         let mut fields = Vec::with_capacity(file.schema.fields().len());
         let mut roots = Vec::new();
         for (root, field) in file.schema.fields().iter().enumerate() {
@@ -179,15 +201,13 @@ impl Input {
             .with_row_groups(vec![unit.group])
             .with_batch_size(BATCH_ROWS);
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-        let mut expected = unit.rows;
         if let Some(selection) = selection {
-            expected = selection.count_set_bits();
             builder = builder
                 .with_row_selection(RowSelection::from_boolean_buffer(selection))
                 .with_row_selection_policy(RowSelectionPolicy::default());
         }
         let reader = builder.with_projection(mask).build().map_err(|error| unreadable(&file.path, error))?;
-        Ok(Batches { reader, wanted: Arc::clone(wanted), path: file.path.clone(), group: unit.group, left: expected })
+        Ok(batches(Some(reader)))
     }
 }
 
@@ -212,7 +232,7 @@ pub(super) fn as_views(field: &Field) -> Field {
 
 /// Batches of a unit, all with one schema.
 pub struct Batches {
-    reader: ParquetRecordBatchReader,
+    reader: Option<ParquetRecordBatchReader>,
     wanted: SchemaRef,
     path: PathBuf,
     group: usize,
@@ -232,7 +252,8 @@ impl Batches {
             match batch.column_by_name(field.name()) {
                 None => Ok(new_null_array(field.data_type(), batch.num_rows())),
                 Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
-                Some(column) => cast(column, field.data_type())
+                // What does not fit must not become NULL.
+                Some(column) => cast_with_options(column, field.data_type(), &STRICT)
                     .doing("read a column in the type of the table")
                     .map_err(|error| error.with("file", self.path.display()).with("column", field.name())),
             }
@@ -247,7 +268,7 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Result<RecordBatch>> {
-        let batch = match self.reader.next() {
+        let batch = match self.reader.as_mut()?.next() {
             Some(Ok(batch)) => batch,
             Some(Err(error)) => return Some(Err(unreadable(&self.path, error))),
             None if self.left == 0 => return None,

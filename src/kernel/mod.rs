@@ -31,7 +31,7 @@ pub use verdict::{Class, Flag, Largest, Marks, Run, Verdict};
 
 use crate::error::{Doing, Error, Result};
 use crate::progress::Progress;
-use arrow::array::{Array, ArrayRef, BooleanBufferBuilder};
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
@@ -45,8 +45,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What a row of an odd key takes in memory while it is looked at.
-const ODD_BYTES: usize = 256;
+/// What a row of an odd key takes in memory while it is looked at, about, and what each column of the order adds.
+const ODD_BYTES: usize = 128;
+const ODD_COLUMN_BYTES: usize = 48;
 /// How many rows of odd keys are looked at together at least, however small the memory.
 const ODD_ROWS_MIN: usize = 1 << 16;
 
@@ -168,7 +169,9 @@ impl Kernel {
     fn settle(&self, ask: &Ask, partitions: &Partitions, verdict: &mut Verdict) -> Result<()> {
         let odd = Odd { input: &self.input, columns: &self.columns, ask, threads: self.resources.threads };
         let limit = match self.resources.pool.memory_limit() {
-            MemoryLimit::Finite(bytes) => (bytes / 4 / ODD_BYTES).max(ODD_ROWS_MIN),
+            MemoryLimit::Finite(bytes) => {
+                (bytes / 4 / (ODD_BYTES + ODD_COLUMN_BYTES * self.columns.order.len())).max(ODD_ROWS_MIN)
+            }
             _ => usize::MAX,
         };
         let next = AtomicUsize::new(0);
@@ -234,11 +237,8 @@ impl Kernel {
     pub fn key_of(&self, place: u64) -> Result<Vec<Option<String>>> {
         let unit = &self.input.units()[self.input.unit_of(place)];
         let columns = self.columns.narrowed(&self.columns.key, &[], &[])?;
-        let mut bits = BooleanBufferBuilder::new(unit.rows);
-        bits.append_n(unit.rows, false);
-        bits.set_bit((place - unit.first) as usize, true);
         let mut key = Vec::new();
-        for batch in self.input.read(unit, &columns.schema, Some(bits.finish()))? {
+        for batch in self.input.read(unit, &columns.schema, Some(unit.bits_of(&[place])))? {
             for part in columns.key_values(&batch?)? {
                 let text = ArrayFormatter::try_new(part.as_ref(), &FormatOptions::new()).doing("show a key")?;
                 key.push(part.is_valid(0).then(|| text.value(0).to_string()));
@@ -304,7 +304,8 @@ fn on_threads<R: Send>(threads: usize, work: &(dyn Fn() -> Result<R> + Sync)) ->
     }
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let ended = running.into_iter().map(|thread| thread.join());
-        ended.map(|end| end.unwrap_or_else(|_| Err(Error::bug("keep one row of each key")))).collect()
+        // All are waited for before the first error is given: one that panics must not take the process along.
+        let ended: Vec<_> = running.into_iter().map(|thread| thread.join()).collect();
+        ended.into_iter().map(|end| end.unwrap_or_else(|_| Err(Error::bug("keep one row of each key")))).collect()
     })
 }

@@ -7,8 +7,8 @@ use super::records::Record;
 use super::verdict::{Class, Verdict};
 use super::{Ask, each_unit};
 use crate::error::Result;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanBufferBuilder};
-use arrow::datatypes::{DataType, Int64Type, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use std::sync::Arc;
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -22,6 +22,13 @@ struct Fact {
     identities: Box<[Option<u64>]>,
     /// For each fixed column its value: microseconds of a time, a hash of anything else.
     fixed: Box<[Option<i64>]>,
+}
+
+/// Identities and fixed columns of a batch, as those of [`Fact`], column by column.
+#[derive(Debug, Default)]
+struct Numbers {
+    identities: Vec<Vec<Option<u64>>>,
+    fixed: Vec<Vec<Option<i64>>>,
 }
 
 /// Looks at the rows of odd keys.
@@ -184,27 +191,20 @@ impl Odd<'_> {
         let found = each_unit(parts.len(), self.threads, &|at| {
             let (unit, places) = parts[at];
             let unit = &units[unit];
-            let mut bits = BooleanBufferBuilder::new(unit.rows);
-            bits.append_n(unit.rows, false);
-            places.iter().for_each(|place| bits.set_bit((place - unit.first) as usize, true));
             let mut facts = Vec::with_capacity(places.len());
-            for batch in self.input.read(unit, &columns.schema, Some(bits.finish()))? {
+            for batch in self.input.read(unit, &columns.schema, Some(unit.bits_of(places)))? {
                 let batch = batch?;
                 let (values, options) = columns.order_values(&batch)?;
                 let column =
                     |place: &usize| -> Result<ArrayRef> { columns.named(&batch, &self.columns.schema, *place) };
-                let numbers = if with_numbers { Some(self.numbers(&column, batch.num_rows())?) } else { None };
+                let numbers = if with_numbers { self.numbers(&column, batch.num_rows())? } else { Numbers::default() };
                 let ordered = if values.is_empty() { None } else { Some(rows_of(&values, &options)?) };
                 for row in 0..batch.num_rows() {
-                    let (identities, fixed) = match &numbers {
-                        Some((identities, fixed)) => (
-                            identities.iter().map(|values| values[row]).collect(),
-                            fixed.iter().map(|values| values[row]).collect(),
-                        ),
-                        None => Default::default(),
-                    };
-                    let order = ordered.as_ref().map_or_else(Box::default, |rows| rows.row(row).as_ref().into());
-                    facts.push(Fact { order, identities, fixed });
+                    facts.push(Fact {
+                        order: ordered.as_ref().map_or_else(Box::default, |rows| rows.row(row).as_ref().into()),
+                        identities: numbers.identities.iter().map(|values| values[row]).collect(),
+                        fixed: numbers.fixed.iter().map(|values| values[row]).collect(),
+                    });
                 }
             }
             Ok(facts)
@@ -213,38 +213,27 @@ impl Odd<'_> {
         Ok(Facts { places, facts: found.into_iter().flatten().collect() })
     }
 
-    #[allow(clippy::type_complexity)]
-    fn numbers(
-        &self,
-        column: &dyn Fn(&usize) -> Result<ArrayRef>,
-        rows: usize,
-    ) -> Result<(Vec<Vec<Option<u64>>>, Vec<Vec<Option<i64>>>)> {
-        let mut identities = Vec::new();
+    fn numbers(&self, column: &dyn Fn(&usize) -> Result<ArrayRef>, rows: usize) -> Result<Numbers> {
+        let hashes = |values: &ArrayRef| Seeds::of_process().tuples::<u64>(&[Arc::clone(values)], rows);
+        let mut numbers = Numbers::default();
         for (name, when_null) in &self.ask.identity {
             let values = column(name)?;
             let when_null = when_null.as_ref().map(column).transpose()?;
-            let hashes: Vec<u64> = Seeds::of_process().tuples(&[Arc::clone(&values)], rows)?;
+            let hashes = hashes(&values)?;
             let counts = |row: usize| values.is_valid(row) && when_null.as_ref().is_none_or(|other| other.is_null(row));
-            identities.push((0..rows).map(|row| counts(row).then(|| hashes[row])).collect());
+            numbers.identities.push((0..rows).map(|row| counts(row).then(|| hashes[row])).collect());
         }
-        let mut fixed = Vec::new();
         for name in &self.ask.fixed {
             let values = column(name)?;
-            let numbers: Vec<i64> = match values.data_type() {
+            let known: Vec<i64> = match values.data_type() {
                 DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                    let whole = arrow::compute::cast(&values, &DataType::Int64)
-                        .map_err(|error| crate::error::Error::bug("compare times").because(error))?;
-                    whole.as_primitive::<Int64Type>().values().to_vec()
+                    values.as_primitive::<TimestampMicrosecondType>().values().to_vec()
                 }
-                _ => Seeds::of_process()
-                    .tuples::<u64>(&[Arc::clone(&values)], rows)?
-                    .into_iter()
-                    .map(|h| h as i64)
-                    .collect(),
+                _ => hashes(&values)?.into_iter().map(|hash| hash as i64).collect(),
             };
-            fixed.push((0..rows).map(|row| values.is_valid(row).then(|| numbers[row])).collect());
+            numbers.fixed.push((0..rows).map(|row| values.is_valid(row).then(|| known[row])).collect());
         }
-        Ok((identities, fixed))
+        Ok(numbers)
     }
 }
 

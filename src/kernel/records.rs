@@ -88,8 +88,10 @@ pub(super) struct Partitions {
     parts: Vec<Mutex<Part>>,
     shift: u32,
     memory: Mutex<Memory>,
-    /// Partitions from this one on are on disk.
-    spilled_from: AtomicUsize,
+    /// How many partitions, the first ones, are in memory: what others get goes to disk.
+    in_memory: AtomicUsize,
+    /// Held by the thread that sends partitions to disk.
+    spilling: Mutex<()>,
     spill: Spill,
 }
 
@@ -113,6 +115,10 @@ struct Spill {
     file: Mutex<Option<(File, u64)>>,
 }
 
+fn bytes_of(chunks: &[Vec<Record>]) -> usize {
+    chunks.iter().map(|chunk| chunk.capacity() * RECORD_BYTES).sum()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A thread that panicked ends the whole run; what it held is not looked at again.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -127,7 +133,8 @@ impl Partitions {
             parts: (0..count).map(|_| Mutex::default()).collect(),
             shift: 64 - count.trailing_zeros(),
             memory: Mutex::new(Memory { reservation, used_bytes: 0 }),
-            spilled_from: AtomicUsize::new(count as usize),
+            in_memory: AtomicUsize::new(count as usize),
+            spilling: Mutex::default(),
             spill: Spill { folder, file: Mutex::new(None) },
         }
     }
@@ -152,24 +159,32 @@ impl Partitions {
     }
 
     fn hand_over(&self, part: usize, chunk: Vec<Record>) -> Result<()> {
-        while part < self.spilled_from.load(Ordering::Acquire) {
-            if self.grant(chunk.capacity() * RECORD_BYTES) {
-                let mut own = lock(&self.parts[part]);
-                // Another thread may have sent the partition to disk meanwhile.
-                if part < self.spilled_from.load(Ordering::Acquire) {
-                    own.chunks.push(chunk);
-                    return Ok(());
-                }
+        let chunks = [chunk];
+        loop {
+            let in_memory = self.in_memory.load(Ordering::Acquire);
+            if part >= in_memory {
                 break;
             }
-            self.spill_some()?;
+            if !self.grant(&chunks) {
+                self.spill_some(in_memory)?;
+                continue;
+            }
+            let mut own = lock(&self.parts[part]);
+            // Another thread may have sent the partition to disk meanwhile.
+            if part < self.in_memory.load(Ordering::Acquire) {
+                own.chunks.extend(chunks);
+                return Ok(());
+            }
+            drop(own);
+            self.give_back(&chunks);
         }
-        let at = self.spill.append(&[chunk])?;
+        let at = self.spill.append(&chunks)?;
         lock(&self.parts[part]).spilled.extend(at);
         Ok(())
     }
 
-    fn grant(&self, bytes: usize) -> bool {
+    fn grant(&self, chunks: &[Vec<Record>]) -> bool {
+        let bytes = bytes_of(chunks);
         let mut memory = lock(&self.memory);
         memory.used_bytes += bytes;
         let reserved = memory.reservation.size();
@@ -180,15 +195,16 @@ impl Partitions {
         false
     }
 
-    /// Sends the last partitions that are still in memory to disk: one in eight of them all.
-    fn spill_some(&self) -> Result<()> {
-        let step = self.parts.len().div_ceil(8);
-        let end = self.spilled_from.load(Ordering::Acquire);
-        let begin = end.saturating_sub(step);
-        if self.spilled_from.compare_exchange(end, begin, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            // Another thread does it already.
+    /// Sends the last partitions that are still in memory to disk: one in eight of them all. `end` is how many were there
+    /// when memory was refused.
+    fn spill_some(&self, end: usize) -> Result<()> {
+        let _alone = lock(&self.spilling);
+        if self.in_memory.load(Ordering::Acquire) != end {
+            // Another thread has made room while this one waited.
             return Ok(());
         }
+        let begin = end.saturating_sub(self.parts.len().div_ceil(8));
+        self.in_memory.store(begin, Ordering::Release);
         for part in &self.parts[begin..end] {
             let mut own = lock(part);
             let chunks = std::mem::take(&mut own.chunks);
@@ -201,9 +217,8 @@ impl Partitions {
     }
 
     fn give_back(&self, chunks: &[Vec<Record>]) {
-        let bytes: usize = chunks.iter().map(|chunk| chunk.capacity() * RECORD_BYTES).sum();
         let mut memory = lock(&self.memory);
-        memory.used_bytes -= bytes;
+        memory.used_bytes -= bytes_of(chunks);
         // Some is kept for what comes next: the pool is shared, and asking it takes a lock.
         let keep = (memory.used_bytes + RESERVE_BYTES).min(memory.reservation.size());
         let surplus = memory.reservation.size() - keep;
@@ -254,9 +269,10 @@ impl Spill {
 
     fn read(&self, offset: u64, rows: usize, records: &mut Vec<Record>) -> Result<()> {
         let mut bytes = vec![0; rows * RECORD_BYTES];
-        if let Some((file, _)) = lock(&self.file).as_ref() {
-            file.read_exact_at(&mut bytes, offset).doing("read back what did not fit into memory")?;
-        }
+        let doing = "read back what did not fit into memory";
+        let open = lock(&self.file);
+        let (file, _) = open.as_ref().ok_or_else(|| Error::bug(doing))?;
+        file.read_exact_at(&mut bytes, offset).doing(doing)?;
         records.extend(bytes.chunks_exact(RECORD_BYTES).map(Record::from_bytes));
         Ok(())
     }

@@ -21,6 +21,7 @@ use datafusion::physical_expr::PhysicalSortExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 use datafusion::physical_expr::projection::{ProjectionExpr, update_expr};
 use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
+use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::filter::FilterExec;
@@ -90,7 +91,7 @@ fn swap(plan: &Arc<dyn ExecutionPlan>, threads: usize) -> Option<Arc<dyn Executi
     let order = function.order_by().iter();
     let order = order.map(|item| Some(PhysicalSortExpr { expr: through(&item.expr)?, options: item.options }));
     let order = order.collect::<Option<Vec<PhysicalSortExpr>>>()?;
-    if !key.iter().chain(order.iter().map(|item| &item.expr)).all(|expr| !expr.is_volatile_node()) {
+    if key.iter().chain(order.iter().map(|item| &item.expr)).any(is_volatile) {
         return None;
     }
     let paths = whole_files(scan)?;
@@ -174,11 +175,9 @@ fn whole_files(scan: &DataSourceExec) -> Option<Vec<PathBuf>> {
         let known = config.file_schema().field_with_name(name);
         expr.expr.downcast_ref::<Column>().is_some_and(|column| column.name() == name) && known.is_ok()
     };
-    if let Some(projection) = source.projection() {
-        let mut pairs = projection.iter().zip(projected.fields());
-        if !pairs.all(|(expr, field)| is_file_column(field.name(), expr)) {
-            return None;
-        }
+    let mut pairs = source.projection()?.iter().zip(projected.fields());
+    if !pairs.all(|(expr, field)| is_file_column(field.name(), expr)) || config.expr_adapter_factory.is_some() {
+        return None;
     }
     // A file may be read in several parts, which have to be all of it.
     let mut parts: BTreeMap<PathBuf, Vec<(i64, i64)>> = BTreeMap::new();

@@ -78,7 +78,6 @@ impl Run<'_> {
         }
         self.progress.begin("find duplicates", Some(landed.counts.landed));
         let mut decision = dedup.decide(self.progress).await?;
-        let quarantined = report.balance.quarantined.keys;
         let suspect = decision.suspect_keys();
         report.balance.suspect = suspect.count();
         if suspect.keys > 0 {
@@ -86,21 +85,23 @@ impl Run<'_> {
             match self.options.on_suspect {
                 Choice::Keep => {}
                 Choice::Stop => report.stops.push(suspect_stop(&suspect, report.files.get("suspects"))),
-                Choice::Quarantine => self.set_aside(&mut dedup, &suspect, files, report).await?,
+                Choice::Quarantine => {
+                    self.set_aside(&mut dedup, &suspect, files, report).await?;
+                    decision = dedup.decide(self.progress).await?;
+                }
             }
         }
+        // Of what is left: a key that is set aside already has no conflict any more.
         let conflicting = decision.conflicting_keys();
         if conflicting.keys > 0 && self.options.on_conflict != Choice::Keep {
             self.write_rows(&dedup, &conflicting, "conflicts.ndjson", files, report).await?;
             match self.options.on_conflict {
-                Choice::Quarantine => self.set_aside(&mut dedup, &conflicting, files, report).await?,
+                Choice::Quarantine => {
+                    self.set_aside(&mut dedup, &conflicting, files, report).await?;
+                    decision = dedup.decide(self.progress).await?;
+                }
                 _ => report.stops.push(conflict_stop(&conflicting, report.files.get("conflicts"))),
             }
-        }
-        if report.balance.quarantined.keys > quarantined {
-            // Nothing changes for the keys that are left, but they have to be counted without what went.
-            self.progress.begin("find duplicates without what is set aside", Some(landed.counts.landed));
-            decision = dedup.decide(self.progress).await?;
         }
         let redated = decision.redated_keys();
         report.balance.redated = redated.count();
@@ -194,8 +195,8 @@ impl Run<'_> {
         name: &str,
         files: &RunFiles,
         report: &mut RunReport,
-    ) -> Result<Written> {
-        let mut written = Written::default();
+    ) -> Result<Shown> {
+        let mut written = Shown::default();
         if keys.keys == 0 {
             return Ok(written);
         }
@@ -213,15 +214,15 @@ impl Run<'_> {
     }
 }
 
-/// Rows that were written out.
+/// Rows that were written to a file for a person.
 #[derive(Clone, Copy, Debug, Default)]
-struct Written {
+struct Shown {
     rows: u64,
     /// The sum of the rows' own digests: a query may give them in any order.
     digest: u128,
 }
 
-impl Written {
+impl Shown {
     fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let fields = batch.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
         let rows = RowConverter::new(fields).and_then(|converter| converter.convert_columns(batch.columns()));

@@ -5,7 +5,7 @@ mod rowfile;
 mod writer;
 
 pub use rowfile::RowFile;
-pub use writer::{Router, StagedFile, Written, write_empty, write_winners, write_witnesses};
+pub use writer::{Router, StagedFile, WriteOptions, Written, write_empty, write_winners, write_witnesses};
 
 use crate::engine::DataFile;
 use crate::error::{Doing, Error, Result};

@@ -4,7 +4,7 @@
 use super::file::{ParquetFile, measure};
 use crate::dataset::Dataset;
 use crate::dedup::Decision;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Result};
 use crate::kernel::{Decided, Unit, days, each_unit};
 use crate::plan::Limits;
 use crate::progress::{Progress, off_thread};
@@ -15,7 +15,6 @@ use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 /// When a row group is closed. BigQuery advises 16 MiB and more; past this much a writer takes memory and gains nothing.
 const ROW_GROUP_BYTES: usize = 24 << 20;
@@ -23,8 +22,24 @@ const ROW_GROUP_BYTES: usize = 24 << 20;
 const ROUTERS_MAX: usize = 4;
 /// What the open row groups of one encoder may hold; past it the largest is written, however small it is.
 const OPEN_BYTES: usize = 512 << 20;
-/// A row group smaller than this is encoded anew, together with others: a file of many small ones is slow to read.
-const COPY_BYTES: i64 = 1 << 20;
+/// The least that a row group has, decoded, for being copied. Smaller ones are encoded anew, several together: BigQuery
+/// advises 16 MiB and more.
+const COPY_BYTES_MIN: u64 = 16 << 20;
+
+/// How winners are written.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteOptions {
+    /// How batches are cut.
+    pub limits: Limits,
+    /// The least that a row group has, decoded, for being copied.
+    pub copy_bytes_min: u64,
+}
+
+impl From<Limits> for WriteOptions {
+    fn from(limits: Limits) -> WriteOptions {
+        WriteOptions { limits, copy_bytes_min: COPY_BYTES_MIN }
+    }
+}
 
 /// A file that is written, before it has a place.
 #[derive(Clone, Debug)]
@@ -100,6 +115,7 @@ pub struct Router {
     folder: PathBuf,
     number: usize,
     open_bytes_max: usize,
+    copy_bytes_min: u64,
     files: BTreeMap<i32, ParquetFile>,
     /// Rows by day.
     days: BTreeMap<Option<Day>, u64>,
@@ -118,6 +134,7 @@ impl Router {
             folder: folder.to_path_buf(),
             number,
             open_bytes_max: OPEN_BYTES,
+            copy_bytes_min: COPY_BYTES_MIN,
             files: BTreeMap::new(),
             days: BTreeMap::new(),
             copied_rows: 0,
@@ -163,14 +180,11 @@ impl Router {
 
     /// Takes the winners of a unit.
     fn take(&mut self, decided: &Decided, at: usize, unit: &Unit) -> Result<()> {
-        let (input, winners) = (decided.kernel.input(), decided.verdict.winners.of(unit.places()));
-        let chosen = match winners.count_set_bits() {
-            0 => return Ok(()),
-            all if all == unit.rows && self.copy(decided, at, unit)? => return Ok(()),
-            all if all == unit.rows => None,
-            _ => Some(winners),
-        };
-        for batch in input.read(unit, &decided.kernel.view_schema(), chosen)? {
+        let winners = decided.verdict.winners.of(unit.places());
+        if unit.rows > 0 && winners.count_set_bits() == unit.rows && self.copy(decided, at, unit)? {
+            return Ok(());
+        }
+        for batch in decided.kernel.input().read(unit, &decided.kernel.view_schema(), Some(winners))? {
             self.push(&batch?)?;
         }
         Ok(())
@@ -179,7 +193,7 @@ impl Router {
     /// Copies a unit all of whose rows won, where it is one batch's and worth it. Says whether it was.
     fn copy(&mut self, decided: &Decided, at: usize, unit: &Unit) -> Result<bool> {
         let group = decided.kernel.input().footer(unit.file).row_group(unit.group);
-        if group.compressed_size() < COPY_BYTES {
+        if u64::try_from(group.total_byte_size()).unwrap_or(0) < self.copy_bytes_min {
             return Ok(false);
         }
         let mut days: BTreeMap<Option<Day>, u64> = BTreeMap::new();
@@ -256,19 +270,18 @@ impl Router {
 pub async fn write_winners(
     decision: &Decision<'_>,
     dataset: &Dataset,
-    limits: Limits,
+    options: impl Into<WriteOptions>,
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<Written> {
+    let WriteOptions { limits, copy_bytes_min } = options.into();
     let decided = decision.decided().clone();
     let encoders = decided.kernel.threads().min(ROUTERS_MAX);
-    let routers = (0..encoders).map(|number| Router::new(dataset, limits, folder, number)).collect::<Vec<_>>();
+    let (dataset, folder) = (dataset.clone(), folder.to_path_buf());
     let written = off_thread(progress, move |progress| {
-        let routers: Vec<_> = routers.into_iter().map(|router| Mutex::new(Some(router))).collect();
         each_unit(encoders, encoders, &|number| {
-            // Each number comes up once, so each router is there.
-            let router = routers[number].lock().ok().and_then(|mut router| router.take());
-            let mut router = router.ok_or_else(|| Error::bug("keep one row of each key"))?;
+            let mut router = Router::new(&dataset, limits, &folder, number);
+            router.copy_bytes_min = copy_bytes_min;
             for (at, unit) in decided.kernel.input().units().iter().enumerate().skip(number).step_by(encoders) {
                 router.take(&decided, at, unit)?;
                 progress.advance(decided.verdict.winners.count(unit.places()));

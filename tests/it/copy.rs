@@ -13,13 +13,13 @@ use tradefold::engine::DataFile;
 use tradefold::generate::{Profile, Recipe, generate};
 use tradefold::plan::Limits;
 use tradefold::progress::Silent;
-use tradefold::stage::{Written, write_winners};
+use tradefold::stage::{WriteOptions, Written, write_winners};
 use tradefold::window::Day;
 
-/// Row groups of 16,384 rows, about 1.5 MB each: large enough to be worth copying.
+/// 20,000 rows, some 7,100 keys, in row groups of 2,048 keys: four of each run.
 fn generated(profile: Profile, odd_share: f64, days: u32) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let recipe = Recipe { odd_share, days, row_group_rows: 16_384, ..Recipe::new(profile, 90_000, 5) };
+    let recipe = Recipe { odd_share, days, row_group_rows: 2_048, ..Recipe::new(profile, 20_000, 5) };
     generate(&recipe, folder.path()).unwrap();
     folder
 }
@@ -40,14 +40,25 @@ fn read(path: &Path) -> Vec<RecordBatch> {
     reader.map(Result::unwrap).collect()
 }
 
-/// What was written, and what counts of its rows, by batch.
+/// As [`write_from`], where any row group is large enough.
 fn write(dataset: &Dataset, input: &Path, threads: usize) -> (Written, BTreeMap<i32, Vec<String>>) {
+    write_from(dataset, input, threads, 0)
+}
+
+/// What was written, and what counts of its rows, by batch.
+fn write_from(
+    dataset: &Dataset,
+    input: &Path,
+    threads: usize,
+    copy_bytes_min: u64,
+) -> (Written, BTreeMap<i32, Vec<String>>) {
     let folder = tempfile::tempdir().unwrap();
+    let options = WriteOptions { copy_bytes_min, ..Limits::default().into() };
     let written = runtime().block_on(async {
         let engine = engine(threads);
         let dedup = Dedup::new(&engine, dataset, &files(input)).await.unwrap();
         let decision = dedup.decide(&Silent).await.unwrap();
-        let written = write_winners(&decision, dataset, Limits::default(), folder.path(), &Silent).await.unwrap();
+        let written = write_winners(&decision, dataset, options, folder.path(), &Silent).await.unwrap();
         assert_eq!(written.rows(), decision.winners_count());
         assert_eq!(written.days.iter().collect::<Vec<_>>(), decision.winners_by_day().iter().collect::<Vec<_>>());
         // The winners as they are read, without any copying.
@@ -82,6 +93,8 @@ fn row_groups_of_an_earlier_run_are_copied_and_those_of_a_later_one_skipped() {
     let (written, one) = write(&dataset, input.path(), 1);
     let share = written.copied_rows as f64 / written.rows() as f64;
     assert!(share > 0.85 && share < 1.0, "{share}");
+    let (larger, _) = write_from(&dataset, input.path(), 1, 16 << 20);
+    assert_eq!(larger.copied_rows, 0, "row groups that are too small are encoded together");
     let (again, five) = write(&dataset, input.path(), 5);
     assert_eq!(written.copied_rows, again.copied_rows);
     assert_eq!(one, five);
@@ -102,8 +115,8 @@ fn a_row_group_with_a_loser_is_encoded() {
 #[test]
 fn a_row_group_of_several_batches_is_encoded_and_split() {
     let dataset = trades();
-    // Three row groups a run over 48 days, which are four batches of 16 on the grid.
-    let (written, rows) = write(&dataset, generated(Profile::Rerun, 0.0, 48).path(), 2);
+    // Each row group spans some 25 days, and a batch has 16.
+    let (written, rows) = write(&dataset, generated(Profile::Rerun, 0.0, 90).path(), 2);
     let limits = Limits::default();
     let mut by_batch: BTreeMap<i32, u64> = BTreeMap::new();
     for (day, rows) in &written.days {
