@@ -2,10 +2,14 @@
 
 use crate::cli::{Desk, number, project};
 use crate::googlesql::python;
+use crate::rows::{engine, trades};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use tradefold::dedup::Dedup;
+use tradefold::engine::DataFile;
+use tradefold::error::Kind;
 use tradefold::generate::{Profile, Recipe, generate};
 use tradefold::source::discover;
 use tradefold::storage::Folder;
@@ -211,4 +215,14 @@ fn parquet_in_an_object_store_is_read_once_by_plan_and_backfill() {
     };
     assert_eq!(kept("remote"), ["rows/losers.parquet"]);
     assert_eq!(kept("remote"), kept("local"));
+}
+
+#[tokio::test]
+async fn rows_are_deduplicated_on_the_local_disk_only() {
+    let file = |url: &str| DataFile { url: url.into(), label: "a file".into(), size_bytes: 1 };
+    for url in ["s3://one/a.parquet", "https://localhost/one/a.parquet"] {
+        let error = Dedup::new(&engine(1), &trades(), &[file(url)]).await.map(drop).unwrap_err();
+        assert_eq!(error.kind(), Kind::Bug);
+        assert!(error.render().contains("file `a file`"), "{}", error.render());
+    }
 }
