@@ -1,7 +1,7 @@
 //! `tradefold analyze`
 
 use super::Outcome;
-use super::common::{RowsArgs, World, find_inputs};
+use super::common::{RowsArgs, World};
 use crate::balance::Balance;
 use crate::dataset::Dataset;
 use crate::dedup::Dedup;
@@ -11,7 +11,7 @@ use crate::landing::{LandingCounts, LandingOptions, land};
 use crate::progress::Progress;
 use crate::report::{Analysis, analysis_text, counted};
 use crate::run::landed_files;
-use crate::source::Format;
+use crate::source::{Format, discover};
 use crate::storage::Folder;
 use clap::Args as ClapArgs;
 use std::collections::BTreeMap;
@@ -36,10 +36,10 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let RowsArgs { dataset: named, ad_hoc, engine } = &args.rows;
     let engine = engine.start()?;
-    let inputs = find_inputs(&args.files, world, &engine).await?;
+    let inputs = discover(&args.files, &world.environment).await?;
     let parquet_only = inputs.iter().all(|input| input.format == Format::Parquet);
     let report = if (named.key_only() && parquet_only) || ad_hoc.is_given() {
-        let read = ad_hoc.read(&inputs, named).await?;
+        let read = ad_hoc.read(inputs, named).await?;
         let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
         analyze(&engine, &read.dataset, &read.files, landing, read.rows_by_file, world).await?
     } else {

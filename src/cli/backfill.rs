@@ -1,7 +1,7 @@
 //! `tradefold backfill`
 
 use super::Outcome;
-use super::common::{DatasetArgs, EngineArgs, Lake, WindowArgs, World, find_inputs, open_lake};
+use super::common::{DatasetArgs, EngineArgs, Lake, WindowArgs, World, open_lake};
 use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::ledger::Ledger;
 use crate::plan::Limits;
 use crate::report::backfill_text;
 use crate::run::{Choice, Run, RunOptions};
-use crate::source::Input;
+use crate::source::{Input, discover};
 use crate::storage::Folder;
 use crate::warehouse::local::{DeltaWarehouse, lock};
 use clap::{Args as ClapArgs, ValueEnum};
@@ -74,7 +74,7 @@ impl RunArgs {
         let dataset = Arc::new(self.dataset.load()?);
         let options = self.decisions.options(&self.window, &self.dataset)?;
         let engine = self.engine.start()?;
-        let inputs = find_inputs(&self.files, world, &engine).await?;
+        let inputs = discover(&self.files, &world.environment).await?;
         let Lake { table, home } = open_lake(warehouse, &dataset)?;
         let warehouse = DeltaWarehouse::new(engine.clone(), Arc::clone(&dataset), table);
         Ok(Ready { dataset, options, engine, inputs, warehouse, home })

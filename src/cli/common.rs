@@ -4,13 +4,16 @@ use super::progress::Shown;
 use crate::dataset::{Dataset, parse_key, parse_order};
 use crate::engine::{DataFile, Engine, EngineOptions};
 use crate::error::{Doing, Error, Result};
-use crate::source::{Format, Input, discover};
+use crate::source::{Format, Input, Local, fetch};
 use crate::storage::Folder;
 use crate::window::{Window, parse_us};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use clap::Args;
+use futures::TryStreamExt;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use url::Url;
 
 /// What is outside of the program.
 pub(super) struct World {
@@ -185,26 +188,14 @@ pub(super) fn open_lake(warehouse: &str, dataset: &Dataset) -> Result<Lake> {
     Ok(Lake { table: lake.join(&dataset.name), home: lake.join("_tradefold").join(&dataset.name) })
 }
 
-/// Finds the inputs and makes their stores known to the engine.
-pub(super) async fn find_inputs(files: &[String], world: &World, engine: &Engine) -> Result<Vec<Input>> {
-    let inputs = discover(files, &world.environment).await?;
-    let mut known = std::collections::BTreeSet::new();
-    for input in &inputs {
-        let url = url::Url::parse(&input.full_url()).doing("read an input's URL")?;
-        if url.scheme() != "file" && known.insert((url.scheme().to_string(), url.authority().to_string())) {
-            let folder = Folder::open(url.as_str(), &world.environment)?;
-            engine.register_store(&url, Arc::clone(folder.store()));
-        }
-    }
-    Ok(inputs)
-}
-
 /// Parquet files as they are, with a dataset made of their columns.
 pub(super) struct AdHoc {
     pub(super) dataset: Dataset,
     pub(super) files: Vec<DataFile>,
     pub(super) rows: u64,
-    pub(super) rows_by_file: std::collections::BTreeMap<String, u64>,
+    pub(super) rows_by_file: BTreeMap<String, u64>,
+    /// What was fetched stays as long as it may be read.
+    _copies: Vec<Local>,
 }
 
 impl AdHocArgs {
@@ -213,22 +204,23 @@ impl AdHocArgs {
         self.order.is_some() || !self.volatile.is_empty()
     }
 
-    /// Reads the files' footers. Key and order are those of the flags, or else those of `dataset`.
-    pub(super) async fn read(&self, inputs: &[Input], named: &DatasetArgs) -> Result<AdHoc> {
+    /// Fetches the files and reads their footers. Key and order are those of the flags, or else those of `dataset`.
+    pub(super) async fn read(&self, inputs: Vec<Input>, named: &DatasetArgs) -> Result<AdHoc> {
+        if let Some(input) = inputs.iter().find(|input| input.format != Format::Parquet) {
+            return Err(Error::usage("read a file without a contract")
+                .with("file", &input.url)
+                .because(format!("it is {}, and only Parquet says what its columns are", input.format))
+                .hint("leave --order and --volatile out and give a contract with --dataset"));
+        }
         let mut fields: Vec<Arc<Field>> = Vec::new();
-        let mut adhoc = (Vec::new(), 0, std::collections::BTreeMap::new());
-        for input in inputs {
-            if input.format != Format::Parquet {
-                return Err(Error::usage("read a file without a contract")
-                    .with("file", &input.url)
-                    .because(format!("it is {}, and only Parquet says what its columns are", input.format))
-                    .hint("leave --order and --volatile out and give a contract with --dataset"));
-            }
-            let (schema, rows) = footer(input).await?;
+        let (mut files, mut copies, mut rows_by_file) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut fetched = std::pin::pin!(fetch(inputs));
+        while let Some((input, local)) = fetched.try_next().await? {
+            let (schema, rows, file) = footer(&input, &local)?;
             merge_fields(&mut fields, &schema, &input.url)?;
-            adhoc.0.push(DataFile { url: input.full_url(), label: input.url.clone(), size_bytes: input.size_bytes });
-            adhoc.1 += rows;
-            *adhoc.2.entry(input.url.clone()).or_default() += rows;
+            *rows_by_file.entry(input.url).or_default() += rows;
+            files.push(file);
+            copies.push(local);
         }
         let schema: SchemaRef = Arc::new(Schema::new(fields));
         let order = self.order.as_deref().map(parse_order).transpose()?;
@@ -242,14 +234,15 @@ impl AdHocArgs {
             }
         };
         let dataset = Dataset::ad_hoc(schema, key, order, volatile)?;
-        Ok(AdHoc { dataset, files: adhoc.0, rows: adhoc.1, rows_by_file: adhoc.2 })
+        Ok(AdHoc { dataset, files, rows: rows_by_file.values().sum(), rows_by_file, _copies: copies })
     }
 }
 
-async fn footer(input: &Input) -> Result<(SchemaRef, u64)> {
-    let local = input.fetch().await?;
-    let file =
-        std::fs::File::open(local.path()).doing("open a Parquet file").map_err(|e| e.with("file", &input.url))?;
+/// A file's columns and rows, as its footer says, and the file itself as it lies on the local disk.
+fn footer(input: &Input, local: &Local) -> Result<(SchemaRef, u64, DataFile)> {
+    let doing = "open a Parquet file";
+    let file = std::fs::File::open(local.path()).doing(doing).map_err(|error| error.with("file", &input.url))?;
+    let size_bytes = file.metadata().doing(doing).map_err(|error| error.with("file", &input.url))?.len();
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| {
         Error::data("read a Parquet file's footer")
             .with("file", &input.url)
@@ -257,7 +250,9 @@ async fn footer(input: &Input) -> Result<(SchemaRef, u64)> {
             .hint("the file is cut short or damaged: fetch it again")
     })?;
     let rows = metadata.metadata().file_metadata().num_rows() as u64;
-    Ok((Arc::clone(metadata.schema()), rows))
+    let url = Url::from_file_path(local.path()).map_err(|()| Error::bug(doing).with("file", &input.url))?;
+    let file = DataFile { url: url.into(), label: input.url.clone(), size_bytes };
+    Ok((Arc::clone(metadata.schema()), rows, file))
 }
 
 fn merge_fields(fields: &mut Vec<Arc<Field>>, schema: &Schema, url: &str) -> Result<()> {

@@ -1,7 +1,7 @@
 //! `tradefold dedup`
 
 use super::Outcome;
-use super::common::{RowsArgs, World, find_inputs};
+use super::common::{RowsArgs, World};
 use crate::balance::Balance;
 use crate::dedup::Dedup;
 use crate::error::{Doing, Error, Result};
@@ -9,6 +9,7 @@ use crate::landing::LandingCounts;
 use crate::plan::Limits;
 use crate::progress::Progress;
 use crate::report::{DedupReport, counted, dedup_text};
+use crate::source::discover;
 use crate::stage::{write_empty, write_winners};
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
@@ -42,8 +43,8 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
             .hint("give a folder that does not exist or is empty"));
     }
     let engine = args.rows.engine.start()?;
-    let inputs = find_inputs(&args.files, world, &engine).await?;
-    let read = args.rows.ad_hoc.read(&inputs, &args.rows.dataset).await?;
+    let inputs = discover(&args.files, &world.environment).await?;
+    let read = args.rows.ad_hoc.read(inputs, &args.rows.dataset).await?;
     let dedup = Dedup::new(&engine, &read.dataset, &read.files).await?;
     let nameless = dedup.rows_without_key().await?;
     if nameless > 0 {

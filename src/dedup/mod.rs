@@ -20,12 +20,9 @@ use crate::landing::SOURCE;
 use crate::progress::{Progress, Silent, off_thread};
 use crate::sql::{self, Dialect};
 use datafusion::physical_plan::SendableRecordBatchStream;
-use futures::StreamExt;
-use object_store::ObjectStoreExt;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use tempfile::TempDir;
 use url::Url;
 
 /// The table that holds the rows.
@@ -40,18 +37,15 @@ pub struct Dedup<'a> {
     /// What the kernel's files are called in reports.
     labels: Arc<[String]>,
     aside: HashSet<u128>,
-    /// Copies of files that lie elsewhere: they are read more than once.
-    _copies: Option<TempDir>,
 }
 
 impl<'a> Dedup<'a> {
-    /// Takes landed files as the rows to deduplicate. What is not on the local disk is fetched, once.
+    /// Takes landed files, which lie on the local disk, as the rows to deduplicate.
     ///
     /// # Errors
-    /// When a file can't be fetched or read, or the key has a type that SQL can't group by.
+    /// When a file can't be read or lies elsewhere, or the key has a type that SQL can't group by.
     pub async fn new(engine: &'a Engine, dataset: &'a Dataset, files: &[DataFile]) -> Result<Dedup<'a>> {
-        let (files, copies) = local_files(engine, files).await?;
-        engine.register_files(TABLE, FilesTable::new(dataset.schema(), &files)?)?;
+        engine.register_files(TABLE, FilesTable::new(dataset.schema(), files)?)?;
         let sql = sql::dedup(dataset, Dialect::DataFusion, &Dialect::DataFusion.quote(TABLE)?)?;
         let resources =
             Resources { threads: engine.threads(), pool: engine.memory_pool(), folder: std::env::temp_dir() };
@@ -64,20 +58,13 @@ impl<'a> Dedup<'a> {
                 Error::bug("keep one row of each key").because("the plan is not one of our own operator")
             })?;
             let mut names = BTreeMap::new();
-            for file in &files {
+            for file in files {
                 names.insert(local_path(&file.url)?, file.label.clone());
             }
             let label = |path: &PathBuf| names.get(path).cloned().unwrap_or_else(|| path.display().to_string());
             (operator.open(resources)?, operator.paths().iter().map(label).collect())
         };
-        Ok(Dedup {
-            engine,
-            dataset,
-            kernel: Arc::new(kernel),
-            labels: labels.into(),
-            aside: HashSet::new(),
-            _copies: copies,
-        })
+        Ok(Dedup { engine, dataset, kernel: Arc::new(kernel), labels: labels.into(), aside: HashSet::new() })
     }
 
     /// How many rows have no value for a part of the key. They would all count as one.
@@ -160,36 +147,4 @@ impl<'a> Dedup<'a> {
 fn local_path(url: &str) -> Result<PathBuf> {
     let url = Url::parse(url).doing("read a file's URL")?;
     url.to_file_path().map_err(|()| Error::bug("read a file's URL").with("file", url))
-}
-
-/// The files with those that lie elsewhere copied to a folder that goes with it.
-async fn local_files(engine: &Engine, files: &[DataFile]) -> Result<(Vec<DataFile>, Option<TempDir>)> {
-    let is_local = |file: &DataFile| file.url.starts_with("file:");
-    if files.iter().all(is_local) {
-        return Ok((files.to_vec(), None));
-    }
-    let folder = tempfile::tempdir().doing("make room for copies of the input")?;
-    let mut local = Vec::new();
-    for (number, file) in files.iter().enumerate() {
-        if is_local(file) {
-            local.push(file.clone());
-            continue;
-        }
-        let path = folder.path().join(format!("{number:06}.parquet"));
-        fetch(engine, file, &path).await.map_err(|error| error.with("file", &file.label))?;
-        let url = Url::from_file_path(&path).map_err(|()| Error::bug("name a copy").with("path", path.display()))?;
-        local.push(DataFile { url: url.into(), ..file.clone() });
-    }
-    Ok((local, Some(folder)))
-}
-
-async fn fetch(engine: &Engine, file: &DataFile, path: &std::path::Path) -> Result<()> {
-    let doing = "fetch an input";
-    let (store, from) = engine.store_of(&file.url)?;
-    let mut bytes = store.get(&from).await.doing(doing)?.into_stream();
-    let mut to = tokio::fs::File::create(path).await.doing(doing)?;
-    while let Some(part) = bytes.next().await {
-        tokio::io::AsyncWriteExt::write_all(&mut to, &part.doing(doing)?).await.doing(doing)?;
-    }
-    tokio::io::AsyncWriteExt::flush(&mut to).await.doing(doing)
 }

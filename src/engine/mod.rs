@@ -15,10 +15,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::TryStreamExt;
-use object_store::ObjectStore;
-use object_store::path::Path;
 use std::sync::Arc;
-use url::Url;
 
 /// What queries may use.
 #[derive(Clone, Copy, Debug)]
@@ -86,26 +83,6 @@ impl Engine {
     /// Who grants memory.
     pub fn memory_pool(&self) -> Arc<dyn MemoryPool> {
         Arc::clone(&self.context.runtime_env().memory_pool)
-    }
-
-    /// The store of a file, and where in it the file is.
-    ///
-    /// # Errors
-    /// When the URL can't be read or nobody registered its store.
-    pub fn store_of(&self, url: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
-        let url = Url::parse(url).doing("read a file's URL")?;
-        let path = Path::from_url_path(url.path()).doing("read a file's URL")?;
-        let store = self.context.runtime_env().object_store(
-            datafusion::datasource::listing::ListingTableUrl::try_new(url, None)
-                .doing("read a file's URL")?
-                .object_store(),
-        );
-        Ok((store.doing("find the store of a file")?, path))
-    }
-
-    /// Makes a store known under the scheme and host of a URL.
-    pub fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) {
-        self.context.runtime_env().register_object_store(url, store);
     }
 
     /// Makes a table of files known by a name, in place of one of this name.

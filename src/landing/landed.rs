@@ -40,7 +40,7 @@ impl LandingCounts {
 pub struct LandedFile {
     /// Its full URL, `file:///…` on the local disk.
     pub url: String,
-    /// What it is called in reports: as the input is shown, for one by reference.
+    /// What it is called in reports: as the input is shown, for one that landed as it is.
     pub shown: String,
     /// Its size.
     pub size_bytes: u64,
@@ -76,7 +76,8 @@ pub struct InputReport {
 /// What a landing has brought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Landed {
-    /// The files that hold the rows: those we wrote, in their order, then inputs by reference, in theirs.
+    /// The files that hold the rows: those we wrote row by row, in their order, then inputs that landed as they are, in
+    /// theirs.
     pub files: Vec<LandedFile>,
     /// What each input brought, in the order of the inputs.
     pub inputs: Vec<InputReport>,

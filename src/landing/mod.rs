@@ -2,8 +2,9 @@
 //! their reason, and every row is counted (rule R1).
 //!
 //! One thread reads and judges rows while another writes them, with a few batches between the two. All
-//! inputs share the spooled files, so a million small pages become few files. A Parquet input that could land as it is
-//! is not rewritten but landed by reference.
+//! inputs share the spooled files, so a million small pages become few files. A Parquet input that could land as it
+//! is, is not rewritten: on the local disk it lands by reference, and from elsewhere its copy becomes a file of the
+//! landing, so that it is fetched once.
 
 mod columns;
 mod convert;
@@ -21,7 +22,7 @@ pub use landed::{InputReport, Landed, LandedFile, LandingCounts};
 use crate::dataset::Dataset;
 use crate::error::{Doing, Result};
 use crate::progress::Progress;
-use crate::source::Input;
+use crate::source::{self, Input};
 use crate::storage::{Folder, Upload};
 use crate::window::Window;
 use futures::StreamExt;
@@ -32,8 +33,6 @@ use work::{Done, Fetched, Out, Work};
 
 /// Batches that wait between the two halves.
 const WAITING: usize = 4;
-/// Inputs that are fetched from an object store at the same time.
-const FETCHES: usize = 8;
 
 /// How rows land.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +83,7 @@ async fn run(
     progress: &dyn Progress,
 ) -> Result<Landed> {
     let (to_write, received) = mpsc::channel(WAITING);
-    let work = Work::new(dataset, options, to_write)?;
+    let work = Work::new(dataset, options, into, to_write)?;
     let fetched = fetch(inputs.to_vec());
     let reading = tokio::task::spawn_blocking(move || work.run(fetched));
     let mut spool = Spool::new(into, options.max_spool_bytes);
@@ -105,12 +104,11 @@ async fn run(
     landed
 }
 
-/// Brings remote inputs to the local disk a few at a time, in their order.
+/// Brings remote inputs to the local disk while earlier ones are read.
 fn fetch(inputs: Vec<Input>) -> mpsc::Receiver<Fetched> {
     let (to_read, fetched) = mpsc::channel(1);
     tokio::spawn(async move {
-        let fetches = inputs.into_iter().map(|input| async move { input.fetch().await.map(|local| (input, local)) });
-        let mut fetches = futures::stream::iter(fetches).buffered(FETCHES);
+        let mut fetches = std::pin::pin!(source::fetch(inputs));
         while let Some(next) = fetches.next().await {
             if to_read.send(next).await.is_err() {
                 return;
@@ -130,6 +128,7 @@ async fn write(
     while let Some(out) = received.recv().await {
         match out {
             Out::Batch(batch) => spool.write(&batch).await?,
+            Out::Copy(name, local) => into.upload(&name, local.path()).await?,
             Out::Read(bytes) => progress.advance(bytes),
             Out::Rejects(lines) => {
                 rejects.get_or_insert_with(|| into.begin(REJECTS)).write(lines.into()).await?;
@@ -144,7 +143,7 @@ async fn finish(spool: &mut Spool, rejects: &mut Option<Upload>, into: &Folder, 
     if let Some(object) = rejects {
         object.finish().await?;
     }
-    files.extend(done.by_reference);
+    files.extend(done.as_they_are);
     let mut counts = LandingCounts::default();
     for input in &done.inputs {
         counts += input.counts;

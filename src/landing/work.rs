@@ -10,6 +10,7 @@ use super::values::row_json;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::source::{Cell, Format, Input, Local, Reason, Record, Records, Stored, digest};
+use crate::storage::Folder;
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -18,6 +19,8 @@ use tokio::sync::mpsc::{Receiver, Sender};
 pub(crate) enum Out {
     /// Rows that land.
     Batch(RecordBatch),
+    /// The copy of an input that becomes a file of the landing, with its name there.
+    Copy(String, Local),
     /// Lines for the file of rejects.
     Rejects(Vec<u8>),
     /// Stored bytes that were read since the last word.
@@ -27,7 +30,8 @@ pub(crate) enum Out {
 /// What is known once all inputs are read.
 #[derive(Default)]
 pub(crate) struct Done {
-    pub(crate) by_reference: Vec<LandedFile>,
+    /// Inputs that landed as they are.
+    pub(crate) as_they_are: Vec<LandedFile>,
     pub(crate) inputs: Vec<InputReport>,
     pub(crate) rejects_by_reason: BTreeMap<String, u64>,
 }
@@ -46,6 +50,7 @@ pub(crate) struct Work {
     key_chosen: bool,
     columns: Columns,
     rejects: Rejects,
+    into: Folder,
     out: Sender<Out>,
     done: Done,
 }
@@ -54,13 +59,14 @@ pub(crate) struct Work {
 pub(crate) type Fetched = Result<(Input, Local)>;
 
 impl Work {
-    pub(crate) fn new(dataset: &Dataset, options: &LandingOptions, out: Sender<Out>) -> Result<Work> {
+    pub(crate) fn new(dataset: &Dataset, options: &LandingOptions, into: &Folder, out: Sender<Out>) -> Result<Work> {
         Ok(Work {
             rules: Rules::new(dataset, options)?,
             envelope: dataset.envelope.clone(),
             key_chosen: options.key_chosen,
             columns: Columns::new(dataset),
             rejects: Rejects::default(),
+            into: into.clone(),
             out,
             done: Done::default(),
         })
@@ -76,7 +82,7 @@ impl Work {
                 left_out: BTreeMap::new(),
             };
             let stored = match input.format {
-                Format::Parquet => self.parquet(&input, &local, &mut tally)?,
+                Format::Parquet => self.parquet(&input, local, &mut tally)?,
                 _ => self.text(&input, &local, &mut tally)?,
             };
             let Tally { counts, left_out, .. } = tally;
@@ -183,7 +189,7 @@ impl Work {
         if self.rejects.is_full() { self.flush_rejects() } else { Ok(()) }
     }
 
-    fn parquet(&mut self, input: &Input, local: &Local, tally: &mut Tally) -> Result<Stored> {
+    fn parquet(&mut self, input: &Input, local: Local, tally: &mut Tally) -> Result<Stored> {
         let url = &input.url;
         let stored = digest(url, local.path())?;
         let file = ParquetInput::open(url, local.path(), &self.rules)?;
@@ -194,21 +200,36 @@ impl Work {
             tally.left_out = left_out;
             tally.counts.read = file.rows;
             tally.counts.landed = file.rows;
-            let file = LandedFile {
-                url: input.full_url(),
-                shown: url.clone(),
-                size_bytes: stored.bytes,
-                digest: stored.digest.clone(),
-                rows: file.rows,
-                by_reference: true,
-                last_modified_us: input.last_modified_us,
-            };
-            self.done.by_reference.extend((file.rows > 0).then_some(file));
+            if tally.counts.landed > 0 {
+                self.as_it_is(input, local, &stored, tally.counts.landed)?;
+            }
         } else {
             self.rows(url, &file, tally)?;
         }
         self.send(Out::Read(stored.bytes))?;
         Ok(stored)
+    }
+
+    /// Lands a file as it is: where it lies on the local disk; fetched from elsewhere, as a file of the landing.
+    fn as_it_is(&mut self, input: &Input, local: Local, stored: &Stored, rows: u64) -> Result<()> {
+        let mut file = LandedFile {
+            url: input.full_url(),
+            shown: input.url.clone(),
+            size_bytes: stored.bytes,
+            digest: stored.digest.clone(),
+            rows,
+            by_reference: !local.is_copy(),
+            last_modified_us: input.last_modified_us,
+        };
+        if local.is_copy() {
+            // Two inputs may have the same bytes, and files are deduplicated in the order of their names.
+            let name = format!("input-{:06}-{}.parquet", self.done.inputs.len() + 1, stored.digest);
+            file.url = self.into.url_of(&name);
+            file.last_modified_us = None;
+            self.send(Out::Copy(name, local))?;
+        }
+        self.done.as_they_are.push(file);
+        Ok(())
     }
 
     fn rows(&mut self, url: &str, file: &ParquetInput<'_>, tally: &mut Tally) -> Result<()> {

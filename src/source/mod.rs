@@ -1,7 +1,7 @@
 //! Where rows come from: files, folders and globs, on the local disk or in an object store.
 //!
-//! [`discover`] turns what a person wrote into a sorted list of [`Input`]s. Text formats are then read row by row;
-//! Parquet is read by [`crate::landing`], batch by batch.
+//! [`discover`] turns what a person wrote into a sorted list of [`Input`]s, and `fetch` brings each to the local disk,
+//! once. Text formats are then read row by row; Parquet is read by [`crate::landing`], batch by batch.
 
 mod bytes;
 mod cell;
@@ -19,12 +19,15 @@ pub(crate) use records::{Reason, Record, Records};
 
 use crate::error::{Doing, Result};
 use crate::storage::Folder;
-use futures::TryStreamExt;
+use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// Inputs that are fetched from an object store at the same time.
+const FETCHES: usize = 8;
 
 /// How the rows of an input are written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +101,7 @@ pub(crate) enum Place {
 /// A local file with an input's bytes, removed when dropped if it is only a copy.
 pub(crate) struct Local {
     path: PathBuf,
-    _copy: Option<tempfile::TempPath>,
+    copy: Option<tempfile::TempPath>,
 }
 
 impl Local {
@@ -106,6 +109,20 @@ impl Local {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Whether the input itself lies elsewhere.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.copy.is_some()
+    }
+}
+
+/// Brings inputs to the local disk, a few at a time, in their order.
+pub(crate) fn fetch(inputs: Vec<Input>) -> impl Stream<Item = Result<(Input, Local)>> + Send {
+    let fetches = inputs.into_iter().enumerate().map(|(place, input)| async move {
+        let local = input.fetch(place).await?;
+        Ok((input, local))
+    });
+    futures::stream::iter(fetches).buffered(FETCHES)
 }
 
 impl Input {
@@ -117,14 +134,16 @@ impl Input {
         }
     }
 
-    /// Brings the bytes to the local disk, unless they are there.
-    pub(crate) async fn fetch(&self) -> Result<Local> {
+    /// Brings the bytes to the local disk, unless they are there. The paths of copies sort as their inputs' places do,
+    /// since files are deduplicated in the order of their paths.
+    async fn fetch(&self, place: usize) -> Result<Local> {
         let object = match &self.place {
-            Place::Local(path) => return Ok(Local { path: path.clone(), _copy: None }),
+            Place::Local(path) => return Ok(Local { path: path.clone(), copy: None }),
             Place::Remote(object) => object,
         };
         let copied = async {
-            let mut copy = tempfile::NamedTempFile::new().doing("make room for an input")?;
+            let name = format!("tradefold-{place:06}-");
+            let mut copy = tempfile::Builder::new().prefix(&name).tempfile().doing("make room for an input")?;
             let mut bytes = object.store().get(&object.path("")).await.doing("read an input")?.into_stream();
             while let Some(chunk) = bytes.try_next().await.doing("read an input")? {
                 copy.write_all(&chunk).doing("keep an input")?;
@@ -132,7 +151,7 @@ impl Input {
             Ok(copy.into_temp_path())
         };
         let copy = copied.await.map_err(|error: crate::error::Error| error.with("file", &self.url))?;
-        Ok(Local { path: copy.to_path_buf(), _copy: Some(copy) })
+        Ok(Local { path: copy.to_path_buf(), copy: Some(copy) })
     }
 }
 

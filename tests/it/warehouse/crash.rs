@@ -3,6 +3,7 @@
 use super::fuel::{Death, Fuel, FuelStore};
 use super::local::LocalStand;
 use super::{DAY_S, EDGE_S, NOW_US, Stand, fill, fills, input, merged, parquet_input, receipts, walk};
+use crate::storage::{Server, settings};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,19 +12,47 @@ use tradefold::error::Result;
 use tradefold::landing::Landed;
 use tradefold::ledger::{Entry, Ledger};
 use tradefold::run::{Choice, RunOptions};
+use tradefold::source::{Input, discover};
 
 /// More effects than a run has; the loop ends where a run outlives its fuel.
 const EFFECTS: i64 = 200;
 
-/// One run: its rows, and whether they come as Parquet that is used where it lies.
+/// How the rows of a run come.
+enum Form {
+    Pages,
+    /// Parquet that is used where it lies.
+    Parquet,
+    /// Parquet in an object store.
+    Remote(Server),
+}
+
+/// One run: its rows, and how they come.
 struct Work {
     rows: Vec<Value>,
-    by_reference: bool,
+    form: Form,
     on_suspect: Choice,
 }
 
 fn work(rows: Vec<Value>) -> Work {
-    Work { rows, by_reference: false, on_suspect: Choice::Stop }
+    Work { rows, form: Form::Pages, on_suspect: Choice::Stop }
+}
+
+/// The bucket and name of the remote input.
+const OBJECT: &str = "bucket/fills.parquet";
+
+impl Work {
+    async fn inputs(&self, stand: &LocalStand) -> Vec<Input> {
+        match &self.form {
+            Form::Pages => input(stand, &self.rows).await,
+            Form::Parquet => parquet_input(stand, &self.rows).await,
+            Form::Remote(server) => discover(&[format!("s3://{OBJECT}")], &settings(server)).await.unwrap(),
+        }
+    }
+
+    /// How often the remote input was read, if it is one.
+    fn reads(&self) -> Option<usize> {
+        if let Form::Remote(server) = &self.form { Some(server.reads(OBJECT)) } else { None }
+    }
 }
 
 /// A lake as it is when it begins, and the run that may die on a copy of it.
@@ -51,8 +80,20 @@ async fn pages() -> Tale {
 
 /// Parquet by reference: nothing of the landing is ours to remove.
 fn parquet() -> Tale {
-    let rows = vec![fill("0xa", json!("o"), EDGE_S, 1, 0.1), fill("0xa", json!("o"), EDGE_S, 2, 0.2)];
-    Tale { lake: LocalStand::new(), mortal: Work { by_reference: true, ..work(rows) }, ends_with: (1, 1) }
+    Tale { lake: LocalStand::new(), mortal: Work { form: Form::Parquet, ..work(two_of_a_key()) }, ends_with: (1, 1) }
+}
+
+/// The same Parquet from an object store, whose bucket is in `folder`: the landing has a copy.
+fn remote(folder: &TempDir) -> Tale {
+    let path = folder.path().join(OBJECT);
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    std::fs::write(path, super::parquet(&fills(), &two_of_a_key())).unwrap();
+    let form = Form::Remote(Server::start(folder.path()));
+    Tale { lake: LocalStand::new(), mortal: Work { form, ..work(two_of_a_key()) }, ends_with: (1, 1) }
+}
+
+fn two_of_a_key() -> Vec<Value> {
+    vec![fill("0xa", json!("o"), EDGE_S, 1, 0.1), fill("0xa", json!("o"), EDGE_S, 2, 0.2)]
 }
 
 /// The target makes a key suspect, so the run deduplicates and stages twice.
@@ -77,10 +118,7 @@ async fn restored() -> Tale {
 }
 
 async fn run(stand: &LocalStand, work: &Work) -> Result<()> {
-    let inputs = match work.by_reference {
-        true => parquet_input(stand, &work.rows).await,
-        false => input(stand, &work.rows).await,
-    };
+    let inputs = work.inputs(stand).await;
     let options = RunOptions { on_suspect: work.on_suspect, ..RunOptions::default() };
     let report = walk(stand.warehouse(), stand, &inputs, options, NOW_US).await?;
     assert_eq!(report.stops, []);
@@ -91,10 +129,17 @@ async fn run(stand: &LocalStand, work: &Work) -> Result<()> {
         {
             let landed = folder.get(&format!("landing-{digest}.json")).await?.unwrap();
             let landed: Landed = serde_json::from_slice(&landed).unwrap();
-            assert!(landed.files.iter().all(|file| file.by_reference == work.by_reference));
+            let by_reference = matches!(work.form, Form::Parquet);
+            assert!(landed.files.iter().all(|file| file.by_reference == by_reference));
+            let shown = landed.files.iter().all(|file| file.shown == format!("s3://{OBJECT}"));
+            assert_eq!(shown, matches!(work.form, Form::Remote(_)));
         }
     }
     Ok(())
+}
+
+async fn ledger(stand: &LocalStand) -> Ledger {
+    Ledger::open(stand.home().join("ledger"), String::new()).await.unwrap()
 }
 
 /// A run that nothing disturbs.
@@ -149,7 +194,11 @@ async fn dies_after_every_effect(tale: &Tale, death: Death) {
             return;
         }
         let again = LocalStand::over(fills(), mortal.folder, |store| store);
+        let is_landed = !ledger(&again).await.unfinished().is_empty();
+        let before = tale.mortal.reads();
         calm(&again, &tale.mortal).await;
+        let expected_reads = before.map(|reads| reads + usize::from(!is_landed));
+        assert_eq!(tale.mortal.reads(), expected_reads, "died after {effects} effects, {death:?}");
         assert_eq!(again.table().await, table, "died after {effects} effects, {death:?}");
         assert_eq!(receipts_of(&again).await, expected, "died after {effects} effects, {death:?}");
     }
@@ -173,6 +222,12 @@ async fn r7_a_run_of_parquet_by_reference_that_dies_goes_on() {
 }
 
 #[tokio::test]
+async fn r7_a_run_of_remote_parquet_that_dies_goes_on_and_fetches_nothing_again_that_has_landed() {
+    let folder = tempfile::tempdir().unwrap();
+    dies_after_every_effect(&remote(&folder), Death::AfterTheEffect).await;
+}
+
+#[tokio::test]
 async fn r7_a_run_with_a_quarantine_that_dies_goes_on() {
     dies_after_every_effect(&quarantine().await, Death::AfterTheEffect).await;
 }
@@ -183,7 +238,7 @@ async fn receipts_are_true_after_a_table_was_restored_and_the_next_run_died() {
     // The effect after which the run dies may be the very commit that its receipt is to tell of.
     dies_after_every_effect(&tale, Death::AfterTheEffect).await;
     calm(&tale.lake, &tale.mortal).await;
-    let ledger = Ledger::open(tale.lake.home().join("ledger"), String::new()).await.unwrap();
+    let ledger = ledger(&tale.lake).await;
     let last = ledger.receipts().last().unwrap();
     // Of the three batches one was undone. It is merged once more, in the commit after the one that restored.
     assert_eq!((last.attempt, last.merged.version), (2, Some(4)));

@@ -93,19 +93,24 @@ pub async fn input(stand: &impl Stand, rows: &[Value]) -> Vec<Input> {
     put(stand, lines(stand.dataset(), rows).as_bytes(), "ndjson").await
 }
 
-/// Writes rows as one Parquet file with the contract's types, which lands by reference.
+/// Writes rows as one Parquet file, which lands by reference, and finds it as an input.
 pub async fn parquet_input(stand: &impl Stand, rows: &[Value]) -> Vec<Input> {
+    put(stand, &parquet(stand.dataset(), rows), "parquet").await
+}
+
+/// Rows as a Parquet file with the contract's types.
+pub fn parquet(dataset: &Dataset, rows: &[Value]) -> Vec<u8> {
     let typed = rows.iter().map(|row| {
         let mut row = row.clone();
         row["ts"] = json!(row["ts"].as_i64().unwrap() * 1_000_000);
         format!("{row}\n")
     });
     let text: String = typed.collect();
-    let schema = Arc::clone(stand.dataset().schema());
+    let schema = Arc::clone(dataset.schema());
     let mut reader = arrow::json::ReaderBuilder::new(Arc::clone(&schema)).build(text.as_bytes()).unwrap();
     let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), schema, None).unwrap();
     writer.write(&reader.next().unwrap().unwrap()).unwrap();
-    put(stand, &writer.into_inner().unwrap(), "parquet").await
+    writer.into_inner().unwrap()
 }
 
 /// Puts a file where inputs are and finds it.
