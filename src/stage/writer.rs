@@ -5,9 +5,10 @@ use super::file::{ParquetFile, measure};
 use crate::dataset::Dataset;
 use crate::dedup::Decision;
 use crate::error::{Doing, Result};
-use crate::kernel::{Decided, Unit, days, each_unit};
+use crate::kernel::{Decided, Unit, days};
 use crate::plan::Limits;
 use crate::progress::{Progress, off_thread};
+use crate::threads;
 use crate::window::Day;
 use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
@@ -279,7 +280,7 @@ pub async fn write_winners(
     let encoders = decided.kernel.threads().min(ROUTERS_MAX);
     let (dataset, folder) = (dataset.clone(), folder.to_path_buf());
     let written = off_thread(progress, move |progress| {
-        each_unit(encoders, encoders, &|number| {
+        threads::each(encoders, encoders, &|number| {
             let mut router = Router::new(&dataset, limits, &folder, number);
             router.copy_bytes_min = copy_bytes_min;
             for (at, unit) in decided.kernel.input().units().iter().enumerate().skip(number).step_by(encoders) {

@@ -1,7 +1,10 @@
 //! Wrong calls and broken files: a text that helps, an exit code, and nothing left behind.
 
 use super::Desk;
+use crate::rows::{HOUR_US, LATE_US, batch, row, text, trades, write};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use std::fmt::Write;
+use tradefold::dedup::rule::Value;
 
 /// Arguments after `backfill`, and the exit code.
 const BAD: [(&str, i32); 24] = [
@@ -68,5 +71,53 @@ fn a_wrong_call_of_another_command_is_refused_too() {
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments}: {}", ran.err);
         assert!(ran.err.starts_with("error: ") && ran.err.contains(says), "{arguments}: {}", ran.err);
         assert!(desk.files("lake").is_empty() && desk.files("out").is_empty(), "{arguments}");
+    }
+}
+
+/// Landing does not read every column of a file that lands as it is: damage in the others is found before a merge.
+#[test]
+fn damage_in_a_column_that_landing_does_not_read_is_found_before_anything_is_written() {
+    let dataset = trades();
+    let known = |number: i64| {
+        row(
+            &dataset,
+            &[
+                ("wallet_address", text("0xa")),
+                ("tx_hash", text(&format!("0x{number}"))),
+                ("timestamp", Value::Int(LATE_US + number * HOUR_US)),
+                ("log_index", Value::Int(number)),
+                ("side", text("BUY")),
+                ("source_run", text("run-1")),
+                ("fetched_at", Value::Int(LATE_US + 90 * HOUR_US)),
+            ],
+        )
+    };
+    let rows = batch(&dataset, &(0..90).map(known).collect::<Vec<_>>());
+    for (column, is_damaged) in [
+        ("timestamp", true),
+        ("log_index", true),
+        ("side", true),
+        ("source_run", true),
+        ("fetched_at", true),
+        ("", false),
+    ] {
+        let desk = Desk::new();
+        let path = desk.path("trades.parquet");
+        write(&path, std::slice::from_ref(&rows), 40);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let footer = SerializedFileReader::new(std::fs::File::open(&path).unwrap()).unwrap().metadata().clone();
+        for chunk in footer.row_group(1).columns().iter().filter(|chunk| chunk.column_path().string() == column) {
+            let (start, length) = (chunk.data_page_offset(), chunk.compressed_size());
+            let end = chunk.byte_range().0 as i64 + length;
+            bytes[start as usize..end as usize].fill(0xFF);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let ran = desk.run("backfill trades.parquet --quiet");
+        assert_eq!(ran.code, if is_damaged { 65 } else { 0 }, "{column}: {}", ran.err);
+        if is_damaged {
+            assert!(ran.err.contains("trades.parquet") && ran.err.contains("fetch"), "{column}: {}", ran.err);
+            let is_table = |file: &String| file.starts_with("trades/");
+            assert!(!desk.files("lake").iter().any(is_table), "{column}: {:?}", desk.files("lake"));
+        }
     }
 }
