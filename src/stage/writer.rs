@@ -112,6 +112,8 @@ fn close(number: i32, file: ParquetFile) -> Result<StagedFile> {
 pub struct Router {
     schema: SchemaRef,
     partition: Option<usize>,
+    /// The places of the columns that are not compared.
+    volatile: Vec<usize>,
     limits: Limits,
     folder: PathBuf,
     number: usize,
@@ -128,9 +130,11 @@ impl Router {
     pub fn new(dataset: &Dataset, limits: Limits, folder: &Path, number: usize) -> Router {
         let schema = dataset.schema();
         let partition = dataset.partition.as_ref().and_then(|name| schema.index_of(name).ok());
+        let is_volatile = |place: &usize| dataset.volatile.contains(schema.field(*place).name());
         Router {
             schema: SchemaRef::clone(schema),
             partition,
+            volatile: (0..schema.fields().len()).filter(is_volatile).collect(),
             limits,
             folder: folder.to_path_buf(),
             number,
@@ -211,9 +215,13 @@ impl Router {
         let Some(number) = batches.next().filter(|number| batches.all(|other| other == *number)) else {
             return Ok(false);
         };
-        let file = self.file(number)?;
-        let Some(columns) = file.fitting(group) else { return Ok(false) };
-        file.copy(&decided.kernel.input().reopen(unit.file)?, unit.rows as u64, &columns)?;
+        let Some(columns) = self.file(number)?.fitting(group) else { return Ok(false) };
+        // All other columns were decoded to decide the rows. What is damaged must not be handed on, under another name.
+        let volatile = decided.kernel.view_schema().project(&self.volatile).doing("read a row group of winners")?;
+        for batch in decided.kernel.input().read(unit, &SchemaRef::new(volatile), None)? {
+            batch?;
+        }
+        self.file(number)?.copy(&decided.kernel.input().reopen(unit.file)?, unit.rows as u64, &columns)?;
         self.copied_rows += unit.rows as u64;
         days.into_iter().for_each(|(day, rows)| *self.days.entry(day).or_default() += rows);
         Ok(true)
