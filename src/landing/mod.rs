@@ -3,7 +3,7 @@
 //!
 //! One thread reads and judges rows while another writes them, with a few batches between the two. All
 //! inputs share the spooled files, so a million small pages become few files. A Parquet input that could land as it is
-//! is not rewritten but landed by reference.
+//! is not rewritten but landed by reference; whether it could is asked of its footer and of whole columns first.
 
 mod clean;
 mod columns;
