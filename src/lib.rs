@@ -5,6 +5,7 @@
 //! value; a room may use only rooms above it in this list, and only `run` knows them all.
 
 pub mod error;
+pub mod threads;
 pub mod progress;
 pub mod window;
 pub mod storage;

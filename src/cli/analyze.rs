@@ -48,6 +48,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         let into = Folder::open(&scratch.path().to_string_lossy(), &[])?;
         let mut options = LandingOptions::new((world.now_us)());
         options.key_chosen = named.key_chosen();
+        options.threads = engine.threads();
         let landed = land(&dataset, &inputs, &into, &options, &world.progress).await?;
         let by_file = landed.inputs.iter().map(|input| (input.url.clone(), input.counts.landed)).collect();
         let report = analyze(&engine, &dataset, &landed_files(&landed), landed.counts, by_file, world).await?;

@@ -1,8 +1,9 @@
 //! Makes sure that rows of one fingerprint have one key, byte by byte, for who does not want to trust 128 bits.
 
 use super::hash::rows_of;
-use super::{Kernel, each_unit, key_prints};
+use super::{Kernel, key_prints};
 use crate::error::{Error, Kind, Result};
+use crate::threads;
 use arrow::compute::SortOptions;
 use datafusion::execution::memory_pool::MemoryLimit;
 use std::collections::HashMap;
@@ -76,7 +77,7 @@ impl Kernel {
         let mut count = 0;
         for round in 0..rounds {
             let keys = ExactKeys::default();
-            each_unit(units.len(), self.resources.threads, &|at| {
+            threads::each(units.len(), self.resources.threads, &|at| {
                 for batch in self.input.read(&units[at], &columns.schema, None)? {
                     let batch = batch?;
                     let values = columns.key_values(&batch)?;

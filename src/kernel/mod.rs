@@ -31,6 +31,7 @@ pub use verdict::{Class, Flag, Largest, Marks, Run, Verdict};
 
 use crate::error::{Doing, Error, Result};
 use crate::progress::Progress;
+use crate::threads;
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -141,7 +142,7 @@ impl Kernel {
         let mut verdict = Verdict::new(self.input.rows());
         let partitions = Partitions::new(self.input.rows(), &self.resources.pool, self.resources.folder.clone());
         let gathering = Gathering::new(self, ask, &verdict.aside)?;
-        let found = each_unit_with(
+        let found = threads::each_with(
             self.input.units().len(),
             self.resources.threads,
             &|| partitions.sink(),
@@ -193,7 +194,7 @@ impl Kernel {
                 Ok((grouping, rows))
             };
             let mut rows = Vec::new();
-            for (grouping, own) in on_threads(self.resources.threads.min(partitions.count()), &work)? {
+            for (grouping, own) in threads::on_all(self.resources.threads.min(partitions.count()), &work)? {
                 verdict.keys += grouping.keys;
                 verdict.exact_losers += grouping.exact_losers;
                 verdict.winners_by_day.merge(&grouping.winners_by_day);
@@ -214,7 +215,7 @@ impl Kernel {
     pub fn find(&self, prints: &HashSet<u128>) -> Result<Marks> {
         let marks = Marks::new(self.input.rows());
         let columns = self.columns.narrowed(&self.columns.key, &[], &[])?;
-        each_unit(self.input.units().len(), self.resources.threads, &|at| {
+        threads::each(self.input.units().len(), self.resources.threads, &|at| {
             let unit = &self.input.units()[at];
             let mut place = unit.first;
             for batch in self.input.read(unit, &columns.schema, None)? {
@@ -254,58 +255,4 @@ impl Kernel {
 /// When the columns can't be hashed.
 pub fn key_prints(key: &[ArrayRef], rows: usize) -> Result<Vec<u128>> {
     Seeds::of_process().tuples(key, rows)
-}
-
-/// Works on the numbers below `count`, on several threads. Gives the results in the order of the numbers.
-pub(crate) fn each_unit<R: Send>(
-    count: usize,
-    threads: usize,
-    work: &(dyn Fn(usize) -> Result<R> + Sync),
-) -> Result<Vec<R>> {
-    each_unit_with(count, threads, &|| (), &|(), at| work(at), &|()| Ok(()))
-}
-
-/// As [`each_unit`], where each thread has something of its own, made by `begin` and given back to `end`.
-fn each_unit_with<S, R: Send>(
-    count: usize,
-    threads: usize,
-    begin: &(dyn Fn() -> S + Sync),
-    work: &(dyn Fn(&mut S, usize) -> Result<R> + Sync),
-    end: &(dyn Fn(S) -> Result<()> + Sync),
-) -> Result<Vec<R>> {
-    let next = AtomicUsize::new(0);
-    let thread = || {
-        let mut own = begin();
-        let mut results = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            if at >= count {
-                break;
-            }
-            let result = work(&mut own, at);
-            if result.is_err() {
-                // Whoever else works stops at the next number.
-                next.store(count, Ordering::Relaxed);
-            }
-            results.push((at, result?));
-        }
-        end(own)?;
-        Ok(results)
-    };
-    let mut results: Vec<(usize, R)> = on_threads(threads.min(count), &thread)?.into_iter().flatten().collect();
-    results.sort_unstable_by_key(|(at, _)| *at);
-    Ok(results.into_iter().map(|(_, result)| result).collect())
-}
-
-/// Runs the same work on several threads, and on this one if there is but one. The first error counts.
-fn on_threads<R: Send>(threads: usize, work: &(dyn Fn() -> Result<R> + Sync)) -> Result<Vec<R>> {
-    if threads <= 1 {
-        return Ok(vec![work()?]);
-    }
-    std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        // All are waited for before the first error is given: one that panics must not take the process along.
-        let ended: Vec<_> = running.into_iter().map(|thread| thread.join()).collect();
-        ended.into_iter().map(|end| end.unwrap_or_else(|_| Err(Error::bug("keep one row of each key")))).collect()
-    })
 }

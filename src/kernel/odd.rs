@@ -1,12 +1,13 @@
 //! Keys whose rows differ: only their rows are read again, only in the columns that decide, and are compared by value.
 
+use super::Ask;
 use super::columns::Columns;
 use super::hash::{Seeds, rows_of};
 use super::input::Input;
 use super::records::Record;
 use super::verdict::{Class, Verdict};
-use super::{Ask, each_unit};
 use crate::error::Result;
+use crate::threads;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use std::sync::Arc;
@@ -188,7 +189,7 @@ impl Odd<'_> {
             names.extend(identities.flatten().chain(self.ask.fixed.iter().copied()));
         }
         let columns = self.columns.narrowed(&[], &self.columns.order[order], &names)?;
-        let found = each_unit(parts.len(), self.threads, &|at| {
+        let found = threads::each(parts.len(), self.threads, &|at| {
             let (unit, places) = parts[at];
             let unit = &units[unit];
             let mut facts = Vec::with_capacity(places.len());

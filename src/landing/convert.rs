@@ -47,19 +47,6 @@ pub(crate) fn convert<'a>(cell: &'a Cell<'_>, column: &Column) -> Result<Option<
     }
 }
 
-/// Whether a value is, bit for bit, what its cell already held.
-pub(crate) fn is_unchanged(cell: &Cell<'_>, value: &Option<Value<'_>>) -> bool {
-    match (cell, value) {
-        (Cell::Null, None) => true,
-        (Cell::Text(_), Some(Value::Text(text))) => matches!(text, Cow::Borrowed(_)),
-        (Cell::Float(was), Some(Value::Float(is))) => was.to_bits() == is.to_bits(),
-        (Cell::Int(was), Some(Value::Int(is))) | (Cell::Time(was), Some(Value::Time(is))) => was == is,
-        (Cell::Bool(was), Some(Value::Bool(is))) => was == is,
-        (Cell::Day(was), Some(Value::Day(is))) => was == is,
-        _ => false,
-    }
-}
-
 fn in_bounds<'a>(value: Value<'a>, column: &Column) -> Converted<'a> {
     let compare = |bound: &Bound| match (&value, bound) {
         (Value::Int(v) | Value::Time(v), Bound::Int(b)) => Some(v.cmp(b)),
@@ -201,6 +188,11 @@ fn json<'a>(cell: &'a Cell<'_>) -> Result<Cow<'a, str>, &'static str> {
     };
     let canonical = canonical(text)?;
     Ok(if canonical == text { Cow::Borrowed(text) } else { Cow::Owned(canonical) })
+}
+
+/// Whether a text is JSON just as it would land.
+pub(crate) fn is_canonical(text: &str) -> bool {
+    canonical(text).is_ok_and(|canonical| canonical == text)
 }
 
 /// JSON without blanks and with sorted members; numbers stay as they are written.

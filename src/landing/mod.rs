@@ -2,12 +2,14 @@
 //! their reason, and every row is counted (rule R1).
 //!
 //! One thread reads and judges rows while another writes them, with a few batches between the two. All
-//! inputs share the spooled files, so a million small pages become few files. A Parquet input that could land as it
-//! is, is not rewritten: on the local disk it lands by reference, and from elsewhere its copy becomes a file of the
-//! landing, so that it is fetched once.
+//! inputs share the spooled files, so a million small pages become few files. A Parquet input that could land as it is
+//! is not rewritten: on the local disk it lands by reference, and from elsewhere its copy becomes a file of the landing,
+//! so that it is fetched once. Whether it could is asked of its footer and of whole columns first.
 
+mod clean;
 mod columns;
 mod convert;
+mod demand;
 mod landed;
 mod parquet;
 mod rejects;
@@ -45,12 +47,15 @@ pub struct LandingOptions {
     pub max_spool_bytes: u64,
     /// Whether the key was chosen for this run, so that an input may lack one of its columns.
     pub key_chosen: bool,
+    /// How many threads look at a Parquet input.
+    pub threads: usize,
 }
 
 impl LandingOptions {
-    /// No window, files of 256 MiB, the contract's key.
+    /// No window, files of 256 MiB, the contract's key, a thread for each core.
     pub fn new(now_us: i64) -> LandingOptions {
-        LandingOptions { window: None, now_us, max_spool_bytes: 256 << 20, key_chosen: false }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        LandingOptions { window: None, now_us, max_spool_bytes: 256 << 20, key_chosen: false, threads }
     }
 }
 

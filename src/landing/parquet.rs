@@ -1,28 +1,31 @@
 //! Parquet inputs: landed by reference where every row could land as it is, row by row otherwise.
 
+use super::clean::clean;
 use super::columns::{SOURCE, SOURCE_ROW};
 use super::rules::Rules;
 use super::values::{Values, is_exact, unreadable};
 use crate::error::{Doing, Error, Result};
 use crate::source::damaged;
 use arrow::array::{Array, RecordBatch};
-use arrow::buffer::NullBuffer;
 use arrow::datatypes::{FieldRef, SchemaRef};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 const BATCH_ROWS: usize = 8_192;
 
 /// A Parquet file that is read more than once.
 pub(crate) struct ParquetInput<'a> {
-    url: &'a str,
-    copy: &'a Path,
-    schema: SchemaRef,
+    pub(super) url: &'a str,
+    pub(super) copy: &'a Path,
+    pub(super) metadata: ArrowReaderMetadata,
+    pub(super) schema: SchemaRef,
     /// For each column of the file the column of the contract that it fills, with the rank of its name.
-    slots: Vec<Option<(usize, usize)>>,
+    pub(super) slots: Vec<Option<(usize, usize)>>,
     /// Its rows, as the footer says.
     pub(crate) rows: u64,
 }
@@ -30,8 +33,10 @@ pub(crate) struct ParquetInput<'a> {
 impl<'a> ParquetInput<'a> {
     /// Reads the footer and refuses what can't land at all: a column whose type has no meaning for the contract.
     pub(crate) fn open(url: &'a str, copy: &'a Path, rules: &Rules) -> Result<ParquetInput<'a>> {
-        let builder = builder(url, copy)?;
-        let schema = std::sync::Arc::clone(builder.schema());
+        let file = open(url, copy)?;
+        let metadata =
+            ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| damaged(url, error))?;
+        let schema = Arc::clone(metadata.schema());
         let slots: Vec<_> = schema.fields().iter().map(|field| rules.slot(field.name())).collect();
         for (field, slot) in schema.fields().iter().zip(&slots) {
             let Some((column, _)) = slot else { continue };
@@ -46,8 +51,8 @@ impl<'a> ParquetInput<'a> {
                     ));
             }
         }
-        let rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
-        Ok(ParquetInput { url, copy, schema, slots, rows })
+        let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
+        Ok(ParquetInput { url, copy, metadata, schema, slots, rows })
     }
 
     /// Whether the file has any column for this one of the contract.
@@ -60,71 +65,26 @@ impl<'a> ParquetInput<'a> {
         (0..self.slots.len()).collect()
     }
 
-    /// Reads the columns that can tell whether every row could land as it is, and stops at the first that could not.
-    /// What comes back are the left-out columns with their known values; nothing where the file is not clean.
-    pub(crate) fn clean(&self, rules: &Rules) -> Result<Option<BTreeMap<String, u64>>> {
+    /// Whether every row could land as it is. What comes back are the left-out columns with their known values; nothing
+    /// where the file is not clean.
+    pub(crate) fn clean(&self, rules: &Rules, threads: usize) -> Result<Option<BTreeMap<String, u64>>> {
         let is_exact = |(field, slot): (&FieldRef, &Option<(usize, usize)>)| match slot {
             Some((column, rank)) => *rank == 0 && is_exact(field.data_type(), rules.columns[*column].kind),
             // Columns that we would add ourselves must not be believed when somebody else wrote them.
             None => ![SOURCE, SOURCE_ROW].contains(&field.name().as_str()),
         };
-        if !self.schema.fields().iter().zip(&self.slots).all(is_exact) {
-            return Ok(None);
-        }
-        let may_be_null = |column: usize| {
-            let in_key = rules.key.iter().any(|part| !part.is_never_null && part.columns.contains(&column));
-            !in_key && !rules.required.iter().any(|(required, _)| *required == column)
-        };
-        let is_needed = |slot: &Option<(usize, usize)>| match slot {
-            Some((column, _)) => !rules.is_free(*column) || !may_be_null(*column),
-            None => true,
-        };
-        let needed = (0..self.slots.len()).filter(|index| is_needed(&self.slots[*index])).collect::<Vec<_>>();
-        let mut left_out = BTreeMap::new();
-        let mut rows = 0;
-        for batch in self.batches(Some(&needed))? {
-            let batch = batch.map_err(|error| self.cut(rows, error))?;
-            rows += batch.num_rows() as u64;
-            if !self.is_clean(&batch, &needed, rules)? {
-                return Ok(None);
-            }
-            self.count_left_out(&batch, &needed, &mut left_out);
-        }
-        self.require_all(rows)?;
-        Ok(Some(left_out))
+        if self.schema.fields().iter().zip(&self.slots).all(is_exact) { clean(self, rules, threads) } else { Ok(None) }
     }
 
-    fn is_clean(&self, batch: &RecordBatch, needed: &[usize], rules: &Rules) -> Result<bool> {
-        // A column that the file lacks is NULL throughout.
-        let mut nulls = vec![Some(NullBuffer::new_null(batch.num_rows())); rules.columns.len()];
-        for (index, array) in needed.iter().zip(batch.columns()) {
-            let Some((column, _)) = self.slots[*index] else { continue };
-            // A dictionary may say NULL in its values instead of its keys: that is why the logical ones are asked.
-            nulls[column] = array.logical_nulls();
-            if !rules.is_free(column) {
-                let values = Values::of(array, &self.schema.fields()[*index], &rules.columns[column])?;
-                if !(0..batch.num_rows()).all(|row| rules.is_clean(column, &values.cell(row))) {
-                    return Ok(false);
-                }
-            }
-        }
-        let is_known = |column: usize, row: usize| nulls[column].as_ref().is_none_or(|nulls| nulls.is_valid(row));
-        let known = |row: usize| {
-            let required = rules.required.iter().all(|(column, _)| is_known(*column, row));
-            let mut key = rules.key.iter().filter(|part| !part.is_never_null);
-            required && key.all(|part| part.columns.iter().any(|column| is_known(*column, row)))
-        };
-        Ok((0..batch.num_rows()).all(known))
+    /// All rows, in batches with all columns.
+    pub(crate) fn batches(&self) -> Result<ParquetRecordBatchReader> {
+        self.builder(&self.metadata)?.build().map_err(|error| damaged(self.url, error))
     }
 
-    /// All rows, in batches with the columns' places in the file's schema.
-    pub(crate) fn batches(&self, columns: Option<&[usize]>) -> Result<ParquetRecordBatchReader> {
-        let builder = builder(self.url, self.copy)?;
-        let mask = match columns {
-            Some(columns) => ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied()),
-            None => ProjectionMask::all(),
-        };
-        builder.with_batch_size(BATCH_ROWS).with_projection(mask).build().map_err(|error| damaged(self.url, error))
+    /// Opens the file again, to be read as `metadata` says.
+    pub(super) fn builder(&self, metadata: &ArrowReaderMetadata) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+        let file = open(self.url, self.copy)?;
+        Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone()).with_batch_size(BATCH_ROWS))
     }
 
     /// A batch's columns that the contract has, each with its slot.
@@ -163,7 +123,6 @@ impl<'a> ParquetInput<'a> {
     }
 }
 
-fn builder(url: &str, copy: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let file = File::open(copy).doing("open an input").map_err(|error| error.with("file", url))?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| damaged(url, error))
+fn open(url: &str, copy: &Path) -> Result<File> {
+    File::open(copy).doing("open an input").map_err(|error| error.with("file", url))
 }

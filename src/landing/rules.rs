@@ -1,8 +1,9 @@
 //! A contract made ready to judge rows: which input name fills which column, and what a row must have.
 
 use super::LandingOptions;
-use super::convert::{Value, convert, is_unchanged};
-use crate::dataset::{Column, ColumnType, Dataset};
+use super::convert::{Value, convert};
+use super::demand::Demand;
+use crate::dataset::{Bound, Column, ColumnType, Dataset};
 use crate::error::{Error, Result};
 use crate::source::{Cell, Reason};
 use crate::window::{DAY_US, Day, Window};
@@ -131,22 +132,46 @@ impl Rules {
         }
     }
 
-    /// Whether a row with this cell could land as it is, as far as this column can tell; NULL is looked at elsewhere.
-    pub(crate) fn is_clean(&self, column: usize, cell: &Cell<'_>) -> bool {
-        let Ok(value) = self.value(column, cell) else { return false };
-        let is_outside =
-            |(windowed, window)| windowed == column && value.as_ref().is_some_and(|value| !is_inside(value, window));
-        is_unchanged(cell, &value) && !self.windowed.is_some_and(is_outside)
+    /// What every known value of a column must be so that it lands as it is: [`Rules::judge`], turned into a span.
+    pub(crate) fn demand(&self, column: usize) -> Demand {
+        let Column { kind, hex, min, max, .. } = &self.columns[column];
+        let int = |bound: &Option<Bound>| match bound {
+            Some(Bound::Int(bound)) => Some(*bound),
+            _ => None,
+        };
+        let float = |bound: &Option<Bound>| match bound {
+            Some(Bound::Int(bound)) => Some(*bound as f64),
+            Some(Bound::Float(bound)) => Some(*bound),
+            None => None,
+        };
+        let (least, most) = (int(min).unwrap_or(i64::MIN), int(max).unwrap_or(i64::MAX));
+        let (first_us, last_us) = self.times(column);
+        match kind {
+            ColumnType::String if *hex => Demand::LowerCase,
+            ColumnType::String | ColumnType::Bool => Demand::Nothing,
+            ColumnType::Json => Demand::Canonical,
+            ColumnType::Int64 => Demand::Within(least, most),
+            ColumnType::Float64 => {
+                Demand::Finite(float(min).unwrap_or(f64::NEG_INFINITY), float(max).unwrap_or(f64::INFINITY))
+            }
+            ColumnType::Timestamp => Demand::Within(least.max(first_us), most.min(last_us)),
+            ColumnType::Date => {
+                // A day counts by its first microsecond.
+                let first = first_us.div_euclid(DAY_US) + i64::from(first_us.rem_euclid(DAY_US) > 0);
+                Demand::Within(least.max(first), most.min(last_us.div_euclid(DAY_US)))
+            }
+        }
     }
 
-    /// Whether every value of the column's exact type is clean.
-    pub(crate) fn is_free(&self, column: usize) -> bool {
-        let Column { kind, hex, min, max, .. } = &self.columns[column];
-        match kind {
-            ColumnType::String => !hex,
-            ColumnType::Bool => true,
-            ColumnType::Int64 => min.is_none() && max.is_none(),
-            _ => false,
+    /// The first and the last time that a column may have.
+    fn times(&self, column: usize) -> (i64, i64) {
+        let latest_us = self.latest_us[column].unwrap_or(i64::MAX);
+        let (first_us, last_us) = (*TIMES.start(), latest_us.min(*TIMES.end()));
+        match self.windowed {
+            Some((windowed, window)) if windowed == column => {
+                (first_us.max(window.from_us), last_us.min(window.to_us.saturating_sub(1)))
+            }
+            _ => (first_us, last_us),
         }
     }
 

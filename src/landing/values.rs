@@ -38,7 +38,8 @@ pub(crate) fn is_exact(data_type: &DataType, kind: ColumnType) -> bool {
     is_text(data_type) && kind.arrow() == DataType::Utf8 || *data_type == kind.arrow()
 }
 
-fn is_text(data_type: &DataType) -> bool {
+/// Whether an Arrow type is text, however it is laid out.
+pub(crate) fn is_text(data_type: &DataType) -> bool {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
         DataType::Dictionary(_, values) => is_text(values),

@@ -48,6 +48,7 @@ pub(crate) struct Work {
     rules: Rules,
     envelope: Vec<String>,
     key_chosen: bool,
+    threads: usize,
     columns: Columns,
     rejects: Rejects,
     into: Folder,
@@ -64,6 +65,7 @@ impl Work {
             rules: Rules::new(dataset, options)?,
             envelope: dataset.envelope.clone(),
             key_chosen: options.key_chosen,
+            threads: options.threads,
             columns: Columns::new(dataset),
             rejects: Rejects::default(),
             into: into.clone(),
@@ -196,7 +198,7 @@ impl Work {
         if file.rows > 0 {
             self.require_key(url, |column| file.has(column))?;
         }
-        if let Some(left_out) = file.clean(&self.rules)? {
+        if let Some(left_out) = file.clean(&self.rules, self.threads)? {
             tally.left_out = left_out;
             tally.counts.read = file.rows;
             tally.counts.landed = file.rows;
@@ -234,7 +236,7 @@ impl Work {
 
     fn rows(&mut self, url: &str, file: &ParquetInput<'_>, tally: &mut Tally) -> Result<()> {
         let all: Vec<usize> = file.all();
-        for batch in file.batches(None)? {
+        for batch in file.batches()? {
             let batch = batch.map_err(|error| file.cut(tally.counts.read, error))?;
             file.count_left_out(&batch, &all, &mut tally.left_out);
             let values = file.values(&batch, &self.rules)?;

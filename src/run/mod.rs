@@ -214,6 +214,7 @@ impl Run<'_> {
         let mut options = LandingOptions::new((self.now_us)());
         options.window = self.options.window;
         options.key_chosen = self.options.key_chosen;
+        options.threads = self.engine.threads();
         options
     }
 

@@ -103,9 +103,11 @@ impl Read for Unpacked {
 
 /// The digest and size of a local file.
 pub(crate) fn digest(url: &str, copy: &Path) -> Result<Stored> {
-    let input = File::open(copy).doing("open an input").map_err(|error| error.with("file", url))?;
-    let decoder = Decoder::Plain(BufReader::new(Metered { file: input, hasher: blake3::Hasher::new(), bytes: 0 }));
-    Unpacked { decoder, url: url.to_string() }.finish()
+    let named = |error: Error| error.with("file", url);
+    let input = File::open(copy).doing("open an input").map_err(named)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(input).doing("read an input to its end").map_err(named)?;
+    Ok(Stored { digest: hasher.finalize().to_hex().to_string(), bytes: hasher.count() })
 }
 
 /// The error for a file that is cut short or damaged.

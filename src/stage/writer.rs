@@ -5,9 +5,10 @@ use super::file::{ParquetFile, measure};
 use crate::dataset::Dataset;
 use crate::dedup::Decision;
 use crate::error::{Doing, Result};
-use crate::kernel::{Decided, Unit, days, each_unit};
+use crate::kernel::{Decided, Unit, days};
 use crate::plan::Limits;
 use crate::progress::{Progress, off_thread};
+use crate::threads;
 use crate::window::Day;
 use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
@@ -111,6 +112,8 @@ fn close(number: i32, file: ParquetFile) -> Result<StagedFile> {
 pub struct Router {
     schema: SchemaRef,
     partition: Option<usize>,
+    /// The places of the columns that are not compared.
+    volatile: Vec<usize>,
     limits: Limits,
     folder: PathBuf,
     number: usize,
@@ -127,9 +130,11 @@ impl Router {
     pub fn new(dataset: &Dataset, limits: Limits, folder: &Path, number: usize) -> Router {
         let schema = dataset.schema();
         let partition = dataset.partition.as_ref().and_then(|name| schema.index_of(name).ok());
+        let is_volatile = |place: &usize| dataset.volatile.contains(schema.field(*place).name());
         Router {
             schema: SchemaRef::clone(schema),
             partition,
+            volatile: (0..schema.fields().len()).filter(is_volatile).collect(),
             limits,
             folder: folder.to_path_buf(),
             number,
@@ -210,9 +215,13 @@ impl Router {
         let Some(number) = batches.next().filter(|number| batches.all(|other| other == *number)) else {
             return Ok(false);
         };
-        let file = self.file(number)?;
-        let Some(columns) = file.fitting(group) else { return Ok(false) };
-        file.copy(&decided.kernel.input().reopen(unit.file)?, unit.rows as u64, &columns)?;
+        let Some(columns) = self.file(number)?.fitting(group) else { return Ok(false) };
+        // All other columns were decoded to decide the rows. What is damaged must not be handed on, under another name.
+        let volatile = decided.kernel.view_schema().project(&self.volatile).doing("read a row group of winners")?;
+        for batch in decided.kernel.input().read(unit, &SchemaRef::new(volatile), None)? {
+            batch?;
+        }
+        self.file(number)?.copy(&decided.kernel.input().reopen(unit.file)?, unit.rows as u64, &columns)?;
         self.copied_rows += unit.rows as u64;
         days.into_iter().for_each(|(day, rows)| *self.days.entry(day).or_default() += rows);
         Ok(true)
@@ -279,7 +288,7 @@ pub async fn write_winners(
     let encoders = decided.kernel.threads().min(ROUTERS_MAX);
     let (dataset, folder) = (dataset.clone(), folder.to_path_buf());
     let written = off_thread(progress, move |progress| {
-        each_unit(encoders, encoders, &|number| {
+        threads::each(encoders, encoders, &|number| {
             let mut router = Router::new(&dataset, limits, &folder, number);
             router.copy_bytes_min = copy_bytes_min;
             for (at, unit) in decided.kernel.input().units().iter().enumerate().skip(number).step_by(encoders) {

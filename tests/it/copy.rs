@@ -1,6 +1,6 @@
 //! Row groups all of whose rows win are copied as they are, and nothing but them.
 
-use crate::rows::{compared, engine, runtime, trades, values};
+use crate::rows::{compared, damage, engine, runtime, trades, values};
 use arrow::array::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tradefold::dataset::Dataset;
 use tradefold::dedup::Dedup;
 use tradefold::engine::DataFile;
+use tradefold::error::Kind;
 use tradefold::generate::{Profile, Recipe, generate};
 use tradefold::plan::Limits;
 use tradefold::progress::Silent;
@@ -154,4 +155,23 @@ fn a_column_too_many_is_left_out_of_a_copy_and_one_that_lacks_prevents_it() {
     assert!(write(&fewer, input.path(), 2).0.copied_rows > 0);
     let more = columns(&|name| !["source_run", "fetched_at"].contains(&name));
     assert_eq!(write(&more, input.path(), 2).0.copied_rows, 0);
+}
+
+#[test]
+fn a_damaged_row_group_is_not_copied() {
+    let input = generated(Profile::Rerun, 0.0, 5);
+    let dataset = trades();
+    assert!(write(&dataset, input.path(), 2).0.copied_rows > 0);
+    // The volatile columns are those that nobody else has read so far.
+    damage(Path::new(files(input.path())[0].label.as_str()), 0, "fetched_at");
+    let folder = tempfile::tempdir().unwrap();
+    let options = WriteOptions { copy_bytes_min: 0, ..Limits::default().into() };
+    let error = runtime().block_on(async {
+        let engine = engine(2);
+        let dedup = Dedup::new(&engine, &dataset, &files(input.path())).await.unwrap();
+        let decision = dedup.decide(&Silent).await.unwrap();
+        write_winners(&decision, &dataset, options, folder.path(), &Silent).await.unwrap_err()
+    });
+    let text = error.render();
+    assert!(error.kind() == Kind::Data && text.contains("run-1-000.parquet") && text.contains("damaged"), "{text}");
 }

@@ -7,6 +7,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::path::Path;
@@ -205,4 +206,15 @@ pub fn write(path: &Path, batches: &[RecordBatch], group: usize) -> DataFile {
         label: path.file_name().unwrap().to_string_lossy().into_owned(),
         size_bytes: std::fs::metadata(path).unwrap().len(),
     }
+}
+
+/// Overwrites the values of a column in one row group of a file.
+pub fn damage(path: &Path, group: usize, column: &str) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let footer = SerializedFileReader::new(std::fs::File::open(path).unwrap()).unwrap().metadata().clone();
+    let chunks = footer.row_group(group).columns();
+    let chunk = chunks.iter().find(|chunk| chunk.column_path().string() == column).unwrap();
+    let (start, length) = chunk.byte_range();
+    bytes[chunk.data_page_offset() as usize..(start + length) as usize].fill(0xFF);
+    std::fs::write(path, bytes).unwrap();
 }

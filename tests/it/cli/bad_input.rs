@@ -1,7 +1,9 @@
 //! Wrong calls and broken files: a text that helps, an exit code, and nothing left behind.
 
 use super::Desk;
+use crate::rows::{HOUR_US, LATE_US, batch, damage, row, text, trades, write};
 use std::fmt::Write;
+use tradefold::dedup::rule::Value;
 
 /// Arguments after `backfill`, and the exit code.
 const BAD: [(&str, i32); 24] = [
@@ -68,5 +70,41 @@ fn a_wrong_call_of_another_command_is_refused_too() {
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments}: {}", ran.err);
         assert!(ran.err.starts_with("error: ") && ran.err.contains(says), "{arguments}: {}", ran.err);
         assert!(desk.files("lake").is_empty() && desk.files("out").is_empty(), "{arguments}");
+    }
+}
+
+/// Landing does not read every column of a file that lands as it is: damage in the others is found before a merge.
+#[test]
+fn damage_in_a_column_that_landing_does_not_read_is_found_before_anything_is_written() {
+    let dataset = trades();
+    let known = |number: i64| {
+        row(
+            &dataset,
+            &[
+                ("wallet_address", text("0xa")),
+                ("tx_hash", text(&format!("0x{number}"))),
+                ("timestamp", Value::Int(LATE_US + number * HOUR_US)),
+                ("log_index", Value::Int(number)),
+                ("side", text("BUY")),
+                ("source_run", text("run-1")),
+                ("fetched_at", Value::Int(LATE_US + 90 * HOUR_US)),
+            ],
+        )
+    };
+    let rows = batch(&dataset, &(0..90).map(known).collect::<Vec<_>>());
+    for column in ["timestamp", "log_index", "side", "source_run", "fetched_at", ""] {
+        let desk = Desk::new();
+        let path = desk.path("trades.parquet");
+        write(&path, std::slice::from_ref(&rows), 40);
+        if !column.is_empty() {
+            damage(&path, 1, column);
+        }
+        let ran = desk.run("backfill trades.parquet --quiet");
+        assert_eq!(ran.code, if column.is_empty() { 0 } else { 65 }, "{column}: {}", ran.err);
+        if !column.is_empty() {
+            assert!(ran.err.contains("trades.parquet") && ran.err.contains("fetch"), "{column}: {}", ran.err);
+            let is_table = |file: &String| file.starts_with("trades/");
+            assert!(!desk.files("lake").iter().any(is_table), "{column}: {:?}", desk.files("lake"));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Landing: every format, every reason to set a row aside, every broken file, and an account of every row.
 
+mod clean;
 mod files;
 mod rows;
 
