@@ -15,7 +15,7 @@ pub enum Kind {
     Data,
     /// Another writer holds the target, or a gap is open.
     Busy,
-    /// The other side failed for now: run the same command again.
+    /// The other side failed for now, or a disk is full: run the same command again, once there is room.
     Transient,
     /// Refused: credentials, quota, budget, permissions.
     Refused,
@@ -100,9 +100,42 @@ impl Error {
         self.0.kind
     }
 
-    /// The hint, if there is one.
+    /// The hint, if there is one: its own, or that of a cause.
     pub fn advice(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        let cause = || causes(self).find_map(|cause| cause.downcast_ref::<Error>()?.0.hint.as_deref());
+        self.0.hint.as_deref().or_else(cause)
+    }
+
+    /// Whether a full disk is behind it.
+    pub fn is_disk_full(&self) -> bool {
+        causes(self).any(|cause| {
+            let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded))
+                // Some keep only the text of what failed.
+                || cause.to_string().contains("No space left on device")
+        })
+    }
+
+    /// Names the folder that was written to and says what to do, where a full disk is behind the error.
+    #[must_use]
+    pub fn in_folder(self, folder: impl fmt::Display) -> Error {
+        match self.is_disk_full() && self.advice().is_none() {
+            true => {
+                self.with("folder", folder).hint("the disk is full: make room there and run the same command again")
+            }
+            false => self,
+        }
+    }
+
+    /// As [`Error::in_folder`], for the folder of temporary files.
+    #[must_use]
+    pub fn in_temporary_folder(self) -> Error {
+        match self.is_disk_full() && self.advice().is_none() {
+            true => self.with("folder", std::env::temp_dir().display()).hint(
+                "the disk is full: make room there, or name another folder in TMPDIR, and run the same command again",
+            ),
+            false => self,
+        }
     }
 
     /// The message, its chain of causes and the hint, as lines for a person.
@@ -119,7 +152,7 @@ impl Error {
             last = line;
             cause = error.source();
         }
-        if let Some(hint) = &self.0.hint {
+        if let Some(hint) = self.advice() {
             text.push_str(&format!("\nhint: {hint}\n"));
         }
         text
@@ -140,6 +173,11 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.cause.as_deref().map(|cause| cause as &(dyn std::error::Error + 'static))
     }
+}
+
+/// What is behind an error, the nearest first.
+fn causes(error: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(error), |error| error.source())
 }
 
 /// The most characters of a cause that are printed: a query engine may print whole plans.

@@ -147,9 +147,15 @@ impl Folder {
         .map_err(|error| error.with("object", self.url_of(name)))
     }
 
+    /// How a person calls the folder.
+    fn shown(&self) -> String {
+        self.local_path().map_or_else(|| self.url.to_string(), |path| path.display().to_string())
+    }
+
     /// Begins to write an object a part at a time, over one of its name.
     pub fn begin(&self, name: &str) -> Upload {
-        Upload { writer: Some(BufWriter::new(Arc::clone(&self.store), self.path(name))) }
+        let writer = BufWriter::new(Arc::clone(&self.store), self.path(name));
+        Upload { writer: Some(writer), folder: self.shown() }
     }
 
     /// An object's bytes, or nothing where there is none.
@@ -207,7 +213,8 @@ impl Folder {
     }
 
     fn failed(&self, doing: &str, name: &str, error: object_store::Error) -> Error {
-        Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing)).with("object", self.url_of(name))
+        let error = Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing));
+        error.with("object", self.url_of(name)).in_folder(self.shown())
     }
 }
 
@@ -219,6 +226,7 @@ const UPLOAD_PART_BYTES: usize = 1 << 20;
 pub struct Upload {
     /// Gone once it was told to finish: a [`BufWriter`] panics where it is used after that, even if it failed.
     writer: Option<BufWriter>,
+    folder: String,
 }
 
 impl Upload {
@@ -228,7 +236,10 @@ impl Upload {
     /// What the store says.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         match &mut self.writer {
-            Some(writer) => writer.put(bytes).await.doing("write an object"),
+            Some(writer) => {
+                let written = writer.put(bytes).await.doing("write an object");
+                written.map_err(|error| error.in_folder(&self.folder))
+            }
             None => Err(Error::bug("write an object").because("it is finished")),
         }
     }
@@ -239,7 +250,10 @@ impl Upload {
     /// What the store says.
     pub async fn finish(&mut self) -> Result<()> {
         match self.writer.take() {
-            Some(mut writer) => writer.shutdown().await.doing("write an object"),
+            Some(mut writer) => {
+                let written = writer.shutdown().await.doing("write an object");
+                written.map_err(|error| error.in_folder(&self.folder))
+            }
             None => Err(Error::bug("write an object").because("it is finished")),
         }
     }

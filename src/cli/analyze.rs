@@ -91,6 +91,7 @@ async fn analyze(
         keys: balance.winners,
         balance,
         census: decision.census()?,
+        spilled_bytes: decision.spilled_bytes(),
         rows_by_day,
         rows_by_file,
         rejects_by_reason: BTreeMap::new(),

@@ -93,7 +93,7 @@ pub(super) struct RowsArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Resources")]
 pub(super) struct EngineArgs {
-    /// How much memory the work may take before it waits on disk, such as 2GB. Default: half of the machine's. dedup and
+    /// How much memory the work may take before it waits on disk, such as 2GB. Default: half of what there is. dedup and
     /// analyze stay below it plus 0.5GB; the plans of DataFusion that a merge uses account for most of it, not for all.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<usize>,
@@ -111,7 +111,9 @@ impl EngineArgs {
             let system = sysinfo::System::new_with_specifics(
                 sysinfo::RefreshKind::nothing().with_memory(sysinfo::MemoryRefreshKind::everything()),
             );
-            (system.total_memory() / 2) as usize
+            // A container may have less than its machine.
+            let limit = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
+            (system.total_memory().min(limit) / 2) as usize
         });
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = self.threads.map_or_else(cores, usize::from);

@@ -14,6 +14,9 @@ use crate::stage::{write_empty, write_winners};
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
 
+/// How the folder begins that the output is written to before it is moved. A process that is killed leaves it.
+const SCRATCH: &str = ".tradefold-";
+
 /// Keep one row of each key of Parquet files: Parquet in, Parquet out, every column kept.
 ///
 /// Needs no dataset: --key and --order name any columns, and all of them count as content but those of --volatile.
@@ -58,33 +61,37 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     // Beside its place, so that the move at the end is one step and a death before it leaves nothing there.
     let output = std::path::absolute(&args.output).doing("resolve the output folder")?;
     let parent = output.parent().unwrap_or(&output);
-    std::fs::create_dir_all(parent).doing("make the output folder")?;
-    let scratch = tempfile::tempdir_in(parent).doing("make room for the output")?;
+    let full = |error: Error| error.in_folder(parent.display());
+    std::fs::create_dir_all(parent).doing("make the output folder").map_err(full)?;
+    let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(parent);
+    let scratch = scratch.doing("make room for the output").map_err(full)?;
     let mut flat = read.dataset.clone();
     flat.partition = None;
-    let mut written = write_winners(&decision, &flat, Limits::default(), scratch.path(), &world.progress).await?;
+    let written = write_winners(&decision, &flat, Limits::default(), scratch.path(), &world.progress).await;
+    let mut written = written.map_err(full)?;
     if written.files.is_empty() {
         // Who reads the output next expects a table, be it one without rows.
-        written.files.push(write_empty(&flat, scratch.path())?);
+        written.files.push(write_empty(&flat, scratch.path()).map_err(full)?);
     }
     let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
     let balance = Balance { landing, winners: written.rows(), losers: decision.losers_count(), ..Balance::default() };
     balance.check()?;
     // A folder of its own: that of the scratch can be read by nobody else.
     let done = scratch.path().join("done");
-    std::fs::create_dir(&done).doing("make the output folder")?;
+    std::fs::create_dir(&done).doing("make the output folder").map_err(full)?;
     for (place, file) in written.files.iter().enumerate() {
         let name = done.join(format!("part-{place:05}.parquet"));
-        std::fs::rename(&file.path, name).doing("name an output file")?;
+        std::fs::rename(&file.path, name).doing("name an output file").map_err(full)?;
     }
     // An empty folder may be in the way.
     let _ = std::fs::remove_dir(&output);
-    std::fs::rename(&done, &output).doing("move the output to its place")?;
+    std::fs::rename(&done, &output).doing("move the output to its place").map_err(full)?;
     let report = DedupReport {
         output: args.output.display().to_string(),
         files: written.files.len() as u64,
         size_bytes: written.files.iter().map(|file| file.size_bytes).sum(),
         copied_rows: written.copied_rows,
+        spilled_bytes: decision.spilled_bytes(),
         balance,
     };
     Outcome::new(dedup_text(&report), &report, false)

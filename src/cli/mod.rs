@@ -45,7 +45,7 @@ Exit codes:
   2   wrong arguments, contract or input columns: fix the call
   65  data need a decision: a rule does not hold, or there is a reason to stop
   73  another writer holds the target
-  75  the other side failed for now, or the run was interrupted: run the same command again
+  75  the other side failed for now, a disk is full, or the run was interrupted: run the same command again
   77  refused: permissions, credentials";
 
 #[derive(Debug, Subcommand)]

@@ -162,6 +162,11 @@ impl<'a> Decision<'a> {
         })
     }
 
+    /// How many bytes of records waited on disk, since they did not fit into the memory that was given.
+    pub fn spilled_bytes(&self) -> u64 {
+        self.verdict().spilled_bytes
+    }
+
     /// The kernel and its verdict, which say which rows won.
     pub fn decided(&self) -> &Decided {
         &self.decided

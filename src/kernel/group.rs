@@ -1,7 +1,8 @@
 //! The records of one partition by key: most keys are decided by records alone, the odd ones have to be looked at.
 
-use super::records::Record;
+use super::records::{Record, Taken};
 use super::verdict::{Largest, Marks};
+use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 
 /// An empty slot of the table.
@@ -42,64 +43,130 @@ impl Grouping {
     ///
     /// Rows of odd keys are added to `odd`.
     pub(super) fn settle(&mut self, records: &[Record], winners: &Marks, odd: &mut Vec<Record>) {
-        let mask = (2 * records.len().max(8)).next_power_of_two() - 1;
-        self.slots.clear();
-        self.slots.resize(mask + 1, EMPTY);
-        self.groups.clear();
-        self.group_of.clear();
-        let mut any_odd = false;
-        for record in records {
-            let print = record.print();
-            // The upper bits chose the partition.
-            let mut slot = print as usize & mask;
-            let group = loop {
-                match self.slots[slot] {
-                    EMPTY => {
-                        let new = self.groups.len() as u32;
-                        self.slots[slot] = new;
-                        self.groups.push(Group {
-                            print,
-                            digest: record.digest,
-                            place: record.place(),
-                            day: record.day(),
-                            rows: 1,
-                            odd: false,
-                        });
-                        break new;
-                    }
-                    known if self.groups[known as usize].print == print => {
-                        let group = &mut self.groups[known as usize];
-                        group.rows += 1;
-                        group.odd |= group.digest != record.digest;
-                        any_odd |= group.odd;
-                        if record.place() < group.place {
-                            group.place = record.place();
-                            group.day = record.day();
-                        }
-                        break known;
-                    }
-                    _ => slot = (slot + 1) & mask,
-                }
-            };
-            self.group_of.push(group);
-        }
-        self.keys += self.groups.len() as u64;
-        for group in &self.groups {
-            if group.rows > 1 {
-                self.largest.see(u64::from(group.rows), group.place);
-            }
-            if !group.odd {
-                winners.set(group.place);
-                self.exact_losers += u64::from(group.rows - 1);
-                self.winners_by_day.add(group.day, 1);
-            }
-        }
-        if any_odd {
+        self.begin(records.len());
+        self.add(records);
+        if self.finish(winners) {
             let is_odd = |group: &u32| self.groups[*group as usize].odd;
             odd.extend(
                 records.iter().zip(&self.group_of).filter(|(_, group)| is_odd(group)).map(|(record, _)| *record),
             );
         }
+    }
+
+    /// The same for a partition that is not held at once: keys take memory, and rows of odd keys, of which there may be
+    /// this many, and no other row.
+    pub(super) fn settle_piecewise(
+        &mut self,
+        partition: &Taken<'_>,
+        winners: &Marks,
+        odd: &mut Vec<Record>,
+        most: usize,
+    ) -> Result<()> {
+        self.begin(0);
+        partition.pieces(|piece| {
+            self.group_of.clear();
+            self.add(piece);
+            Ok(())
+        })?;
+        if !self.finish(winners) {
+            return Ok(());
+        }
+        let rows: u64 = self.groups.iter().filter(|group| group.odd).map(|group| u64::from(group.rows)).sum();
+        if rows > most as u64 {
+            let largest = self.groups.iter().filter(|group| group.odd).map(|group| group.rows).max().unwrap_or(0);
+            return Err(Error::usage("compare the rows of a key")
+                .because(format!("a key has {largest} rows that differ, more than can be compared in the memory given"))
+                .hint("the key is probably too narrow: give another one with --key, or allow more with --memory"));
+        }
+        partition.pieces(|piece| {
+            let is_odd = |record: &&Record| {
+                let known = self.slots[self.slot_of(record.print())];
+                known != EMPTY && self.groups[known as usize].odd
+            };
+            odd.extend(piece.iter().filter(is_odd));
+            Ok(())
+        })
+    }
+
+    fn begin(&mut self, rows: usize) {
+        self.slots.clear();
+        self.slots.resize((2 * rows.max(8)).next_power_of_two(), EMPTY);
+        self.groups.clear();
+        self.group_of.clear();
+    }
+
+    /// The slot of a key: its own, or the empty one that it would get.
+    fn slot_of(&self, print: u128) -> usize {
+        let mask = self.slots.len() - 1;
+        // The upper bits chose the partition.
+        let mut slot = print as usize & mask;
+        while self.slots[slot] != EMPTY && self.groups[self.slots[slot] as usize].print != print {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+
+    fn add(&mut self, records: &[Record]) {
+        for record in records {
+            let mut slot = self.slot_of(record.print());
+            let known = match self.slots[slot] {
+                EMPTY => {
+                    if 2 * (self.groups.len() + 1) > self.slots.len() {
+                        self.grow();
+                        slot = self.slot_of(record.print());
+                    }
+                    let new = self.groups.len() as u32;
+                    self.slots[slot] = new;
+                    self.groups.push(Group {
+                        print: record.print(),
+                        digest: record.digest,
+                        place: record.place(),
+                        day: record.day(),
+                        rows: 1,
+                        odd: false,
+                    });
+                    new
+                }
+                known => {
+                    let group = &mut self.groups[known as usize];
+                    group.rows += 1;
+                    group.odd |= group.digest != record.digest;
+                    if record.place() < group.place {
+                        group.place = record.place();
+                        group.day = record.day();
+                    }
+                    known
+                }
+            };
+            self.group_of.push(known);
+        }
+    }
+
+    fn grow(&mut self) {
+        self.slots = vec![EMPTY; 2 * self.slots.len()];
+        for at in 0..self.groups.len() {
+            let slot = self.slot_of(self.groups[at].print);
+            self.slots[slot] = at as u32;
+        }
+    }
+
+    /// Counts the keys and marks the winners of those that are not odd. Says whether any is odd.
+    fn finish(&mut self, winners: &Marks) -> bool {
+        let mut any_odd = false;
+        self.keys += self.groups.len() as u64;
+        for group in &self.groups {
+            if group.rows > 1 {
+                self.largest.see(u64::from(group.rows), group.place);
+            }
+            if group.odd {
+                any_odd = true;
+            } else {
+                winners.set(group.place);
+                self.exact_losers += u64::from(group.rows - 1);
+                self.winners_by_day.add(group.day, 1);
+            }
+        }
+        any_odd
     }
 }
 

@@ -117,6 +117,11 @@ impl Input {
         self.rows
     }
 
+    /// What the footers take in memory.
+    pub fn footers_bytes(&self) -> usize {
+        self.files.iter().map(|file| file.metadata.memory_size()).sum()
+    }
+
     /// Where a file lies.
     pub fn path(&self, file: usize) -> &Path {
         &self.files[file].path

@@ -9,6 +9,7 @@
 //!
 //! [`rule`] puts this in the place of DataFusion's own plan, which sorts all columns of all rows.
 
+mod budget;
 mod columns;
 mod exact;
 mod exec;
@@ -21,6 +22,7 @@ mod records;
 pub mod rule;
 mod verdict;
 
+pub use budget::Budget;
 pub use columns::Columns;
 pub use exact::ExactKeys;
 pub use exec::{Decided, KeepFirstExec};
@@ -40,17 +42,11 @@ use gather::Gathering;
 use group::Grouping;
 use hash::Seeds;
 use odd::Odd;
-use records::{Partitions, ROWS_MAX};
+use records::{Partitions, ROWS_MAX, partitions_for};
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// What a row of an odd key takes in memory while it is looked at, about, and what each column of the order adds.
-const ODD_BYTES: usize = 128;
-const ODD_COLUMN_BYTES: usize = 48;
-/// How many rows of odd keys are looked at together at least, however small the memory.
-const ODD_ROWS_MIN: usize = 1 << 16;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The days of a row group are remembered if they are no more than these: others fall into several batches anyway.
 const UNIT_DAYS: usize = 64;
@@ -89,21 +85,40 @@ pub struct Kernel {
     input: Input,
     columns: Columns,
     resources: Resources,
+    budget: Budget,
 }
 
 impl Kernel {
     /// Reads the files' footers.
     ///
     /// # Errors
-    /// When a file can't be read, or there are more rows than can be told apart.
-    pub fn open(paths: &[PathBuf], columns: Columns, resources: Resources) -> Result<Kernel> {
+    /// When a file can't be read, there are more rows than can be told apart, or too many for the memory.
+    pub fn open(paths: &[PathBuf], columns: Columns, mut resources: Resources) -> Result<Kernel> {
         let input = Input::open(paths)?;
         if input.rows() > ROWS_MAX {
             return Err(Error::usage("keep one row of each key")
                 .because(format!("there are {} rows, and no more than {ROWS_MAX} can be told apart", input.rows()))
                 .hint("deduplicate the input in parts that share no key, such as ranges of time"));
         }
-        Ok(Kernel { input, columns, resources })
+        let memory_bytes = match resources.pool.memory_limit() {
+            MemoryLimit::Finite(bytes) => bytes,
+            _ => usize::MAX,
+        };
+        let (rows, partitions) = (input.rows(), partitions_for(input.rows()));
+        let budget = Budget::new(memory_bytes, resources.threads, rows, partitions, input.footers_bytes());
+        if !budget.is_enough() {
+            let needed = budget.fixed_bytes.div_ceil(1_000_000);
+            return Err(Error::usage("keep one row of each key")
+                .because(format!("{rows} rows and the footers of their files take {needed} MB at the least"))
+                .hint(format!("allow more with --memory, such as --memory {}MB", 2 * needed)));
+        }
+        resources.threads = budget.threads;
+        Ok(Kernel { input, columns, resources, budget })
+    }
+
+    /// How its memory is divided.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// A kernel over no files at all, with these columns.
@@ -140,20 +155,30 @@ impl Kernel {
     /// When a file can't be read or has changed, or the disk is full.
     pub fn decide(&self, ask: &Ask, progress: &dyn Progress) -> Result<Verdict> {
         let mut verdict = Verdict::new(self.input.rows());
-        let partitions = Partitions::new(self.input.rows(), &self.resources.pool, self.resources.folder.clone());
+        let partitions = Partitions::new(&self.budget, self.input.rows(), &self.resources);
         let gathering = Gathering::new(self, ask, &verdict.aside)?;
+        let all_days = Mutex::new(DayCounts::default());
         let found = threads::each_with(
             self.input.units().len(),
             self.resources.threads,
             &|| partitions.sink(),
-            &|sink, at| gathering.unit(&self.input.units()[at], sink, progress),
+            &|sink, at| {
+                let mut seen = gathering.unit(&self.input.units()[at], sink, progress)?;
+                all_days.lock().unwrap_or_else(PoisonError::into_inner).merge(&seen.days);
+                if seen.days.span() > UNIT_DAYS {
+                    // Thousands of row groups with thousands of days each would be held until the last was read.
+                    seen.days = DayCounts::default();
+                    return Ok((seen, false));
+                }
+                Ok((seen, true))
+            },
             &|sink| sink.finish(),
         )?;
-        for seen in found {
+        verdict.rows_by_day = all_days.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (seen, has_few_days) in found {
             verdict.aside_rows += seen.aside_rows;
-            verdict.rows_by_day.merge(&seen.days);
             verdict.runs.extend(seen.runs);
-            verdict.unit_days.push(Some(seen.days).filter(|days| days.span() <= UNIT_DAYS));
+            verdict.unit_days.push(Some(seen.days).filter(|_| has_few_days));
         }
         verdict.spilled_bytes = partitions.spilled_bytes();
         self.settle(ask, &partitions, &mut verdict)?;
@@ -168,15 +193,12 @@ impl Kernel {
 
     /// Decides the keys of all partitions. Rows of odd keys are gathered up to a limit, and looked at in between.
     fn settle(&self, ask: &Ask, partitions: &Partitions, verdict: &mut Verdict) -> Result<()> {
-        let odd = Odd { input: &self.input, columns: &self.columns, ask, threads: self.resources.threads };
-        let limit = match self.resources.pool.memory_limit() {
-            MemoryLimit::Finite(bytes) => {
-                (bytes / 4 / (ODD_BYTES + ODD_COLUMN_BYTES * self.columns.order.len())).max(ODD_ROWS_MIN)
-            }
-            _ => usize::MAX,
-        };
+        let order_columns = self.columns.order.len();
+        let threads = self.budget.settling_threads(order_columns).min(partitions.count());
+        let odd = Odd { input: &self.input, columns: &self.columns, ask, threads };
         let next = AtomicUsize::new(0);
         while next.load(Ordering::Relaxed) < partitions.count() {
+            let limit = self.budget.odd_rows(partitions.used_bytes(), order_columns);
             let gathered = AtomicUsize::new(0);
             let winners = &verdict.winners;
             let work = || {
@@ -186,15 +208,22 @@ impl Kernel {
                     if part >= partitions.count() {
                         break;
                     }
-                    partitions.take(part, &mut records)?;
                     let before = rows.len();
-                    grouping.settle(&records, winners, &mut rows);
+                    let taken = partitions.take(part);
+                    if taken.rows() > self.budget.partition_rows_max() {
+                        let most = self.budget.odd_rows_max(partitions.used_bytes(), order_columns);
+                        grouping.settle_piecewise(&taken, winners, &mut rows, most)?;
+                    } else {
+                        taken.read_into(&mut records)?;
+                        grouping.settle(&records, winners, &mut rows);
+                    }
+                    drop(taken);
                     gathered.fetch_add(rows.len() - before, Ordering::Relaxed);
                 }
                 Ok((grouping, rows))
             };
             let mut rows = Vec::new();
-            for (grouping, own) in threads::on_all(self.resources.threads.min(partitions.count()), &work)? {
+            for (grouping, own) in threads::on_all(threads, &work)? {
                 verdict.keys += grouping.keys;
                 verdict.exact_losers += grouping.exact_losers;
                 verdict.winners_by_day.merge(&grouping.winners_by_day);

@@ -1,23 +1,24 @@
 //! One small record for each row, in partitions by fingerprint; those that do not fit into memory wait on disk.
 
+use super::{Budget, Resources};
 use crate::error::{Doing, Error, Result};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Records that a thread gathers for a partition before it hands them over.
-const CHUNK: usize = 256;
 /// Records of a partition that are grouped at once: they and their table fit into the caches of a core.
-const PARTITION_ROWS: u64 = 1 << 16;
+pub(super) const PARTITION_ROWS: u64 = 1 << 16;
 const PARTITIONS_MAX: u64 = 4_096;
 /// By how much a reservation of memory grows at a time.
 const RESERVE_BYTES: usize = 4 << 20;
-/// Bytes of a record on disk.
-const RECORD_BYTES: usize = size_of::<Record>();
+/// Records that go to disk, or come from it, at a time.
+const PIECE_ROWS: usize = 1 << 14;
+/// Bytes of a record, in memory and on disk.
+pub(super) const RECORD_BYTES: usize = size_of::<Record>();
 
 /// What is remembered of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,9 @@ pub(super) struct Partitions {
     parts: Vec<Mutex<Part>>,
     shift: u32,
     memory: Mutex<Memory>,
+    /// What records may take in memory, whatever the pool would grant.
+    records_bytes: usize,
+    chunk_rows: usize,
     /// How many partitions, the first ones, are in memory: what others get goes to disk.
     in_memory: AtomicUsize,
     /// Held by the thread that sends partitions to disk.
@@ -124,23 +128,35 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How many partitions so many rows lie in.
+pub(super) fn partitions_for(rows: u64) -> usize {
+    (rows / PARTITION_ROWS).clamp(1, PARTITIONS_MAX).next_power_of_two() as usize
+}
+
 impl Partitions {
-    /// Room for about this many rows. What `pool` does not grant goes to a file in `folder`.
-    pub(super) fn new(rows: u64, pool: &Arc<dyn MemoryPool>, folder: PathBuf) -> Partitions {
-        let count = (rows / PARTITION_ROWS).clamp(1, PARTITIONS_MAX).next_power_of_two();
-        let reservation = MemoryConsumer::new("records of keys").with_can_spill(true).register(pool);
+    /// Room for about this many rows. What budget or pool do not grant goes to a file in the folder of the resources.
+    pub(super) fn new(budget: &Budget, rows: u64, resources: &Resources) -> Partitions {
+        let count = partitions_for(rows);
+        let reservation = MemoryConsumer::new("records of keys").with_can_spill(true).register(&resources.pool);
         Partitions {
             parts: (0..count).map(|_| Mutex::default()).collect(),
             shift: 64 - count.trailing_zeros(),
             memory: Mutex::new(Memory { reservation, used_bytes: 0 }),
-            in_memory: AtomicUsize::new(count as usize),
+            records_bytes: budget.records_bytes(),
+            chunk_rows: budget.chunk_rows(),
+            in_memory: AtomicUsize::new(count),
             spilling: Mutex::default(),
-            spill: Spill { folder, file: Mutex::new(None) },
+            spill: Spill { folder: resources.folder.clone(), file: Mutex::new(None) },
         }
     }
 
     pub(super) fn count(&self) -> usize {
         self.parts.len()
+    }
+
+    /// What records take in memory.
+    pub(super) fn used_bytes(&self) -> usize {
+        lock(&self.memory).used_bytes
     }
 
     /// Bytes that went to disk.
@@ -188,7 +204,8 @@ impl Partitions {
         let mut memory = lock(&self.memory);
         memory.used_bytes += bytes;
         let reserved = memory.reservation.size();
-        if memory.used_bytes <= reserved || memory.reservation.try_grow(bytes.max(RESERVE_BYTES)).is_ok() {
+        let fits = memory.used_bytes <= self.records_bytes;
+        if fits && (memory.used_bytes <= reserved || memory.reservation.try_grow(bytes.max(RESERVE_BYTES)).is_ok()) {
             return true;
         }
         memory.used_bytes -= bytes;
@@ -226,17 +243,54 @@ impl Partitions {
     }
 
     /// All records of a partition, which is empty afterwards. Their order is that in which threads handed them over.
-    pub(super) fn take(&self, part: usize, records: &mut Vec<Record>) -> Result<()> {
-        let Part { chunks, spilled } = std::mem::take(&mut *lock(&self.parts[part]));
+    pub(super) fn take(&self, part: usize) -> Taken<'_> {
+        Taken { partitions: self, part: std::mem::take(&mut *lock(&self.parts[part])) }
+    }
+}
+
+/// The records of a partition. Their memory is given back with this.
+#[derive(Debug)]
+pub(super) struct Taken<'a> {
+    partitions: &'a Partitions,
+    part: Part,
+}
+
+impl Taken<'_> {
+    /// How many they are.
+    pub(super) fn rows(&self) -> usize {
+        let spilled = self.part.spilled.iter().map(|(_, rows)| *rows);
+        self.part.chunks.iter().map(Vec::len).chain(spilled).sum()
+    }
+
+    /// All of them at once.
+    pub(super) fn read_into(&self, records: &mut Vec<Record>) -> Result<()> {
         records.clear();
-        let known = chunks.iter().map(Vec::len).chain(spilled.iter().map(|(_, rows)| *rows)).sum();
-        records.reserve(known);
-        chunks.iter().for_each(|chunk| records.extend_from_slice(chunk));
-        for (offset, rows) in spilled {
-            self.spill.read(offset, rows, records)?;
+        records.reserve(self.rows());
+        self.pieces(|piece| {
+            records.extend_from_slice(piece);
+            Ok(())
+        })
+    }
+
+    /// A few at a time.
+    pub(super) fn pieces(&self, mut each: impl FnMut(&[Record]) -> Result<()>) -> Result<()> {
+        self.part.chunks.iter().try_for_each(|chunk| each(chunk))?;
+        let mut piece = Vec::new();
+        for (offset, rows) in &self.part.spilled {
+            for first in (0..*rows).step_by(PIECE_ROWS) {
+                let offset = offset + (first * RECORD_BYTES) as u64;
+                piece.clear();
+                self.partitions.spill.read(offset, PIECE_ROWS.min(rows - first), &mut piece)?;
+                each(&piece)?;
+            }
         }
-        self.give_back(&chunks);
         Ok(())
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.partitions.give_back(&self.part.chunks);
     }
 }
 
@@ -244,19 +298,25 @@ impl Spill {
     /// Writes chunks one after another. Gives where they are, or nothing for no records.
     fn append(&self, chunks: &[Vec<Record>]) -> Result<Option<(u64, usize)>> {
         let doing = "write what does not fit into memory to the temporary folder";
-        let rows = chunks.iter().map(Vec::len).sum();
+        let rows: usize = chunks.iter().map(Vec::len).sum();
         if rows == 0 {
             return Ok(None);
         }
-        let mut bytes = Vec::with_capacity(rows * RECORD_BYTES);
-        chunks.iter().flatten().for_each(|record| bytes.extend_from_slice(&record.to_bytes()));
         let mut open = lock(&self.file);
         let (mut file, offset) = match open.take() {
             Some(open) => open,
             None => (tempfile::tempfile_in(&self.folder).doing(doing).map_err(|error| self.advise(error))?, 0),
         };
-        let written = file.write_all(&bytes);
-        *open = Some((file, offset + bytes.len() as u64));
+        // A piece at a time: there is no memory left for a second copy of what has to go.
+        let mut bytes = Vec::with_capacity(rows.min(PIECE_ROWS) * RECORD_BYTES);
+        let mut written = Ok(());
+        let mut records = chunks.iter().flatten().peekable();
+        while written.is_ok() && records.peek().is_some() {
+            bytes.clear();
+            records.by_ref().take(PIECE_ROWS).for_each(|record| bytes.extend_from_slice(&record.to_bytes()));
+            written = file.write_all(&bytes);
+        }
+        *open = Some((file, offset + (rows * RECORD_BYTES) as u64));
         written.doing(doing).map_err(|error| self.advise(error))?;
         Ok(Some((offset, rows)))
     }
@@ -290,10 +350,10 @@ impl Sink<'_> {
         let part = self.partitions.part_of(&record);
         let open = &mut self.open[part];
         if open.capacity() == 0 {
-            open.reserve_exact(CHUNK);
+            open.reserve_exact(self.partitions.chunk_rows);
         }
         open.push(record);
-        if open.len() < CHUNK {
+        if open.len() < self.partitions.chunk_rows {
             return Ok(());
         }
         self.partitions.hand_over(part, std::mem::take(open))

@@ -121,6 +121,8 @@ pub struct DedupReport {
     pub size_bytes: u64,
     /// How many winners were copied with their whole row group, without being encoded anew.
     pub copied_rows: u64,
+    /// How many bytes of records waited on disk, since they did not fit into the memory that was given.
+    pub spilled_bytes: u64,
     /// What became of every row.
     pub balance: Balance,
 }
@@ -146,6 +148,8 @@ pub struct Analysis {
     pub rows_by_file: BTreeMap<String, u64>,
     /// How many rejects there are of each kind.
     pub rejects_by_reason: BTreeMap<String, u64>,
+    /// How many bytes of records waited on disk, since they did not fit into the memory that was given.
+    pub spilled_bytes: u64,
 }
 
 impl Analysis {

@@ -3,7 +3,7 @@
 use super::{Choice, Run, RunFiles, landed_files};
 use crate::balance::Balance;
 use crate::dedup::{Class, Decision, Dedup, Flagged};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::landing::{Landed, land};
 use crate::plan::{Batch, batch_id, plan};
 use crate::report::{RunReport, Stop, counted};
@@ -122,9 +122,11 @@ impl Run<'_> {
         report: &RunReport,
     ) -> Result<Vec<Manifest>> {
         self.progress.begin("keep winners", Some(report.balance.winners));
-        let folder = tempfile::tempdir().doing("make room for winners")?;
-        let written = write_winners(decision, self.dataset, self.options.limits, folder.path(), self.progress).await?;
-        let witnesses = write_witnesses(decision, self.dataset, folder.path()).await?;
+        let folder = tempfile::tempdir().doing("make room for winners").map_err(Error::in_temporary_folder)?;
+        let written = write_winners(decision, self.dataset, self.options.limits, folder.path(), self.progress).await;
+        let written = written.map_err(Error::in_temporary_folder)?;
+        let witnesses = write_witnesses(decision, self.dataset, folder.path()).await;
+        let witnesses = witnesses.map_err(Error::in_temporary_folder)?;
         // Counted by who wrote them: they are the ones that were decided on.
         Balance { winners: written.rows(), ..report.balance.clone() }.check()?;
         let planned = plan(self.dataset, &written.days, &decision.loser_days(), self.options.limits);

@@ -1,6 +1,6 @@
 //! Rows written for a person to look at: as NDJSON, or as Parquet where the name says so.
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::storage::Folder;
 use arrow::array::RecordBatch;
 use arrow::json::LineDelimitedWriter;
@@ -30,7 +30,7 @@ impl RowFile {
     /// # Errors
     /// When there is no room for a temporary file.
     pub fn new(name: &str) -> Result<RowFile> {
-        let file = NamedTempFile::new().doing("make a temporary file")?;
+        let file = NamedTempFile::new().doing("make a temporary file").map_err(Error::in_temporary_folder)?;
         Ok(RowFile { name: name.to_string(), file, rows: 0, writer: None })
     }
 
@@ -42,6 +42,10 @@ impl RowFile {
         if batch.num_rows() == 0 {
             return Ok(());
         }
+        self.write(batch).map_err(Error::in_temporary_folder)
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
         if self.writer.is_none() {
             let file = self.file.reopen().doing("open a temporary file")?;
@@ -73,16 +77,16 @@ impl RowFile {
     /// # Errors
     /// What the disk or the store says.
     pub async fn finish(self, folder: &Folder) -> Result<Option<String>> {
-        match self.writer {
+        let doing = "finish a file of rows";
+        let finished = match self.writer {
             None => return Ok(None),
             Some(Writer::Lines(mut writer)) => {
-                writer.finish().doing("finish a file of rows")?;
-                std::io::Write::flush(&mut writer.into_inner()).doing("finish a file of rows")?;
+                let finished = writer.finish().doing(doing);
+                finished.and_then(|()| std::io::Write::flush(&mut writer.into_inner()).doing(doing))
             }
-            Some(Writer::Parquet(writer)) => {
-                writer.close().doing("finish a file of rows")?;
-            }
-        }
+            Some(Writer::Parquet(writer)) => writer.close().map(drop).doing(doing),
+        };
+        finished.map_err(Error::in_temporary_folder)?;
         folder.upload(&self.name, self.file.path()).await?;
         Ok(Some(folder.url_of(&self.name)))
     }

@@ -19,10 +19,6 @@ use std::path::{Path, PathBuf};
 
 /// When a row group is closed. BigQuery advises 16 MiB and more; past this much a writer takes memory and gains nothing.
 const ROW_GROUP_BYTES: usize = 24 << 20;
-/// How many encoders run at once. Each has an open file for every batch, and an operating system allows 1,024 of them.
-const ROUTERS_MAX: usize = 4;
-/// What the open row groups of one encoder may hold; past it the largest is written, however small it is.
-const OPEN_BYTES: usize = 512 << 20;
 /// The least that a row group has, decoded, for being copied. Smaller ones are encoded anew, several together: BigQuery
 /// advises 16 MiB and more.
 const COPY_BYTES_MIN: u64 = 16 << 20;
@@ -138,7 +134,7 @@ impl Router {
             limits,
             folder: folder.to_path_buf(),
             number,
-            open_bytes_max: OPEN_BYTES,
+            open_bytes_max: usize::MAX,
             copy_bytes_min: COPY_BYTES_MIN,
             files: BTreeMap::new(),
             days: BTreeMap::new(),
@@ -146,7 +142,7 @@ impl Router {
         }
     }
 
-    /// The same router, with another limit to what its open row groups may hold.
+    /// The same router, with a limit to what its open row groups may hold: past it the largest is written, however small.
     #[must_use]
     pub fn with_open_bytes(mut self, most: usize) -> Router {
         self.open_bytes_max = most;
@@ -271,8 +267,8 @@ impl Router {
     }
 }
 
-/// Writes the winners, by a few encoders with files of their own. The same decision by as many threads gives the same
-/// files.
+/// Writes the winners, by a few encoders with files of their own. The same decision by as many threads in as much memory
+/// gives the same files.
 ///
 /// # Errors
 /// When an input can't be read or has changed, or a file can't be written.
@@ -285,11 +281,11 @@ pub async fn write_winners(
 ) -> Result<Written> {
     let WriteOptions { limits, copy_bytes_min } = options.into();
     let decided = decision.decided().clone();
-    let encoders = decided.kernel.threads().min(ROUTERS_MAX);
+    let (encoders, open_bytes) = (decided.kernel.budget().encoders(), decided.kernel.budget().open_bytes());
     let (dataset, folder) = (dataset.clone(), folder.to_path_buf());
     let written = off_thread(progress, move |progress| {
         threads::each(encoders, encoders, &|number| {
-            let mut router = Router::new(&dataset, limits, &folder, number);
+            let mut router = Router::new(&dataset, limits, &folder, number).with_open_bytes(open_bytes);
             router.copy_bytes_min = copy_bytes_min;
             for (at, unit) in decided.kernel.input().units().iter().enumerate().skip(number).step_by(encoders) {
                 router.take(&decided, at, unit)?;

@@ -18,7 +18,7 @@ fn benches() -> PathBuf {
 }
 
 /// What Python says, with the benchmarks' modules at hand.
-fn says(arguments: &[&str]) -> String {
+pub(crate) fn says(arguments: &[&str]) -> String {
     let output = Command::new(python()).arg("-B").args(arguments).env("PYTHONPATH", benches()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_string()

@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod commands;
+mod disk_full;
 mod fixtures;
+mod memory;
 mod stops;
 
 use serde_json::Value;

@@ -4,6 +4,7 @@
 //! commit at an expected version. The commit carries what it did, so a run that died after it finds out.
 
 mod lock;
+mod recorded;
 mod statements;
 
 pub use lock::{WriterLock, lock};
@@ -29,6 +30,8 @@ use deltalake::kernel::transaction::CommitProperties;
 use deltalake::protocol::SaveMode;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use futures::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt};
+use recorded::Recorded;
 use statements::Statements;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -42,12 +45,15 @@ pub struct DeltaWarehouse {
     engine: Engine,
     dataset: Arc<Dataset>,
     folder: Folder,
+    /// The folder's store, as delta-rs writes through it.
+    recorded: Arc<Recorded>,
 }
 
 impl DeltaWarehouse {
     /// The table in `folder`, which need not exist yet.
     pub fn new(engine: Engine, dataset: Arc<Dataset>, folder: Folder) -> DeltaWarehouse {
-        DeltaWarehouse { engine, dataset, folder }
+        let recorded = Arc::new(Recorded::new(Arc::clone(folder.store())));
+        DeltaWarehouse { engine, dataset, folder, recorded }
     }
 
     /// Opens the table, or nothing where there is none, and makes it known to the engine as `target`.
@@ -81,7 +87,7 @@ impl DeltaWarehouse {
     fn handle(&self) -> Result<DeltaTable> {
         DeltaTableBuilder::from_url(self.folder.url().clone())
             .doing("open a Delta table")?
-            .with_storage_backend(Arc::clone(self.folder.store()), self.folder.url().clone())
+            .with_storage_backend(Arc::clone(&self.recorded) as Arc<dyn ObjectStore>, self.folder.url().clone())
             .build()
             .doing("open a Delta table")
     }
@@ -129,7 +135,32 @@ impl DeltaWarehouse {
                 .because(error)
                 .hint("another writer has changed the table meanwhile: run the same command again");
         }
-        Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing)).with("table", self.folder.url())
+        let error = Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing));
+        error.with("table", self.folder.url()).in_folder(self.folder.url().path())
+    }
+
+    /// Removes the files of a commit that failed: nothing refers to them, and every try would leave others.
+    async fn take_back(&self) {
+        // The error may have come after the commit. What can't be told apart stays.
+        let Ok(in_use) = self.files_in_use().await else { return };
+        for path in self.recorded.take() {
+            let is_log = path.parts().any(|part| part.as_ref() == "_delta_log");
+            if !is_log && path.filename().is_some_and(|name| !in_use.contains(name)) {
+                // It may never have come to be.
+                let _ = self.folder.store().delete(&path).await;
+            }
+        }
+    }
+
+    /// The names of the files of the table's newest version; each name holds a UUID.
+    async fn files_in_use(&self) -> Result<BTreeSet<String>> {
+        if self.folder.join("_delta_log").list().await?.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut table = self.handle()?;
+        table.load().await.map_err(|error| self.failed("open a Delta table", error))?;
+        let files = table.get_file_uris().map_err(|error| self.failed("list the files of a Delta table", error))?;
+        Ok(files.filter_map(|file| Some(file.rsplit('/').next()?.to_string())).collect())
     }
 
     /// Writes the changed days in one commit, or the first rows of a new table.
@@ -172,7 +203,14 @@ impl DeltaWarehouse {
                 write = write.with_replace_where(col(DAY).in_list(days, false));
             }
         }
-        let table = write.await.map_err(|error| self.failed("merge a batch into a Delta table", error))?;
+        self.recorded.take();
+        let table = match write.await {
+            Ok(table) => table,
+            Err(error) => {
+                self.take_back().await;
+                return Err(self.failed("merge a batch into a Delta table", error));
+            }
+        };
         table.version().ok_or_else(|| Error::bug("merge a batch").because("the table has no version after a commit"))
     }
 }

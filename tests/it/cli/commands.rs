@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command};
 use std::sync::Arc;
+use tradefold::generate::{Profile, Recipe, generate};
 
 /// Takes the lock of the table that other processes would write.
 fn hold_lock(desk: &Desk) -> File {
@@ -90,6 +91,37 @@ fn an_interrupted_run_is_taken_up() {
         assert_eq!(report["files"].as_object().unwrap().len(), 1, "{step}: {report:#}");
         assert_eq!(desk.report(0, "status")["unfinished"], serde_json::json!([]));
     }
+}
+
+#[test]
+fn an_interrupted_dedup_leaves_nothing_and_a_killed_one_a_hidden_folder() {
+    let desk = Desk::new();
+    let mut recipe = Recipe::new(Profile::Spread, 60_000, 1);
+    recipe.odd_share = 0.0;
+    generate(&recipe, &desk.path("raw")).unwrap();
+    std::fs::create_dir(desk.path("here")).unwrap();
+    std::fs::create_dir(desk.path("temporary")).unwrap();
+    let begun = || std::fs::read_dir(desk.path("here")).unwrap().next().is_some();
+    for (signal, code) in [("-INT", Some(75)), ("-TERM", Some(75)), ("-KILL", None)] {
+        let mut dedup = desk.command("dedup raw -o here/out --quiet --memory 32MB");
+        let mut child = dedup.env("TMPDIR", desk.path("temporary")).spawn().unwrap();
+        // The output has begun to be written.
+        while !begun() {
+            assert!(child.try_wait().unwrap().is_none(), "{signal}: it was done before it could be interrupted");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), code);
+        let left: Vec<_> =
+            std::fs::read_dir(desk.path("here")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(desk.files("temporary").is_empty(), "{signal}: {:?}", desk.files("temporary"));
+        match code {
+            Some(_) => assert!(left.is_empty(), "{signal}: {left:?}"),
+            None => assert!(left.len() == 1 && left[0].to_str().unwrap().starts_with(".tradefold-"), "{left:?}"),
+        }
+    }
+    // What a killed one left is in nobody's way.
+    assert_eq!(desk.run("dedup raw -o here/out --quiet").code, 0);
 }
 
 #[test]

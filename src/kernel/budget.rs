@@ -1,0 +1,123 @@
+//! How the memory that is given is divided among what has to be held at the same time.
+
+use super::records::{PARTITION_ROWS, RECORD_BYTES};
+
+/// What a process takes beside the memory that it is given: itself, its runtime, pages that are decoded and encoded, and
+/// what allocators keep back.
+const BESIDE_BYTES: usize = 500_000_000;
+/// What a thread takes, about: pages and dictionaries of all columns, and the table of a partition.
+const THREAD_BYTES: usize = 48_000_000;
+/// What a row of an odd key takes while it is looked at, about, and what each column of the order adds.
+const ODD_BYTES: usize = 128;
+const ODD_COLUMN_BYTES: usize = 48;
+/// What a row takes while the keys of its partition are decided: its record, its key, its place in the table.
+const SETTLED_BYTES: usize = 128;
+/// How many records a thread gathers for a partition before it hands them over: the least and the most.
+const CHUNK_ROWS: (usize, usize) = (16, 256);
+/// What an encoder takes at least: a row group that is open, and its pages.
+const ENCODER_BYTES_MIN: usize = 64_000_000;
+const ENCODERS_MAX: usize = 4;
+/// What the open row groups of an encoder hold at least and at most: more is of no use.
+const OPEN_BYTES: (usize, usize) = (24 << 20, 512 << 20);
+
+/// The shares of the memory of a deduplication, in bytes or in what is bounded by them.
+///
+/// | share | holds | while |
+/// | --- | --- | --- |
+/// | `fixed_bytes` | five bits of every row, the footers | always |
+/// | `chunk_rows` | records that threads have not handed over yet | rows are read |
+/// | `records_bytes` | records that were handed over | rows are read, keys are decided |
+/// | `odd_rows` | rows of odd keys, in what records leave | keys are decided |
+/// | `encoders`, `open_bytes` | row groups that are open | winners are written: no record is left |
+///
+/// Together they stay below the memory that is given and half a gigabyte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// All that is given.
+    pub memory_bytes: usize,
+    /// What is held from the beginning to the end.
+    pub fixed_bytes: usize,
+    /// How many threads read rows.
+    pub threads: usize,
+    /// How many partitions the records lie in.
+    partitions: usize,
+    /// The rows of a partition, where keys are many.
+    partition_rows: usize,
+}
+
+impl Budget {
+    /// Divides this much for so many threads, rows in so many partitions, and footers of this size.
+    pub fn new(memory_bytes: usize, threads: usize, rows: u64, partitions: usize, footers_bytes: usize) -> Budget {
+        let marks_bytes = usize::try_from(rows / 8 * 5).unwrap_or(usize::MAX);
+        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+        let able = memory_bytes.saturating_add(BESIDE_BYTES / 2) / THREAD_BYTES;
+        Budget {
+            memory_bytes,
+            fixed_bytes: marks_bytes.saturating_add(footers_bytes),
+            threads: threads.clamp(1, able.max(1)),
+            partitions: partitions.max(1),
+            partition_rows: (rows / partitions.max(1)).max(PARTITION_ROWS as usize),
+        }
+    }
+
+    /// Whether what is always held fits at all.
+    pub fn is_enough(&self) -> bool {
+        self.fixed_bytes <= self.memory_bytes.saturating_add(BESIDE_BYTES / 4)
+    }
+
+    /// What is left of the memory beside what is always held.
+    pub fn free_bytes(&self) -> usize {
+        self.memory_bytes.saturating_sub(self.fixed_bytes)
+    }
+
+    /// How many records a thread gathers for a partition before it hands them over.
+    pub fn chunk_rows(&self) -> usize {
+        let share = self.free_bytes() / 16;
+        (share / (self.threads * self.partitions * RECORD_BYTES)).clamp(CHUNK_ROWS.0, CHUNK_ROWS.1)
+    }
+
+    /// What records may take in memory; what is beyond waits on disk.
+    pub fn records_bytes(&self) -> usize {
+        self.free_bytes().saturating_sub(self.threads * self.partitions * self.chunk_rows() * RECORD_BYTES)
+    }
+
+    /// How many threads decide keys, where the order has so many columns. Each holds a partition, and it may be that all
+    /// of its keys are odd.
+    pub fn settling_threads(&self, order_columns: usize) -> usize {
+        let each = self.partition_rows.saturating_mul(SETTLED_BYTES + odd_bytes(order_columns));
+        let able = (self.free_bytes() / 2).saturating_add(BESIDE_BYTES / 2) / each;
+        self.threads.min(able.max(1))
+    }
+
+    /// How many rows of odd keys are gathered before they are looked at, while records take this much.
+    pub fn odd_rows(&self, records_bytes: usize, order_columns: usize) -> usize {
+        let share = self.free_bytes().saturating_sub(records_bytes).min(self.free_bytes() / 4);
+        (share / odd_bytes(order_columns)).max(PARTITION_ROWS as usize)
+    }
+
+    /// How many rows of odd keys one partition can have at the very most: each thread may come upon such a partition.
+    pub fn odd_rows_max(&self, records_bytes: usize, order_columns: usize) -> usize {
+        let room = self.free_bytes().saturating_sub(records_bytes).saturating_add(BESIDE_BYTES / 2);
+        let each = room / odd_bytes(order_columns) / self.settling_threads(order_columns);
+        each.max(self.partition_rows_max())
+    }
+
+    /// From how many rows on a partition is not held at once: some of its keys have very many.
+    pub fn partition_rows_max(&self) -> usize {
+        2 * self.partition_rows
+    }
+
+    /// How many encoders write winners. Each has an open file for every batch, and an operating system allows 1,024.
+    pub fn encoders(&self) -> usize {
+        self.threads.min(ENCODERS_MAX).min((self.free_bytes() / ENCODER_BYTES_MIN).max(1))
+    }
+
+    /// What the open row groups of one encoder may hold. Half of its share: what it holds it estimates.
+    pub fn open_bytes(&self) -> usize {
+        (self.free_bytes() / 2 / self.encoders()).clamp(OPEN_BYTES.0, OPEN_BYTES.1)
+    }
+}
+
+fn odd_bytes(order_columns: usize) -> usize {
+    ODD_BYTES + ODD_COLUMN_BYTES * order_columns
+}

@@ -1,0 +1,93 @@
+//! `--memory` is a promise: the whole process stays below it and half a gigabyte, whatever has to wait on disk.
+
+use super::{Desk, number};
+use crate::bench::says;
+use crate::rows::write;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use serde_json::Value;
+use std::sync::Arc;
+use tradefold::kernel::Budget;
+
+const MEMORY_BYTES: u64 = 32_000_000;
+/// What a process takes beside the memory that it is given.
+const BESIDE_BYTES: u64 = 500_000_000;
+/// Their records, 40 bytes each, take more than three times the memory that there is.
+const ROWS: i64 = 2_500_000;
+
+/// Writes rows with an `id`, of which each stands there twice, and a `side`, of which there are two.
+pub(super) fn numbers(desk: &Desk, rows: i64) {
+    std::fs::create_dir_all(desk.path("raw")).unwrap();
+    let id: ArrayRef = Arc::new(Int64Array::from_iter_values((0..rows).map(|row| row % (rows / 2))));
+    let side: ArrayRef = Arc::new(Int64Array::from_iter_values((0..rows).map(|row| row % 2)));
+    let batch = RecordBatch::try_from_iter([("id", id), ("side", side)]).unwrap();
+    write(&desk.path("raw/numbers.parquet"), &[batch], 100_000);
+}
+
+/// The report of a call, and the most that it held in memory.
+fn measured(desk: &Desk, arguments: &str) -> (Value, u64) {
+    let code = "import sys, measure
+text, figures = measure.watch(sys.argv[1:])
+print(figures.peak_bytes)
+print(text.decode())";
+    let command = desk.command(&format!("{arguments} --json --quiet"));
+    let mut call = vec!["-c", code, command.get_program().to_str().unwrap()];
+    call.extend(command.get_args().map(|argument| argument.to_str().unwrap()));
+    let said = says(&call);
+    let (peak, report) = said.split_once('\n').unwrap();
+    (serde_json::from_str(report).unwrap(), peak.parse().unwrap())
+}
+
+#[test]
+fn dedup_and_analyze_stay_in_the_memory_that_they_are_given() {
+    let desk = Desk::new();
+    numbers(&desk, ROWS);
+    let [raw, out] = ["raw", "out"].map(|name| desk.path(name).display().to_string());
+    // Of a key with two values all records of a partition can't be held at once either.
+    for (arguments, keys) in [
+        (format!("dedup {raw} -o {out} --key id"), ROWS as u64 / 2),
+        (format!("analyze {raw} --key id"), ROWS as u64 / 2),
+        (format!("analyze {raw} --key side --volatile id"), 2),
+    ] {
+        let (report, peak_bytes) = measured(&desk, &format!("{arguments} --memory {MEMORY_BYTES} --threads 2"));
+        println!("{arguments}: {peak_bytes} bytes, {} spilled", number(&report, "/spilled_bytes"));
+        assert!(number(&report, "/spilled_bytes") > MEMORY_BYTES, "{report:#}");
+        assert!(peak_bytes < MEMORY_BYTES + BESIDE_BYTES, "{arguments}: {peak_bytes} bytes");
+        assert_eq!(number(&report, "/balance/winners"), keys, "{report:#}");
+    }
+}
+
+#[test]
+fn a_key_of_very_many_different_rows_is_refused_before_memory_runs_out() {
+    let desk = Desk::new();
+    numbers(&desk, ROWS);
+    let ran = desk.run("analyze raw --key side --memory 32MB --quiet");
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
+    assert!(ran.err.contains("1250000 rows that differ") && ran.err.contains("--key"), "{}", ran.err);
+}
+
+#[test]
+fn shares_of_memory_fit_into_it() {
+    for memory_bytes in [32_000_000, 64_000_000, 512_000_000, 2_000_000_000, 64_000_000_000] {
+        for threads in [1, 2, 16, 128] {
+            for rows in [0, 1_000_000, 30_000_000, 500_000_000] {
+                let partitions = (rows as usize / 65_536).clamp(1, 4_096).next_power_of_two();
+                let budget = Budget::new(memory_bytes, threads, rows, partitions, 1_000_000);
+                if !budget.is_enough() {
+                    assert!(rows / 8 * 5 > memory_bytes as u64, "{budget:?}");
+                    continue;
+                }
+                let most = memory_bytes + BESIDE_BYTES as usize;
+                let chunks = budget.threads * partitions * budget.chunk_rows() * 40;
+                assert!(budget.fixed_bytes + budget.records_bytes() + chunks <= most, "{budget:?}");
+                assert!(budget.fixed_bytes + budget.encoders() * budget.open_bytes() <= most, "{budget:?}");
+                let odd_bytes = (128 + 48 * 20) * budget.odd_rows(budget.records_bytes(), 20);
+                assert!(budget.fixed_bytes + budget.records_bytes() + odd_bytes <= most, "{budget:?}");
+                assert!((1..=threads).contains(&budget.threads), "{budget:?}");
+                assert!((1..=budget.threads).contains(&budget.settling_threads(20)), "{budget:?}");
+            }
+        }
+    }
+    let plenty = Budget::new(16_000_000_000, 8, 165_000_000, 4_096, 1_000_000);
+    assert_eq!((plenty.threads, plenty.settling_threads(20), plenty.encoders(), plenty.chunk_rows()), (8, 8, 4, 256));
+    assert!(plenty.records_bytes() > 165_000_000 * 40, "nothing waits on disk where there is room");
+}
