@@ -100,13 +100,13 @@ fn properties(level: i32) -> Outcome<WriterProperties> {
 
 /// Takes row groups until none is left. Gives the rows and bytes of the file.
 fn encode(decided: &Decided, next: &AtomicUsize, path: &Path, properties: &WriterProperties) -> Outcome<(u64, u64)> {
-    let (input, schema) = (decided.kernel.input(), decided.kernel.view_schema());
-    let mut writer = ArrowWriter::try_new(File::create(path)?, Arc::clone(&schema), Some(properties.clone()))?;
+    let (input, schema) = (decided.kernel.input(), Arc::clone(decided.kernel.schema()));
+    let mut writer = ArrowWriter::try_new(File::create(path)?, schema, Some(properties.clone()))?;
     let mut rows = 0;
     while let Some(unit) = input.units().get(next.fetch_add(1, Ordering::Relaxed)) {
         let winners = decided.verdict.winners.of(unit.places());
         let mut begin = 0;
-        for batch in input.read(unit, &schema, None)? {
+        for batch in input.read(unit, &decided.kernel.schema_of(unit), None)? {
             let batch = batch?;
             let chosen = BooleanArray::from(winners.slice(begin, batch.num_rows()));
             begin += batch.num_rows();

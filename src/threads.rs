@@ -3,6 +3,9 @@
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// What came of numbered pieces of work.
+type Results<R, E> = Vec<(usize, Result<R, E>)>;
+
 /// Works on the numbers below `count`, on several threads. Gives the results in the order of the numbers, or the problem
 /// of the least number that has one, whatever the threads: nothing new is begun then.
 pub(crate) fn each<R: Send, E: Send + From<Error>>(
@@ -22,7 +25,7 @@ pub(crate) fn each_with<S, R: Send, E: Send + From<Error>>(
     end: &(dyn Fn(S) -> Result<(), E> + Sync),
 ) -> Result<Vec<R>, E> {
     let next = AtomicUsize::new(0);
-    let thread = || -> Result<Vec<(usize, Result<R, E>)>, E> {
+    let thread = || -> Result<Results<R, E>, E> {
         let mut own = begin();
         let mut results = Vec::new();
         loop {
@@ -42,7 +45,7 @@ pub(crate) fn each_with<S, R: Send, E: Send + From<Error>>(
         end(own)?;
         Ok(results)
     };
-    let mut results: Vec<_> = on_all(threads.min(count), &thread)?.into_iter().flatten().collect();
+    let mut results: Results<R, E> = on_all(threads.min(count), &thread)?.into_iter().flatten().collect();
     results.sort_unstable_by_key(|(at, _)| *at);
     results.into_iter().map(|(_, result)| result).collect()
 }

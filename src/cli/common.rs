@@ -73,7 +73,8 @@ pub(super) struct AdHocArgs {
     /// What makes one row of a key better: columns with DESC or ASC and NULLS FIRST or NULLS LAST.
     #[arg(long, value_name = "COLUMNS", requires = "key")]
     order: Option<String>,
-    /// Columns that do not count as content, separated by commas.
+    /// Columns that do not count as content, separated by commas. '*': all but those of key and order, so that rows which
+    /// tie are all the same; nothing else has to be read to find duplicates then.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', requires = "key")]
     volatile: Vec<String>,
 }

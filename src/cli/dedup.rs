@@ -10,7 +10,7 @@ use crate::plan::Limits;
 use crate::progress::Progress;
 use crate::report::{DedupReport, counted, dedup_text};
 use crate::source::discover;
-use crate::stage::{write_empty, write_winners};
+use crate::stage::{WriteOptions, write_empty, write_winners};
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
 
@@ -33,6 +33,9 @@ pub(super) struct Args {
     /// The folder for the output. It must not exist yet, or be empty.
     #[arg(long, short, value_name = "FOLDER")]
     output: PathBuf,
+    /// The level of zstd that the output is packed with. Row groups that are copied keep theirs.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=22))]
+    level: i32,
     #[command(flatten)]
     rows: RowsArgs,
 }
@@ -67,7 +70,9 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let scratch = scratch.doing("make room for the output").map_err(full)?;
     let mut flat = read.dataset.clone();
     flat.partition = None;
-    let written = write_winners(&decision, &flat, Limits::default(), scratch.path(), &world.progress).await;
+    // What is not compared is not decoded where a whole row group is copied: files are taken as they are here.
+    let options = WriteOptions { level: args.level, decode_copied: false, ..Limits::default().into() };
+    let written = write_winners(&decision, &flat, options, scratch.path(), &world.progress).await;
     let mut written = written.map_err(full)?;
     if written.files.is_empty() {
         // Who reads the output next expects a table, be it one without rows.

@@ -81,6 +81,7 @@ impl Dataset {
     }
 
     /// A dataset made of what files hold: every column kept, none checked, all of them compared.
+    /// Volatile `*` stands for all columns but those of key and order.
     ///
     /// # Errors
     /// Usage, when a column of the key, the order or the volatile ones is not in `schema`.
@@ -90,8 +91,15 @@ impl Dataset {
         order: Vec<OrderColumn>,
         volatile: Vec<String>,
     ) -> Result<Dataset> {
-        let named = key.iter().flat_map(KeyPart::columns).chain(order.iter().map(|o| o.column.as_str()));
-        for name in named.chain(volatile.iter().map(String::as_str)) {
+        let named = || key.iter().flat_map(KeyPart::columns).chain(order.iter().map(|o| o.column.as_str()));
+        let volatile = match volatile.iter().any(|name| name == "*") {
+            false => volatile,
+            true => {
+                let all = schema.fields().iter().map(|field| field.name());
+                all.filter(|name| named().all(|known| known != *name)).cloned().collect()
+            }
+        };
+        for name in named().chain(volatile.iter().map(String::as_str)) {
             if schema.column_with_name(name).is_none() {
                 let known = schema.fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
                 return Err(Error::usage("find a column in the input")

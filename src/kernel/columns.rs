@@ -27,19 +27,20 @@ pub struct Columns {
 impl Columns {
     /// The same with no other columns than those of these expressions and those of these places in `self`.
     ///
-    /// A text that is only compared is read as a view; one that goes through an expression is read as it was planned.
+    /// Texts are read as views, but for those that go through an expression which is `evaluated`: they are read as planned.
     pub(super) fn narrowed(
         &self,
         key: &[Arc<dyn PhysicalExpr>],
         order: &[PhysicalSortExpr],
         places: &[usize],
+        evaluated: impl Fn(&Arc<dyn PhysicalExpr>) -> bool,
     ) -> Result<Columns> {
         let mut used: BTreeSet<usize> = places.iter().copied().collect();
         let mut as_planned = BTreeSet::new();
         for expr in key.iter().chain(order.iter().map(|item| &item.expr)) {
             let columns = collect_columns(expr);
             used.extend(columns.iter().map(Column::index));
-            if !expr.is::<Column>() {
+            if evaluated(expr) {
                 as_planned.extend(columns.iter().map(Column::index));
             }
         }
@@ -87,6 +88,11 @@ impl Columns {
         let name = whole.field(place).name();
         batch.column_by_name(name).cloned().ok_or_else(|| Error::bug("read a column").with("column", name))
     }
+}
+
+/// Whether a text that it is about has to be read in the form for which it was planned.
+pub(super) fn is_more_than_a_column(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    !expr.is::<Column>()
 }
 
 /// An expression's value for each row.

@@ -1,5 +1,6 @@
 //! Makes sure that rows of one fingerprint have one key, byte by byte, for who does not want to trust 128 bits.
 
+use super::columns::is_more_than_a_column;
 use super::hash::rows_of;
 use super::{Kernel, key_prints};
 use crate::error::{Error, Kind, Result};
@@ -59,7 +60,7 @@ impl Kernel {
     /// # Errors
     /// As [`ExactKeys::see`], or when a file can't be read or has changed.
     pub fn count_keys(&self) -> Result<u64> {
-        let columns = self.columns.narrowed(&self.columns.key, &[], &[])?;
+        let columns = self.columns.narrowed(&self.columns.key, &[], &[], is_more_than_a_column)?;
         let units = self.input.units();
         // A look at the first rows says how long keys are.
         let first = match units.iter().find(|unit| unit.rows > 0) {

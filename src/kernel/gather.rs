@@ -1,18 +1,21 @@
 //! The first pass: a record for every row.
 
-use super::columns::{Columns, value};
+use super::columns::Columns;
 use super::group::DayCounts;
-use super::hash::Seeds;
+use super::hash::{Hasher, Seeds};
 use super::input::Unit;
+use super::part::Part;
 use super::records::{Record, Sink};
 use super::verdict::{Marks, Run};
-use super::{Ask, Kernel, key_prints};
+use super::{Ask, Kernel};
 use crate::error::{Doing, Error, Result};
 use crate::progress::Progress;
 use crate::window::Day;
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Field, FieldRef, Schema, TimeUnit, TimestampMicrosecondType};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::PhysicalExpr;
 use std::sync::Arc;
 
@@ -24,6 +27,13 @@ pub(super) struct Seen {
     pub(super) runs: Vec<Run>,
 }
 
+/// What a unit's batches are hashed with.
+#[derive(Debug)]
+struct Hashers {
+    key: Hasher<u128>,
+    content: Hasher<u64>,
+}
+
 /// What the first pass needs to know.
 #[derive(Debug)]
 pub(super) struct Gathering<'a> {
@@ -31,30 +41,44 @@ pub(super) struct Gathering<'a> {
     ask: &'a Ask,
     aside: &'a Marks,
     columns: Columns,
-    /// The columns, and the one that says where a row came from.
-    with_source: SchemaRef,
-    content: Vec<Arc<dyn PhysicalExpr>>,
+    key: Vec<Part>,
+    content: Vec<Part>,
+    /// Columns that are only hashed: whatever form their values have.
+    hashed: Vec<bool>,
 }
 
 impl<'a> Gathering<'a> {
     pub(super) fn new(kernel: &'a Kernel, ask: &'a Ask, aside: &'a Marks) -> Result<Gathering<'a>> {
         let whole = &kernel.columns;
-        let columns = whole.narrowed(&whole.key, &whole.order, ask.day.as_slice())?;
-        let source = ask.source.iter().map(|name| Arc::new(Field::new(name, DataType::Utf8View, true)));
-        let with_source = columns.schema.fields().iter().cloned().chain(source).collect::<Vec<_>>();
-        let content = columns.content();
-        Ok(Gathering { kernel, ask, aside, columns, with_source: Arc::new(Schema::new(with_source)), content })
+        let columns = whole.narrowed(&whole.key, &whole.order, ask.day.as_slice(), evaluated(whole))?;
+        let key: Vec<Part> = columns.key.iter().map(Part::of).collect();
+        let content = columns.content().iter().map(|expr| Part::beside(expr, &key)).collect();
+        let mut hashed = vec![true; columns.schema.fields().len()];
+        let order = columns.order.iter().map(|item| &item.expr);
+        for expr in columns.key.iter().chain(order).filter(|expr| evaluated(&columns)(expr)) {
+            collect_columns(expr).iter().for_each(|column| hashed[column.index()] = false);
+        }
+        Ok(Gathering { kernel, ask, aside, columns, key, content, hashed })
     }
 
     /// Reads a unit and hands a record of every row that takes part to `sink`.
     pub(super) fn unit(&self, unit: &Unit, sink: &mut Sink<'_>, progress: &dyn Progress) -> Result<Seen> {
-        let source = self.ask.source.as_ref().filter(|name| self.kernel.input.has(unit.file, name));
-        let schema = if source.is_some() { &self.with_source } else { &self.columns.schema };
+        let input = &self.kernel.input;
+        let source = self.ask.source.as_ref().filter(|name| input.has(unit.file, name));
+        let mut fields: Vec<FieldRef> = Vec::new();
+        for (field, hashed) in self.columns.schema.fields().iter().zip(&self.hashed) {
+            let dictionary = if *hashed { input.as_dictionary(unit, field) } else { None };
+            fields.push(dictionary.map_or_else(|| Arc::clone(field), Arc::new));
+        }
+        fields.extend(source.map(|name| Arc::new(Field::new(name, DataType::Utf8View, true))));
+        let schema = Arc::new(Schema::new(fields));
+        let mut hashers =
+            Hashers { key: Hasher::new(*Seeds::of_process()), content: Hasher::new(*Seeds::of_process()) };
         let mut seen = Seen::default();
         let mut place = unit.first;
-        for batch in self.kernel.input.read(unit, schema, None)? {
+        for batch in input.read(unit, &schema, None)? {
             let batch = batch?;
-            self.batch(&batch, place, sink, &mut seen)?;
+            self.batch(&batch, place, &mut hashers, sink, &mut seen)?;
             if let Some(name) = source {
                 add_runs(&batch, name, place, unit.file, &mut seen.runs)?;
             }
@@ -67,12 +91,18 @@ impl<'a> Gathering<'a> {
         Ok(seen)
     }
 
-    fn batch(&self, batch: &RecordBatch, place: u64, sink: &mut Sink<'_>, seen: &mut Seen) -> Result<()> {
+    fn batch(
+        &self,
+        batch: &RecordBatch,
+        place: u64,
+        hashers: &mut Hashers,
+        sink: &mut Sink<'_>,
+        seen: &mut Seen,
+    ) -> Result<()> {
         let rows = batch.num_rows();
-        let prints = key_prints(&self.columns.key_values(batch)?, rows)?;
+        let prints = hashers.key.tuples(&self.key, batch)?;
         let ranks = self.columns.ranks(batch)?;
-        let content = self.content.iter().map(|expr| value(expr, batch)).collect::<Result<Vec<ArrayRef>>>()?;
-        let digests: Vec<u64> = Seeds::of_process().tuples(&content, rows)?;
+        let digests = hashers.content.tuples(&self.content, batch)?;
         let days = match self.ask.day {
             Some(day) => Some(days(&self.columns.named(batch, &self.kernel.columns.schema, day)?)?),
             None => None,
@@ -97,6 +127,13 @@ impl<'a> Gathering<'a> {
         seen.days.add(same_day.0, same_day.1);
         Ok(())
     }
+}
+
+/// Which expressions have to be evaluated: the first of the order, which rows are ranked by, and what is more than a
+/// choice among columns.
+fn evaluated(columns: &Columns) -> impl Fn(&Arc<dyn PhysicalExpr>) -> bool {
+    let first = columns.order.first().map(|item| Arc::clone(&item.expr));
+    move |expr| !expr.is::<Column>() && (first.as_ref() == Some(expr) || !Part::of(expr).is_plain())
 }
 
 /// The UTC day of each row of a time or date.

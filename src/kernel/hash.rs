@@ -3,11 +3,15 @@
 //! Everything is seeded anew in each process, since whoever can choose the data could else make keys collide. A
 //! fingerprint has 128 bits: that any two among 10^9 keys share one has a probability below 10^-20.
 
+use super::part::Part;
 use crate::error::{Doing, Result};
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, downcast_primitive_array};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, DictionaryArray, PrimitiveArray, RecordBatch,
+    downcast_primitive_array,
+};
 use arrow::buffer::NullBuffer;
 use arrow::compute::{SortOptions, cast};
-use arrow::datatypes::{DataType, ToByteSlice};
+use arrow::datatypes::{DataType, Int32Type, ToByteSlice};
 use arrow::row::{RowConverter, Rows, SortField};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock};
@@ -28,7 +32,7 @@ pub(super) trait Hash: Copy + Default {
     fn of(seeds: &Seeds, bytes: &[u8]) -> Self;
     /// Of a number, whose width is that of its type.
     fn of_number(seeds: &Seeds, bytes: &[u8]) -> Self;
-    /// The hash of a longer tuple.
+    /// The hash of a longer tuple. That of no value is the default, which adds nothing.
     fn and(self, seeds: &Seeds, next: Self) -> Self;
 }
 
@@ -88,16 +92,80 @@ impl Seeds {
 
     /// A hash of each row's values in these columns. NULL equals NULL, and nothing else.
     pub(super) fn tuples<H: Hash>(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<H>> {
-        let mut hashes = vec![H::default(); rows];
-        for column in columns {
-            self.add(&mut hashes, column)?;
-        }
+        let (mut hasher, mut hashes) = (Hasher::new(*self), vec![H::default(); rows]);
+        columns.iter().try_for_each(|column| hasher.add(&mut hashes, column))?;
+        Ok(hashes)
+    }
+}
+
+/// Hashes batches with the same columns. Values of a dictionary are hashed once for as long as batches share it.
+#[derive(Debug)]
+pub(super) struct Hasher<H> {
+    seeds: Seeds,
+    /// The dictionaries of the last batch, in the order in which they were met, each with the hashes of its values.
+    dictionaries: Vec<(ArrayRef, Vec<H>)>,
+    /// How many were met in this batch.
+    met: usize,
+}
+
+impl<H: Hash> Hasher<H> {
+    pub(super) fn new(seeds: Seeds) -> Hasher<H> {
+        Hasher { seeds, dictionaries: Vec::new(), met: 0 }
+    }
+
+    /// A hash of these parts of each row.
+    pub(super) fn tuples(&mut self, parts: &[Part], batch: &RecordBatch) -> Result<Vec<H>> {
+        self.met = 0;
+        let mut hashes = vec![H::default(); batch.num_rows()];
+        parts.iter().try_for_each(|part| part.add(self, batch, &mut hashes))?;
         Ok(hashes)
     }
 
-    fn add<H: Hash>(&self, hashes: &mut [H], array: &ArrayRef) -> Result<()> {
-        let nulls = array.nulls();
-        let of = |bytes: &[u8]| H::of(self, bytes);
+    /// Adds the first of these columns that is known, or else the row of `last`.
+    pub(super) fn add_first(&mut self, hashes: &mut [H], columns: &[ArrayRef], last: Option<&ArrayRef>) -> Result<()> {
+        let (rows, null) = (hashes.len(), H::null(&self.seeds));
+        let mut firsts = vec![H::default(); rows];
+        let mut missing: Option<Vec<usize>> = None;
+        for column in columns {
+            // Columns that stand in are hashed as a whole: most rows need none of them.
+            let is_needed = missing.as_ref().is_none_or(|missing| !missing.is_empty());
+            if !is_needed {
+                break;
+            }
+            let mut own = vec![H::default(); rows];
+            self.add(&mut own, column)?;
+            let is_null = |row: &usize| column.is_null(*row);
+            match missing.take() {
+                None => {
+                    firsts = own;
+                    missing =
+                        Some(if column.null_count() == 0 { Vec::new() } else { (0..rows).filter(is_null).collect() });
+                }
+                Some(rows) => {
+                    rows.iter().for_each(|row| firsts[*row] = own[*row]);
+                    missing = Some(rows.into_iter().filter(is_null).collect());
+                }
+            }
+        }
+        let mut last_hash = [H::default()];
+        match last {
+            Some(last) => self.add(&mut last_hash, last)?,
+            None => last_hash[0] = null,
+        }
+        missing.unwrap_or_default().into_iter().for_each(|row| firsts[row] = last_hash[0]);
+        hashes.iter_mut().zip(firsts).for_each(|(own, first)| *own = own.and(&self.seeds, first));
+        Ok(())
+    }
+
+    /// Adds whether a value is known.
+    pub(super) fn add_known(&self, hashes: &mut [H], nulls: Option<&NullBuffer>) {
+        self.fold(hashes, nulls, |_| H::default());
+    }
+
+    /// Adds a column.
+    pub(super) fn add(&mut self, hashes: &mut [H], array: &ArrayRef) -> Result<()> {
+        let (nulls, seeds) = (array.nulls(), self.seeds);
+        let of = |bytes: &[u8]| H::of(&seeds, bytes);
         match array.data_type() {
             DataType::Utf8 => {
                 let array = array.as_string::<i32>();
@@ -131,9 +199,12 @@ impl Seeds {
                 let array = array.as_boolean();
                 self.fold(hashes, nulls, |row| of(&[u8::from(array.value(row))]));
             }
-            DataType::Dictionary(_, values) => {
-                return self.add(hashes, &cast(array, values).doing("unpack a dictionary")?);
-            }
+            DataType::Dictionary(_, values) => match array.as_dictionary_opt::<Int32Type>() {
+                Some(array) => self.add_dictionary(hashes, array)?,
+                None => {
+                    return self.add(hashes, &cast(array, values).doing("unpack a dictionary")?);
+                }
+            },
             _ => {
                 let array = array.as_ref();
                 downcast_primitive_array!(
@@ -148,16 +219,32 @@ impl Seeds {
         Ok(())
     }
 
-    fn add_numbers<H: Hash, T: ArrowPrimitiveType>(&self, hashes: &mut [H], array: &PrimitiveArray<T>) {
-        self.fold(hashes, array.nulls(), |row| H::of_number(self, array.value(row).to_byte_slice()));
+    fn add_numbers<T: ArrowPrimitiveType>(&self, hashes: &mut [H], array: &PrimitiveArray<T>) {
+        self.fold(hashes, array.nulls(), |row| H::of_number(&self.seeds, array.value(row).to_byte_slice()));
     }
 
-    fn fold<H: Hash>(&self, hashes: &mut [H], nulls: Option<&NullBuffer>, hash: impl Fn(usize) -> H) {
-        let null = H::null(self);
+    fn add_dictionary(&mut self, hashes: &mut [H], array: &DictionaryArray<Int32Type>) -> Result<()> {
+        let (at, values) = (self.met, array.values());
+        self.met += 1;
+        let is_known = |(known, _): &(ArrayRef, Vec<H>)| known.to_data().ptr_eq(&values.to_data());
+        if !self.dictionaries.get(at).is_some_and(is_known) {
+            // The hash of a tuple of one value is that of the value.
+            let of_values = self.seeds.tuples(&[Arc::clone(values)], values.len())?;
+            self.dictionaries.truncate(at);
+            self.dictionaries.push((Arc::clone(values), of_values));
+        }
+        let of_values = &self.dictionaries[at].1;
+        let keys = array.keys().values();
+        self.fold(hashes, array.keys().nulls(), |row| of_values[keys[row] as usize]);
+        Ok(())
+    }
+
+    fn fold(&self, hashes: &mut [H], nulls: Option<&NullBuffer>, hash: impl Fn(usize) -> H) {
+        let null = H::null(&self.seeds);
         match nulls.filter(|nulls| nulls.null_count() > 0) {
-            None => hashes.iter_mut().enumerate().for_each(|(row, own)| *own = own.and(self, hash(row))),
+            None => hashes.iter_mut().enumerate().for_each(|(row, own)| *own = own.and(&self.seeds, hash(row))),
             Some(nulls) => hashes.iter_mut().enumerate().for_each(|(row, own)| {
-                *own = own.and(self, if nulls.is_valid(row) { hash(row) } else { null });
+                *own = own.and(&self.seeds, if nulls.is_valid(row) { hash(row) } else { null });
             }),
         }
     }

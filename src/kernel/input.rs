@@ -10,6 +10,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
     RowSelectionPolicy,
 };
+use parquet::basic::{ConvertedType, Encoding};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use std::fs::File;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Rows that are decoded at a time.
-const BATCH_ROWS: usize = 8_192;
+const BATCH_ROWS: usize = 16_384;
 const STRICT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
@@ -122,6 +123,11 @@ impl Input {
         self.files.iter().map(|file| file.metadata.memory_size()).sum()
     }
 
+    /// The columns of a file.
+    pub fn schema(&self, file: usize) -> SchemaRef {
+        Arc::clone(&self.files[file].schema)
+    }
+
     /// Where a file lies.
     pub fn path(&self, file: usize) -> &Path {
         &self.files[file].path
@@ -148,6 +154,28 @@ impl Input {
     /// Whether a file has a column.
     pub fn has(&self, file: usize, column: &str) -> bool {
         self.files[file].schema.column_with_name(column).is_some()
+    }
+
+    /// A column as the dictionary that a unit's file has for it, where every value of the unit is in that: who hashes or
+    /// compares values then does so once for each that is different. `None`: it has to be read as it is.
+    pub(super) fn as_dictionary(&self, unit: &Unit, field: &Field) -> Option<Field> {
+        let file = &self.files[unit.file];
+        let plain = file.schema.field_with_name(field.name()).ok()?.data_type();
+        if !is_view_of(field.data_type(), plain) {
+            return None;
+        }
+        let chunks = file.metadata.row_group(unit.group).columns();
+        let chunk = chunks.iter().find(|chunk| chunk.column_path().parts() == [field.name().as_str()])?;
+        let is_text = chunk.column_descr().converted_type() == ConvertedType::UTF8;
+        let all_there = chunk.dictionary_page_offset().is_some()
+            && chunk
+                .page_encoding_stats_mask()
+                .is_some_and(|mask| mask.is_only(Encoding::RLE_DICTIONARY) || mask.is_only(Encoding::PLAIN_DICTIONARY));
+        if !all_there || is_text != matches!(plain, DataType::Utf8 | DataType::LargeUtf8) {
+            return None;
+        }
+        let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(plain.clone()));
+        Some(field.clone().with_data_type(kind))
     }
 
     /// Opens a file again.
@@ -192,7 +220,7 @@ impl Input {
             let mut field = Arc::clone(field);
             if let Ok(wanted) = wanted.field_with_name(field.name()) {
                 roots.push(root);
-                if is_view_of(wanted.data_type(), field.data_type()) {
+                if is_form_of(wanted.data_type(), field.data_type()) {
                     field = Arc::new(field.as_ref().clone().with_data_type(wanted.data_type().clone()));
                 }
             }
@@ -223,6 +251,11 @@ fn is_view_of(view: &DataType, plain: &DataType) -> bool {
         (DataType::Utf8View, DataType::Utf8 | DataType::LargeUtf8)
             | (DataType::BinaryView, DataType::Binary | DataType::LargeBinary)
     )
+}
+
+/// Whether one type is another form of the same values, which the reader can give.
+fn is_form_of(wanted: &DataType, plain: &DataType) -> bool {
+    is_view_of(wanted, plain) || matches!(wanted, DataType::Dictionary(_, values) if values.as_ref() == plain)
 }
 
 /// The same column, read as views where it can be: they refer to what was decoded instead of copying it.

@@ -18,6 +18,7 @@ mod group;
 mod hash;
 mod input;
 mod odd;
+mod part;
 mod records;
 pub mod rule;
 mod verdict;
@@ -37,6 +38,7 @@ use crate::threads;
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use columns::is_more_than_a_column;
 use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
 use gather::Gathering;
 use group::Grouping;
@@ -139,9 +141,13 @@ impl Kernel {
         &self.columns.schema
     }
 
-    /// The same columns with texts as views, which are cheaper to read.
-    pub fn view_schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.schema().fields().iter().map(|field| input::as_views(field)).collect::<Vec<_>>()))
+    /// The same columns in the form in which a unit's are cheapest to read: texts as its own dictionaries, or as views.
+    pub fn schema_of(&self, unit: &Unit) -> SchemaRef {
+        let fields = self.schema().fields().iter().map(|field| {
+            let view = input::as_views(field);
+            self.input.as_dictionary(unit, &view).unwrap_or(view)
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
     /// How many threads work.
@@ -243,7 +249,7 @@ impl Kernel {
     /// When a file can't be read or has changed.
     pub fn find(&self, prints: &HashSet<u128>) -> Result<Marks> {
         let marks = Marks::new(self.input.rows());
-        let columns = self.columns.narrowed(&self.columns.key, &[], &[])?;
+        let columns = self.columns.narrowed(&self.columns.key, &[], &[], is_more_than_a_column)?;
         threads::each(self.input.units().len(), self.resources.threads, &|at| {
             let unit = &self.input.units()[at];
             let mut place = unit.first;
@@ -266,7 +272,7 @@ impl Kernel {
     /// When its file can't be read or has changed.
     pub fn key_of(&self, place: u64) -> Result<Vec<Option<String>>> {
         let unit = &self.input.units()[self.input.unit_of(place)];
-        let columns = self.columns.narrowed(&self.columns.key, &[], &[])?;
+        let columns = self.columns.narrowed(&self.columns.key, &[], &[], is_more_than_a_column)?;
         let mut key = Vec::new();
         for batch in self.input.read(unit, &columns.schema, Some(unit.bits_of(&[place])))? {
             for part in columns.key_values(&batch?)? {

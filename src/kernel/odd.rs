@@ -1,7 +1,7 @@
 //! Keys whose rows differ: only their rows are read again, only in the columns that decide, and are compared by value.
 
 use super::Ask;
-use super::columns::Columns;
+use super::columns::{Columns, is_more_than_a_column};
 use super::hash::{Seeds, rows_of};
 use super::input::Input;
 use super::records::Record;
@@ -188,7 +188,7 @@ impl Odd<'_> {
             let identities = self.ask.identity.iter().flat_map(|(column, when)| [Some(*column), *when]);
             names.extend(identities.flatten().chain(self.ask.fixed.iter().copied()));
         }
-        let columns = self.columns.narrowed(&[], &self.columns.order[order], &names)?;
+        let columns = self.columns.narrowed(&[], &self.columns.order[order], &names, is_more_than_a_column)?;
         let found = threads::each(parts.len(), self.threads, &|at| {
             let (unit, places) = parts[at];
             let unit = &units[unit];

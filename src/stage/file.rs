@@ -19,9 +19,12 @@ const ROW_GROUP_ROWS: usize = 1 << 20;
 /// The format counts row groups with 15 bits: from here on they are not copied one by one any more.
 const ROW_GROUPS_MAX: usize = 16_384;
 
+/// The level of zstd that is fastest, and no worse on hex digests than the next ones.
+pub(super) const LEVEL: i32 = 1;
+
 /// What every Parquet file of ours is written with: zstd, and values that BigQuery reads as they are meant.
-pub(super) fn writer_properties() -> Result<WriterProperties> {
-    let level = ZstdLevel::try_new(1).doing("choose a compression level")?;
+pub(super) fn writer_properties(level: i32) -> Result<WriterProperties> {
+    let level = ZstdLevel::try_new(level).doing("choose a compression level")?;
     Ok(WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
@@ -74,10 +77,10 @@ impl std::fmt::Debug for ParquetFile {
 
 impl ParquetFile {
     /// Begins a file for rows of this schema.
-    pub(super) fn create(path: PathBuf, schema: &SchemaRef) -> Result<ParquetFile> {
+    pub(super) fn create(path: PathBuf, schema: &SchemaRef, level: i32) -> Result<ParquetFile> {
         let file = Some(File::create(&path).doing("create a file of winners")?);
         let file = Appended { path: path.clone(), file };
-        let writer = ArrowWriter::try_new(file, SchemaRef::clone(schema), Some(writer_properties()?));
+        let writer = ArrowWriter::try_new(file, SchemaRef::clone(schema), Some(writer_properties(level)?));
         let writer = writer.and_then(ArrowWriter::into_serialized_writer);
         let (mut writer, factory) = writer.doing("begin a file of winners")?;
         writer.flush().doing("begin a file of winners")?;
@@ -97,7 +100,7 @@ impl ParquetFile {
         self.open.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
     }
 
-    /// Encodes rows. Texts may be views.
+    /// Encodes rows. Texts may be views or dictionaries.
     pub(super) fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
@@ -176,12 +179,10 @@ impl ParquetFile {
     }
 }
 
-/// The size of a file and the BLAKE3 digest of its bytes, in hexadecimal.
-pub(super) fn measure(path: &Path) -> Result<(u64, String)> {
+/// The BLAKE3 digest of a file's bytes, in hexadecimal.
+pub(super) fn digest(path: &Path) -> Result<String> {
     let doing = "read back a file of winners";
     let mut hasher = blake3::Hasher::new();
-    let file = File::open(path).doing(doing)?;
-    let size_bytes = file.metadata().doing(doing)?.len();
-    hasher.update_reader(file).doing(doing)?;
-    Ok((size_bytes, hasher.finalize().to_hex().to_string()))
+    hasher.update_reader(File::open(path).doing(doing)?).doing(doing)?;
+    Ok(hasher.finalize().to_hex().to_string())
 }

@@ -10,6 +10,7 @@ pub use writer::{Router, StagedFile, WriteOptions, Written, write_empty, write_w
 use crate::engine::DataFile;
 use crate::error::{Doing, Error, Result};
 use crate::plan::Batch;
+use crate::progress::{Silent, off_thread};
 use crate::storage::Folder;
 use object_store::ObjectStoreExt;
 use parquet::file::FOOTER_SIZE;
@@ -134,10 +135,11 @@ pub async fn upload(
 }
 
 async fn upload_one(folder: &Folder, file: &StagedFile) -> Result<StagedObject> {
-    let name = format!("{}.parquet", file.digest);
+    let path = file.path.clone();
+    let digest = off_thread(&Silent, move |_| file::digest(&path)).await?;
+    let name = format!("{digest}.parquet");
     if folder.head(&name).await?.is_none_or(|meta| meta.size != file.size_bytes) {
         folder.upload(&name, &file.path).await?;
     }
-    let (size_bytes, digest) = (file.size_bytes, file.digest.clone());
-    Ok(StagedObject { url: folder.url_of(&name), name, size_bytes, digest, rows: file.rows })
+    Ok(StagedObject { url: folder.url_of(&name), name, size_bytes: file.size_bytes, digest, rows: file.rows })
 }

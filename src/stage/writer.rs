@@ -1,7 +1,7 @@
 //! Writes winners: one Parquet file per batch and encoder, row groups of 16 MiB and more. Row groups all of whose rows won
 //! are copied as they are.
 
-use super::file::{ParquetFile, measure};
+use super::file::{LEVEL, ParquetFile};
 use crate::dataset::Dataset;
 use crate::dedup::Decision;
 use crate::error::{Doing, Result};
@@ -30,11 +30,15 @@ pub struct WriteOptions {
     pub limits: Limits,
     /// The least that a row group has, decoded, for being copied.
     pub copy_bytes_min: u64,
+    /// Whether the volatile columns of a row group that is copied are decoded, so that damage in them is found here.
+    pub decode_copied: bool,
+    /// The level of zstd, from 1 to 22, of what is encoded.
+    pub level: i32,
 }
 
 impl From<Limits> for WriteOptions {
     fn from(limits: Limits) -> WriteOptions {
-        WriteOptions { limits, copy_bytes_min: COPY_BYTES_MIN }
+        WriteOptions { limits, copy_bytes_min: COPY_BYTES_MIN, decode_copied: true, level: LEVEL }
     }
 }
 
@@ -47,8 +51,6 @@ pub struct StagedFile {
     pub path: PathBuf,
     /// Its size.
     pub size_bytes: u64,
-    /// The BLAKE3 digest of its bytes, in hexadecimal.
-    pub digest: String,
     /// Its rows.
     pub rows: u64,
 }
@@ -76,7 +78,7 @@ impl Written {
 /// # Errors
 /// When the file can't be written or read back.
 pub fn write_empty(dataset: &Dataset, folder: &Path) -> Result<StagedFile> {
-    close(0, ParquetFile::create(folder.join("empty.parquet"), dataset.schema())?)
+    close(0, ParquetFile::create(folder.join("empty.parquet"), dataset.schema(), LEVEL)?)
 }
 
 /// Writes the losers that know the number of a real event where their winner does not. Nothing where there are none.
@@ -89,7 +91,7 @@ pub async fn write_witnesses(decision: &Decision<'_>, dataset: &Dataset, folder:
     while let Some(batch) = rows.try_next().await.doing("look up rows that number events")? {
         let file = match &mut file {
             Some(file) => file,
-            None => file.insert(ParquetFile::create(folder.join("witnesses.parquet"), dataset.schema())?),
+            None => file.insert(ParquetFile::create(folder.join("witnesses.parquet"), dataset.schema(), LEVEL)?),
         };
         // Where they came from is said in the columns after the dataset's.
         file.encode(&batch)?;
@@ -99,8 +101,8 @@ pub async fn write_witnesses(decision: &Decision<'_>, dataset: &Dataset, folder:
 
 fn close(number: i32, file: ParquetFile) -> Result<StagedFile> {
     let (path, rows) = file.finish()?;
-    let (size_bytes, digest) = measure(&path)?;
-    Ok(StagedFile { number, path, size_bytes, digest, rows })
+    let size_bytes = std::fs::metadata(&path).doing("look at a file of winners")?.len();
+    Ok(StagedFile { number, path, size_bytes, rows })
 }
 
 /// Takes winners in any order and writes each into the file of its batch.
@@ -110,11 +112,10 @@ pub struct Router {
     partition: Option<usize>,
     /// The places of the columns that are not compared.
     volatile: Vec<usize>,
-    limits: Limits,
+    options: WriteOptions,
     folder: PathBuf,
     number: usize,
     open_bytes_max: usize,
-    copy_bytes_min: u64,
     files: BTreeMap<i32, ParquetFile>,
     /// Rows by day.
     days: BTreeMap<Option<Day>, u64>,
@@ -123,7 +124,7 @@ pub struct Router {
 
 impl Router {
     /// Writes into `folder` of the local disk; `number` tells the files of several routers apart.
-    pub fn new(dataset: &Dataset, limits: Limits, folder: &Path, number: usize) -> Router {
+    pub fn new(dataset: &Dataset, options: impl Into<WriteOptions>, folder: &Path, number: usize) -> Router {
         let schema = dataset.schema();
         let partition = dataset.partition.as_ref().and_then(|name| schema.index_of(name).ok());
         let is_volatile = |place: &usize| dataset.volatile.contains(schema.field(*place).name());
@@ -131,11 +132,10 @@ impl Router {
             schema: SchemaRef::clone(schema),
             partition,
             volatile: (0..schema.fields().len()).filter(is_volatile).collect(),
-            limits,
+            options: options.into(),
             folder: folder.to_path_buf(),
             number,
             open_bytes_max: usize::MAX,
-            copy_bytes_min: COPY_BYTES_MIN,
             files: BTreeMap::new(),
             days: BTreeMap::new(),
             copied_rows: 0,
@@ -154,7 +154,7 @@ impl Router {
         self.files.values().map(ParquetFile::open_bytes).sum()
     }
 
-    /// Takes winners with the columns of the dataset; texts may be views.
+    /// Takes winners with the columns of the dataset; texts may be views or dictionaries.
     ///
     /// # Errors
     /// When they can't be encoded or written.
@@ -185,7 +185,7 @@ impl Router {
         if unit.rows > 0 && winners.count_set_bits() == unit.rows && self.copy(decided, at, unit)? {
             return Ok(());
         }
-        for batch in decided.kernel.input().read(unit, &decided.kernel.view_schema(), Some(winners))? {
+        for batch in decided.kernel.input().read(unit, &decided.kernel.schema_of(unit), Some(winners))? {
             self.push(&batch?)?;
         }
         Ok(())
@@ -194,7 +194,7 @@ impl Router {
     /// Copies a unit all of whose rows won, where it is one batch's and worth it. Says whether it was.
     fn copy(&mut self, decided: &Decided, at: usize, unit: &Unit) -> Result<bool> {
         let group = decided.kernel.input().footer(unit.file).row_group(unit.group);
-        if u64::try_from(group.total_byte_size()).unwrap_or(0) < self.copy_bytes_min {
+        if u64::try_from(group.total_byte_size()).unwrap_or(0) < self.options.copy_bytes_min {
             return Ok(false);
         }
         let mut days: BTreeMap<Option<Day>, u64> = BTreeMap::new();
@@ -212,10 +212,13 @@ impl Router {
             return Ok(false);
         };
         let Some(columns) = self.file(number)?.fitting(group) else { return Ok(false) };
-        // All other columns were decoded to decide the rows. What is damaged must not be handed on, under another name.
-        let volatile = decided.kernel.view_schema().project(&self.volatile).doing("read a row group of winners")?;
-        for batch in decided.kernel.input().read(unit, &SchemaRef::new(volatile), None)? {
-            batch?;
+        if self.options.decode_copied {
+            // All other columns were decoded to decide the rows. What is damaged must not be handed on, under another name.
+            let volatile = decided.kernel.schema_of(unit).project(&self.volatile);
+            let volatile = SchemaRef::new(volatile.doing("read a row group of winners")?);
+            for batch in decided.kernel.input().read(unit, &volatile, None)? {
+                batch?;
+            }
         }
         self.file(number)?.copy(&decided.kernel.input().reopen(unit.file)?, unit.rows as u64, &columns)?;
         self.copied_rows += unit.rows as u64;
@@ -224,7 +227,7 @@ impl Router {
     }
 
     fn batch_of(&self, day: Option<Day>) -> i32 {
-        day.map_or(0, |day| self.limits.batch_of(day))
+        day.map_or(0, |day| self.options.limits.batch_of(day))
     }
 
     fn file(&mut self, number: i32) -> Result<&mut ParquetFile> {
@@ -232,7 +235,7 @@ impl Router {
             std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let path = self.folder.join(format!("{number}-{}.parquet", self.number));
-                Ok(entry.insert(ParquetFile::create(path, &self.schema)?))
+                Ok(entry.insert(ParquetFile::create(path, &self.schema, self.options.level)?))
             }
         }
     }
@@ -279,14 +282,13 @@ pub async fn write_winners(
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<Written> {
-    let WriteOptions { limits, copy_bytes_min } = options.into();
+    let options = options.into();
     let decided = decision.decided().clone();
     let (encoders, open_bytes) = (decided.kernel.budget().encoders(), decided.kernel.budget().open_bytes());
     let (dataset, folder) = (dataset.clone(), folder.to_path_buf());
     let written = off_thread(progress, move |progress| {
         threads::each(encoders, encoders, &|number| {
-            let mut router = Router::new(&dataset, limits, &folder, number).with_open_bytes(open_bytes);
-            router.copy_bytes_min = copy_bytes_min;
+            let mut router = Router::new(&dataset, options, &folder, number).with_open_bytes(open_bytes);
             for (at, unit) in decided.kernel.input().units().iter().enumerate().skip(number).step_by(encoders) {
                 router.take(&decided, at, unit)?;
                 progress.advance(decided.verdict.winners.count(unit.places()));

@@ -192,9 +192,16 @@ pub fn compared(dataset: &Dataset, rows: &[Row]) -> Vec<String> {
     lines
 }
 
-/// Writes a Parquet file with row groups of `group` rows. Reports call it by its name.
+/// Writes a Parquet file with row groups of `group` rows. Reports call it by its name, whose number says how values are
+/// encoded: in dictionaries, plain, or in dictionaries that are full after a few values.
 pub fn write(path: &Path, batches: &[RecordBatch], group: usize) -> DataFile {
-    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(group)).build();
+    let number = path.file_stem().unwrap().to_string_lossy().parse::<usize>().unwrap_or_default();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(group))
+        .set_dictionary_enabled(number % 3 != 1)
+        .set_dictionary_page_size_limit(if number % 3 == 2 { 8 } else { 1 << 20 })
+        .set_write_batch_size(if number % 3 == 2 { 2 } else { 1_024 })
+        .build();
     let file = std::fs::File::create(path).unwrap();
     let mut writer = ArrowWriter::try_new(file, batches[0].schema(), Some(properties)).unwrap();
     for batch in batches {

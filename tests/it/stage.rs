@@ -3,15 +3,16 @@
 use crate::rows::{LATE_US, batch, compared, engine, row, text, trades, values, write};
 use arrow::array::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use tradefold::dataset::Dataset;
 use tradefold::dedup::Dedup;
 use tradefold::dedup::rule::Value;
-use tradefold::plan::Limits;
+use tradefold::plan::{Batch, Limits};
 use tradefold::progress::Silent;
-use tradefold::stage::{Router, StagedFile, Written, write_winners};
+use tradefold::stage::{Router, StagedFile, Written, upload, write_winners};
+use tradefold::storage::Folder;
 use tradefold::window::DAY_US;
 
 const DAYS: i64 = 40;
@@ -47,7 +48,7 @@ fn check(written: &Written, dataset: &Dataset, inputs: &[RecordBatch]) {
     for file in &written.files {
         let rows: Vec<_> = read(file).0.iter().flat_map(|batch| values(dataset, batch)).collect();
         assert_eq!(rows.len() as u64, file.rows);
-        assert_eq!(file.digest, blake3::hash(&std::fs::read(&file.path).unwrap()).to_hex().to_string());
+        assert_eq!(std::fs::metadata(&file.path).unwrap().len(), file.size_bytes);
         for row in &rows {
             let Value::Int(us) = row[place] else { panic!("{row:?}") };
             assert_eq!(us.div_euclid(DAY_US), i64::from(file.number), "a row in the file of another batch");
@@ -101,4 +102,25 @@ fn an_encoder_writes_out_its_largest_row_group_before_all_together_hold_too_much
     check(&written, &dataset, &inputs);
     assert!(held <= most, "{held} bytes were held where {most} are allowed, and {peak} without a limit");
     assert!(written.files.iter().any(|file| read(file).1 > 1), "some row groups were closed early");
+}
+
+#[tokio::test]
+async fn objects_are_named_for_their_bytes_and_not_written_twice() {
+    let (dataset, folder, stage) = (trades(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (written, _) = route(&dataset, folder.path(), &[trades_of_all_days(&dataset, 0)], usize::MAX);
+    let stage = Folder::open(stage.path().to_str().unwrap(), &[]).unwrap();
+    let batch = Batch { number: 0, rows: written.rows(), days: BTreeMap::new(), touched: BTreeSet::new() };
+    let manifest = upload(&stage, "a", &batch, &written.files, None).await.unwrap();
+    let mut digests = Vec::new();
+    for file in &written.files {
+        digests.push(blake3::hash(&std::fs::read(&file.path).unwrap()).to_hex().to_string());
+    }
+    digests.sort_unstable();
+    assert_eq!(manifest.objects.iter().map(|object| object.digest.clone()).collect::<Vec<_>>(), digests);
+    assert!(manifest.objects.iter().all(|object| object.name == format!("{}.parquet", object.digest)));
+    assert!(manifest.is_staged(&stage).await.unwrap());
+    manifest.check_footers(&stage).await.unwrap();
+    let first = stage.join("a").head(&manifest.objects[0].name).await.unwrap().unwrap();
+    assert_eq!(upload(&stage, "a", &batch, &written.files, None).await.unwrap(), manifest);
+    assert_eq!(stage.join("a").head(&manifest.objects[0].name).await.unwrap().unwrap(), first);
 }

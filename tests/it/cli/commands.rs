@@ -218,6 +218,13 @@ fn dedup_keeps_one_row_of_each_key_and_every_column() {
     let ran = desk.run("dedup fixtures/demo-suspects -o out/clean");
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("there is something in it"), "{}", ran.err);
+    let sizes = [1, 19].map(|level| {
+        let packed = desk.report(0, &format!("dedup fixtures/demo-suspects -o level-{level} --level {level}"));
+        assert_eq!(number(&packed, "/balance/winners"), 214);
+        number(&packed, "/size_bytes")
+    });
+    assert!(sizes[1] < sizes[0], "{sizes:?}");
+    assert_eq!(desk.run("dedup fixtures/demo-suspects -o level-0 --level 0").code, 2);
     // Without a contract: any columns are a key.
     let report = desk.report(0, "dedup fixtures/demo-suspects -o days --key \"timestamp, side\"");
     let sides = desk.report(0, "analyze fixtures/demo-suspects --key \"timestamp, side\"");
@@ -259,6 +266,7 @@ fn dedup_needs_no_dataset_and_tells_null_from_a_value() {
         ("", [3, 0, 0, 2]),
         ("--order \"at DESC\"", [3, 0, 1, 1]),
         ("--order \"at DESC\" --volatile seen", [3, 1, 1, 0]),
+        ("--order \"at DESC\" --volatile \"*\"", [3, 1, 1, 0]),
     ] {
         let out = format!("out-{}", flags.len());
         let balance = desk.report(0, &format!("dedup in.parquet -o {out} {key} {flags}"))["balance"].clone();
