@@ -5,10 +5,12 @@ PREFACE = """# Results
 `make bench` and `make bench-full` write this file; benches/dedup.py is what they run. Each section is one run of it.
 
 - All keep the first row of each key of generated trades (the `trades` contract: key, order) and write Parquet with
-  zstd at the level of the section, all columns. tradefold writes level 1 and copies row groups all of whose rows win;
-  it also says of every loser whether it is an exact copy, superseded or a conflict, which no peer does.
+  zstd at the level of the section, all columns. tradefold copies row groups all of whose rows win as they are, which
+  is level 1. It also says of every loser whether it is an exact copy, superseded or a conflict, which no peer does;
+  `tradefold-unclassed` does not compare other columns than those of key and order.
 - Each is a process of its own on the same cores, one after the other, in turns. The input is read before each run, so
   it comes from memory where it fits.
+- Who needs more than twice as long as the best DuckDB form runs once, and with one share of odd copies of a layout.
 - Wall and CPU run from the moment that Python has loaded a peer's packages to the end of the process; for tradefold,
   of the whole process. Peak is the resident memory of the process. Temp is the largest size of its temporary files,
   looked at every 0.1 s.

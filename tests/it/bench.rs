@@ -3,6 +3,9 @@
 #[allow(dead_code)]
 #[path = "../../benches/floor.rs"]
 mod floor;
+#[allow(dead_code)]
+#[path = "../../benches/micro.rs"]
+mod micro;
 
 use crate::googlesql::python;
 use std::fs;
@@ -30,7 +33,7 @@ fn dedup(tradefold: &Path, folder: &Path, more: &[&str]) -> Output {
         .arg("-B")
         .arg(benches().join("dedup.py"))
         .arg(tradefold)
-        .args(["--rows", "20000", "--runs", "1", "--odd", "0.1", "--memory", "2GB", "--data"])
+        .args(["--rows", "20000", "--runs", "1", "--memory", "2GB", "--data"])
         .arg(folder.join("data"))
         .arg("--out")
         .arg(folder.join("results.md"))
@@ -42,10 +45,14 @@ fn dedup(tradefold: &Path, folder: &Path, more: &[&str]) -> Output {
 #[test]
 fn tradefold_and_its_peers_agree() {
     let folder = tempfile::tempdir().unwrap();
-    let output = dedup(Path::new(TRADEFOLD), folder.path(), &["--only", "tradefold,duckdb,polars", "--drop"]);
+    let output = dedup(
+        Path::new(TRADEFOLD),
+        folder.path(),
+        &["--only", "tradefold,duckdb,polars", "--drop", "--cases", "rerun:0.1,spread:0.1"],
+    );
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let results = fs::read_to_string(folder.path().join("results.md")).unwrap();
-    assert_eq!(results.matches("All 8 answers agree").count(), 2, "{results}");
+    assert_eq!(results.matches("All 9 answers agree").count(), 2, "{results}");
     for name in ["tradefold", "duckdb-literal", "duckdb-subquery", "duckdb-plain", "duckdb-plain-ts", "polars"] {
         let measured = |line: &&str| line.starts_with(&format!("| {name} |")) && !line.contains("| |");
         assert_eq!(results.lines().filter(measured).count(), 2, "{name}\n{results}");
@@ -64,7 +71,7 @@ fn a_wrong_answer_fails_the_script() {
     let script = format!("#!/bin/sh\nif [ \"$1\" = dedup ]; then set -- \"$@\" {key}; fi\nexec {TRADEFOLD} \"$@\"\n");
     fs::write(&wrong, script).unwrap();
     fs::set_permissions(&wrong, fs::Permissions::from_mode(0o755)).unwrap();
-    let output = dedup(&wrong, folder.path(), &["--only", "tradefold,duckdb-plain-ts", "--profiles", "rerun"]);
+    let output = dedup(&wrong, folder.path(), &["--only", "tradefold,duckdb-plain-ts", "--cases", "rerun:0.1"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("the answers differ in key_time"), "{stderr}");
@@ -146,4 +153,11 @@ fn the_floor_keeps_the_same_rows() {
     assert!(answer(&floor).starts_with(&format!("{{\"rows\": {},", figures.rows)), "{}", answer(&floor));
     let written = fs::read_dir(&floor).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>();
     assert_eq!(figures.bytes, written);
+}
+
+#[test]
+fn micro_benchmarks_check_what_they_measure() {
+    let figures = micro::micro(20_000).unwrap();
+    assert_eq!(figures.len(), 12);
+    assert!(figures.iter().all(|figure| figure.row_ns > 0.0 && figure.row_ns.is_finite()), "{figures:?}");
 }
