@@ -78,7 +78,7 @@ fn hashing(rows: usize) -> Outcome<Vec<Figure>> {
     let mut figures = Vec::new();
     for (name, column, different) in [
         ("texts of 66 characters", texts, BATCH),
-        ("a dictionary of them", dictionary, few),
+        ("a dictionary of 1,000 of them, made anew", dictionary, few),
         ("integers", numbers, BATCH),
     ] {
         figures.push(best(format!("hash {name}"), batches * BATCH, || {

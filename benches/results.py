@@ -1,5 +1,7 @@
 """The file of results: a section for each number of rows and level, each as its last run wrote it."""
 
+import textwrap
+
 PREFACE = """# Results
 
 `make bench` and `make bench-full` write this file; benches/dedup.py is what they run. Each section is one run of it.
@@ -24,6 +26,10 @@ PREFACE = """# Results
 """
 
 
+def wrapped(line):
+    return textwrap.fill(line, 120, break_long_words=False, break_on_hyphens=False)
+
+
 def put_section(path, heading, text):
     """Puts a section in the place of the one of this heading, or at the end."""
     sections = {}
@@ -31,6 +37,6 @@ def put_section(path, heading, text):
         for part in path.read_text().split("\n## ")[1:]:
             title, _, body = part.partition("\n")
             sections[title] = body.strip()
-    sections[heading] = text.strip()
+    sections[heading] = "\n".join(line if line.startswith("|") else wrapped(line) for line in text.strip().split("\n"))
     parts = [PREFACE.strip(), *(f"## {title}\n\n{body}" for title, body in sections.items())]
     path.write_text("\n\n".join(parts) + "\n")

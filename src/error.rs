@@ -107,7 +107,7 @@ impl Error {
     }
 
     /// Whether a full disk is behind it.
-    pub fn is_disk_full(&self) -> bool {
+    fn is_disk_full(&self) -> bool {
         causes(self).any(|cause| {
             let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
             matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded))
@@ -119,21 +119,20 @@ impl Error {
     /// Names the folder that was written to and says what to do, where a full disk is behind the error.
     #[must_use]
     pub fn in_folder(self, folder: impl fmt::Display) -> Error {
-        match self.is_disk_full() && self.advice().is_none() {
-            true => {
-                self.with("folder", folder).hint("the disk is full: make room there and run the same command again")
-            }
-            false => self,
-        }
+        self.without_room(folder, "make room there")
     }
 
     /// As [`Error::in_folder`], for the folder of temporary files.
     #[must_use]
     pub fn in_temporary_folder(self) -> Error {
+        self.without_room(std::env::temp_dir().display(), "make room there, or name another folder in TMPDIR,")
+    }
+
+    fn without_room(self, folder: impl fmt::Display, advice: &str) -> Error {
         match self.is_disk_full() && self.advice().is_none() {
-            true => self.with("folder", std::env::temp_dir().display()).hint(
-                "the disk is full: make room there, or name another folder in TMPDIR, and run the same command again",
-            ),
+            true => {
+                self.with("folder", folder).hint(format!("the disk is full: {advice} and run the same command again"))
+            }
             false => self,
         }
     }

@@ -210,8 +210,8 @@ impl Ledger {
         })
     }
 
-    /// The newest entries, back to where the run was last done. What it had found until then may have changed since: the
-    /// target, and the time by which a row is in the future.
+    /// The newest entries, back to where the run was last done. What it had found until then may have changed since:
+    /// the target, and the time by which a row is in the future.
     fn open_entries(&self, run_id: &str) -> impl Iterator<Item = &Entry> {
         let done = move |entry: &&Entry| match entry {
             Entry::Finished { run_id: id } | Entry::Stopped { run_id: id, .. } => id == run_id,

@@ -1,8 +1,8 @@
 //! tradefold takes the duplicates out of event data before it reaches a warehouse, and accounts for every row.
 //!
-//! Data moves one way: files are landed as typed rows, one row of each key is kept, winners are cut into batches of days,
-//! staged as Parquet, compared with the target and merged into it. Each room takes a plain value and hands on a plain
-//! value; a room may use only rooms above it in this list, and only `run` knows them all.
+//! Data moves one way: files are landed as typed rows, one row of each key is kept, winners are cut into batches of
+//! days, staged as Parquet, compared with the target and merged into it. Each room takes a plain value and hands on a
+//! plain value; a room may use only rooms above it in this list, and only `run` knows them all.
 
 pub mod error;
 pub mod threads;

@@ -160,7 +160,8 @@ impl Exprs<'_> {
         Ok(parts.iter().enumerate().map(|(i, part)| format!("{part} AS _key_{i}")).collect::<Vec<_>>().join(", "))
     }
 
-    /// That two rows have the same key. Equality never holds for NULL: contracts reject a NULL that nothing stands in for.
+    /// That two rows have the same key. Equality never holds for NULL: contracts reject a NULL that nothing stands in
+    /// for.
     ///
     /// # Errors
     /// As [`Dialect::quote`].

@@ -23,8 +23,8 @@ pub struct Folder {
 
 impl Folder {
     /// Opens a local path or an object store's URL (`gs://`, `s3://`, `az://`, `https://`, `file://`), which need not
-    /// exist yet. `options` are what the environment holds; those that begin with `aws_`, `google_` or `azure_`, in either
-    /// case, are settings of the store.
+    /// exist yet. `options` are what the environment holds; those that begin with `aws_`, `google_` or `azure_`, in
+    /// either case, are settings of the store.
     ///
     /// # Errors
     /// Usage, when the text is no path and no URL of a known store.

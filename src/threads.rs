@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// What came of numbered pieces of work.
 type Results<R, E> = Vec<(usize, Result<R, E>)>;
 
-/// Works on the numbers below `count`, on several threads. Gives the results in the order of the numbers, or the problem
-/// of the least number that has one, whatever the threads: nothing new is begun then.
+/// Works on the numbers below `count`, on several threads. Gives the results in the order of the numbers, or the
+/// problem of the least number that has one, however many threads there are: nothing new is begun then.
 pub(crate) fn each<R: Send, E: Send + From<Error>>(
     count: usize,
     threads: usize,
@@ -16,7 +16,8 @@ pub(crate) fn each<R: Send, E: Send + From<Error>>(
     each_with(count, threads, &|| (), &|(), at| work(at), &|()| Ok(()))
 }
 
-/// As [`each`], where each thread has something of its own, made by `begin` and given back to `end`.
+/// As [`each`], where each thread has something of its own, made by `begin`. A thread without a problem gives it to
+/// `end`; a problem that `end` has is the one that is told.
 pub(crate) fn each_with<S, R: Send, E: Send + From<Error>>(
     count: usize,
     threads: usize,

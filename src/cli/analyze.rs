@@ -6,7 +6,7 @@ use crate::balance::Balance;
 use crate::dataset::Dataset;
 use crate::dedup::Dedup;
 use crate::engine::{DataFile, Engine};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::landing::{LandingCounts, LandingOptions, land};
 use crate::progress::Progress;
 use crate::report::{Analysis, analysis_text, counted};
@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 
 /// Count duplicates and say what they are: by class, by day, by file, and the worst keys. Writes nothing.
 ///
-/// With a dataset (`trades` without any flag) rows are checked and counted as backfill would. With --key and no contract
-/// any Parquet files will do; every column counts as content but the volatile ones.
+/// With a dataset (`trades` without any flag) rows are checked and counted as backfill would. With --key and no
+/// contract any Parquet files will do; every column counts as content but the volatile ones.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   tradefold analyze fixtures/demo
@@ -44,7 +44,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         analyze(&engine, &read.dataset, &read.files, landing, read.rows_by_file, world).await?
     } else {
         let dataset = named.load()?;
-        let scratch = tempfile::tempdir().doing("make room for a landing")?;
+        let scratch = tempfile::tempdir().doing("make room for a landing").map_err(Error::in_temporary_folder)?;
         let into = Folder::open(&scratch.path().to_string_lossy(), &[])?;
         let mut options = LandingOptions::new((world.now_us)());
         options.key_chosen = named.key_chosen();

@@ -18,9 +18,9 @@ use std::time::Duration;
 
 /// Bring files into a warehouse: one row of each key, no row lost.
 ///
-/// Files, folders and globs, local or in an object store; Parquet, NDJSON, JSON pages, CSV; plain, .gz or .zst. The target
-/// is a Delta Lake table that DuckDB, Polars and Spark open. Run it twice and the second run changes nothing; kill it and
-/// run it again and it goes on where it was.
+/// Files, folders and globs, local or in an object store; Parquet, NDJSON, JSON pages, CSV; plain, .gz or .zst. The
+/// target is a Delta Lake table that DuckDB, Polars and Spark open. Run it twice and the second run changes nothing;
+/// kill it and run it again and it goes on where it was.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   tradefold backfill fixtures/demo

@@ -73,8 +73,8 @@ pub(super) struct AdHocArgs {
     /// What makes one row of a key better: columns with DESC or ASC and NULLS FIRST or NULLS LAST.
     #[arg(long, value_name = "COLUMNS", requires = "key")]
     order: Option<String>,
-    /// Columns that do not count as content, separated by commas. '*': all but those of key and order, so that rows which
-    /// tie are all the same; nothing else has to be read to find duplicates then.
+    /// Columns that do not count as content, separated by commas. '*': all but those of key and order, so that rows
+    /// which tie are all the same; nothing else has to be read to find duplicates then.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', requires = "key")]
     volatile: Vec<String>,
 }
@@ -94,8 +94,9 @@ pub(super) struct RowsArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Resources")]
 pub(super) struct EngineArgs {
-    /// How much memory the work may take before it waits on disk, such as 2GB. Default: half of what there is. dedup and
-    /// analyze stay below it plus 0.5GB; the plans of DataFusion that a merge uses account for most of it, not for all.
+    /// How much memory the work may take before it waits on disk, such as 2GB. Default: half of what there is. dedup
+    /// and analyze stay below it plus 0.5GB; the plans of DataFusion that a merge uses account for most of it, not for
+    /// all.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<usize>,
     /// How many threads work. Default: one for each core.

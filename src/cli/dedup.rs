@@ -20,7 +20,8 @@ const SCRATCH: &str = ".tradefold-";
 /// Keep one row of each key of Parquet files: Parquet in, Parquet out, every column kept.
 ///
 /// Needs no dataset: --key and --order name any columns, and all of them count as content but those of --volatile.
-/// Without --key all three are those of the dataset. Values are taken as they are: nothing is checked, folded or rejected.
+/// Without --key all three are those of the dataset. Values are taken as they are: nothing is checked, folded or
+/// rejected.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   tradefold dedup raw/ -o clean/

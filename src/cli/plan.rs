@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::backfill::{Ready, RunArgs};
 use super::common::World;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::report::{PlanReport, plan_text};
 use crate::run::Run;
 use crate::storage::Folder;
@@ -26,7 +26,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let Ready { dataset, options, engine, inputs, warehouse, .. } = args.run.ready(&args.warehouse, world).await?;
-    let scratch = tempfile::tempdir().doing("make room for a landing")?;
+    let scratch = tempfile::tempdir().doing("make room for a landing").map_err(Error::in_temporary_folder)?;
     let run = Run {
         dataset: &dataset,
         engine: &engine,

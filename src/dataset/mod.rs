@@ -94,6 +94,12 @@ impl Dataset {
         let named = || key.iter().flat_map(KeyPart::columns).chain(order.iter().map(|o| o.column.as_str()));
         let volatile = match volatile.iter().any(|name| name == "*") {
             false => volatile,
+            true if volatile.len() > 1 => {
+                return Err(Error::usage("leave columns out of the comparison")
+                    .with("volatile", volatile.join(","))
+                    .because("`*` stands for all columns but those of key and order, and others are named beside it")
+                    .hint("give '*' alone, or name the columns"));
+            }
             true => {
                 let all = schema.fields().iter().map(|field| field.name());
                 all.filter(|name| named().all(|known| known != *name)).cloned().collect()

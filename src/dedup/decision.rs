@@ -66,8 +66,8 @@ pub struct Census {
     pub by_day: BTreeMap<Day, Tally>,
     /// Losers by the input that they came from.
     pub by_file: BTreeMap<String, Tally>,
-    /// Keys with the most rows, the largest first, then by key. Of more keys of one size than are named, those that come
-    /// first in the input.
+    /// Keys with the most rows, the largest first, then by key. Of more keys of one size than are named, those that
+    /// come first in the input.
     pub largest: Vec<Group>,
     /// Losers that differ from their winner in a fixed column, or know it where the winner does not.
     pub redated_losers: u64,
@@ -193,8 +193,8 @@ impl<'a> Decision<'a> {
         rows::stream(&self.decided.kernel, &self.labels, verdict, Box::new(chosen))
     }
 
-    /// Losers that know an identity which their winner does not. What the winners bring in does not show these events, so
-    /// a target has to be compared with them too.
+    /// Losers that know an identity which their winner does not. What the winners bring in does not show these events,
+    /// so a target has to be compared with them too.
     pub fn witnesses(&self) -> SendableRecordBatchStream {
         let verdict = Arc::clone(&self.decided.verdict);
         let chosen = move |unit: &Unit| verdict.witnesses.of(unit.places());

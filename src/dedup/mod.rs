@@ -1,7 +1,7 @@
 //! One row of each key, and what became of every other.
 //!
-//! The SQL is the truth: [`crate::sql::dedup`] says which rows are kept. DataFusion plans it, and puts our kernel in the
-//! place of its own plan; what that kernel decides about every row is counted and read from here.
+//! The SQL is the truth: [`crate::sql::dedup`] says which rows are kept. DataFusion plans it, and puts our kernel in
+//! the place of its own plan; what that kernel decides about every row is counted and read from here.
 
 mod decision;
 mod flagged;
@@ -94,19 +94,16 @@ impl<'a> Dedup<'a> {
     pub async fn decide(&self, progress: &dyn Progress) -> Result<Decision<'a>> {
         let ask = self.ask()?;
         let kernel = Arc::clone(&self.kernel);
-        let exact_keys = self.engine.exact_keys();
-        let decide = move |progress: &dyn Progress| {
-            let verdict = kernel.decide(&ask, progress)?;
-            if exact_keys && ask.aside.is_empty() {
-                let keys = kernel.count_keys()?;
-                if keys != verdict.keys {
-                    let why = format!("{} keys by their fingerprints, {keys} by their bytes", verdict.keys);
-                    return Err(Error::bug("compare keys byte by byte").because(why));
-                }
+        let verdict = off_thread(progress, move |progress| kernel.decide(&ask, progress)).await?;
+        if self.engine.exact_keys() && self.aside.is_empty() {
+            let kernel = Arc::clone(&self.kernel);
+            progress.begin("compare keys byte by byte", None);
+            let keys = off_thread(progress, move |progress| kernel.count_keys(progress)).await?;
+            if keys != verdict.keys {
+                let why = format!("{} keys by their fingerprints, {keys} by their bytes", verdict.keys);
+                return Err(Error::bug("compare keys byte by byte").because(why));
             }
-            Ok(verdict)
-        };
-        let verdict = off_thread(progress, decide).await?;
+        }
         Ok(Decision::new(self.dataset, Arc::clone(&self.kernel), Arc::clone(&self.labels), verdict))
     }
 
@@ -138,7 +135,8 @@ impl<'a> Dedup<'a> {
             identity,
             fixed: self.dataset.fixed.iter().map(|name| place(name)).collect::<Result<Vec<_>>>()?,
             day: self.dataset.partition.as_deref().map(place).transpose()?,
-            source: Some(SOURCE.into()),
+            // Only a landing writes this column: where rows have it themselves, it is data.
+            source: schema.index_of(SOURCE).is_err().then(|| SOURCE.into()),
             aside: self.aside.clone(),
         })
     }

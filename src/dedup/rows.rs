@@ -17,7 +17,8 @@ pub(super) const CLASS: &str = "_class";
 /// Which rows of a unit are wanted.
 pub(super) type Chosen = Box<dyn Fn(&Unit) -> BooleanBuffer + Send>;
 
-/// The chosen rows: the columns of the dataset, then [`SOURCE`] and [`SOURCE_ROW`], then [`CLASS`] where there is a verdict.
+/// The chosen rows: the columns of the dataset, then [`SOURCE`] and [`SOURCE_ROW`], then [`CLASS`] where there is a
+/// verdict.
 pub(super) fn stream(
     kernel: &Arc<Kernel>,
     labels: &Arc<[String]>,

@@ -1,4 +1,5 @@
-//! DataFusion, set up the way that all rooms use it: one session of bounded memory, files as tables, queries as streams.
+//! DataFusion, set up the way that all rooms use it: one session of bounded memory, files as tables, queries as
+//! streams.
 
 mod files;
 
@@ -20,7 +21,8 @@ use std::sync::Arc;
 /// What queries may use.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineOptions {
-    /// What DataFusion accounts for before it spills to disk, in bytes. The stock plans do not promise to stay below it.
+    /// What DataFusion accounts for before it spills to disk, in bytes. The stock plans do not promise to stay below
+    /// it.
     pub memory_bytes: usize,
     /// How many partitions run at once.
     pub threads: usize,
@@ -53,7 +55,8 @@ impl Engine {
             .doing("set up the query engine")?;
         let mut config =
             SessionConfig::new().with_target_partitions(options.threads.max(1)).with_information_schema(false);
-        // Sorting whole rows copies views; plain strings keep the accounting honest and the types those of the contract.
+        // Sorting whole rows copies views; plain strings keep the accounting honest and the types those of the
+        // contract.
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().sql_parser.enable_ident_normalization = false;
         let state = SessionStateBuilder::new()

@@ -2,16 +2,20 @@
 
 use super::records::{PARTITION_ROWS, RECORD_BYTES};
 
-/// What a process takes beside the memory that it is given: itself, its runtime, pages that are decoded and encoded, and
-/// what allocators keep back.
+/// What a process takes beside the memory that it is given: itself, its runtime, pages that are decoded and encoded,
+/// and what allocators keep back.
 const BESIDE_BYTES: usize = 500_000_000;
 /// What a thread takes, about: pages and dictionaries of all columns, and the table of a partition.
 const THREAD_BYTES: usize = 48_000_000;
-/// What a row of an odd key takes while it is looked at, about, and what each column of the order adds.
+/// What a row of an odd key takes while it is looked at, about, and what each column of the order adds: more where its
+/// values are long.
 const ODD_BYTES: usize = 128;
 const ODD_COLUMN_BYTES: usize = 48;
-/// What a row takes while the keys of its partition are decided: its record, its key, its place in the table.
-const SETTLED_BYTES: usize = 128;
+/// Rows of odd keys are looked at by so much at least: each look reads again what has any.
+const LOOK_BYTES_MIN: usize = 64_000_000;
+/// What a row takes while the keys of its partition are decided: its record, its key, its place in the table, and its
+/// record again if its key is odd.
+const SETTLED_BYTES: usize = 208;
 /// How many records a thread gathers for a partition before it hands them over: the least and the most.
 const CHUNK_ROWS: (usize, usize) = (16, 256);
 /// What an encoder takes at least: a row group that is open, and its pages.
@@ -19,6 +23,21 @@ const ENCODER_BYTES_MIN: usize = 64_000_000;
 const ENCODERS_MAX: usize = 4;
 /// What the open row groups of an encoder hold at least and at most: more is of no use.
 const OPEN_BYTES: (usize, usize) = (24 << 20, 512 << 20);
+
+/// What there is to deduplicate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Size {
+    /// All rows.
+    pub rows: u64,
+    /// How many partitions their records lie in.
+    pub partitions: usize,
+    /// What the footers of their files take.
+    pub footers_bytes: usize,
+    /// How many parts the order has.
+    pub order_columns: usize,
+    /// What the columns of the order take for a row, about.
+    pub order_bytes: usize,
+}
 
 /// The shares of the memory of a deduplication, in bytes or in what is bounded by them.
 ///
@@ -43,20 +62,23 @@ pub struct Budget {
     partitions: usize,
     /// The rows of a partition, where keys are many.
     partition_rows: usize,
+    /// What a row of an odd key takes while it is looked at.
+    odd_bytes: usize,
 }
 
 impl Budget {
-    /// Divides this much for so many threads, rows in so many partitions, and footers of this size.
-    pub fn new(memory_bytes: usize, threads: usize, rows: u64, partitions: usize, footers_bytes: usize) -> Budget {
-        let marks_bytes = usize::try_from(rows / 8 * 5).unwrap_or(usize::MAX);
-        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+    /// Divides this much for so many threads.
+    pub fn new(memory_bytes: usize, threads: usize, size: Size) -> Budget {
+        let marks_bytes = usize::try_from(size.rows / 8 * 5).unwrap_or(usize::MAX);
+        let rows = usize::try_from(size.rows).unwrap_or(usize::MAX);
         let able = memory_bytes.saturating_add(BESIDE_BYTES / 2) / THREAD_BYTES;
         Budget {
             memory_bytes,
-            fixed_bytes: marks_bytes.saturating_add(footers_bytes),
+            fixed_bytes: marks_bytes.saturating_add(size.footers_bytes),
             threads: threads.clamp(1, able.max(1)),
-            partitions: partitions.max(1),
-            partition_rows: (rows / partitions.max(1)).max(PARTITION_ROWS as usize),
+            partitions: size.partitions.max(1),
+            partition_rows: (rows / size.partitions.max(1)).max(PARTITION_ROWS as usize),
+            odd_bytes: ODD_BYTES + (ODD_COLUMN_BYTES * size.order_columns).max(2 * size.order_bytes),
         }
     }
 
@@ -81,25 +103,22 @@ impl Budget {
         self.free_bytes().saturating_sub(self.threads * self.partitions * self.chunk_rows() * RECORD_BYTES)
     }
 
-    /// How many threads decide keys, where the order has so many columns. Each holds a partition, and it may be that all
-    /// of its keys are odd.
-    pub fn settling_threads(&self, order_columns: usize) -> usize {
-        let each = self.partition_rows.saturating_mul(SETTLED_BYTES + odd_bytes(order_columns));
+    /// How many threads decide keys. Each holds a partition, and the records of its odd rows.
+    pub fn settling_threads(&self) -> usize {
+        let each = self.partition_rows.saturating_mul(SETTLED_BYTES);
         let able = (self.free_bytes() / 2).saturating_add(BESIDE_BYTES / 2) / each;
         self.threads.min(able.max(1))
     }
 
-    /// How many rows of odd keys are gathered before they are looked at, while records take this much.
-    pub fn odd_rows(&self, records_bytes: usize, order_columns: usize) -> usize {
+    /// How many rows of odd keys are looked at together, while records take this much.
+    pub fn odd_rows(&self, records_bytes: usize) -> usize {
         let share = self.free_bytes().saturating_sub(records_bytes).min(self.free_bytes() / 4);
-        (share / odd_bytes(order_columns)).max(PARTITION_ROWS as usize)
+        (share.max(LOOK_BYTES_MIN) / self.odd_bytes).max(1)
     }
 
-    /// How many rows of odd keys one partition can have at the very most: each thread may come upon such a partition.
-    pub fn odd_rows_max(&self, records_bytes: usize, order_columns: usize) -> usize {
-        let room = self.free_bytes().saturating_sub(records_bytes).saturating_add(BESIDE_BYTES / 2);
-        let each = room / odd_bytes(order_columns) / self.settling_threads(order_columns);
-        each.max(self.partition_rows_max())
+    /// How many rows one odd key can have at the very most.
+    pub fn odd_rows_max(&self, records_bytes: usize) -> usize {
+        self.free_bytes().saturating_sub(records_bytes).saturating_add(BESIDE_BYTES / 2) / self.odd_bytes
     }
 
     /// From how many rows on a partition is not held at once: some of its keys have very many.
@@ -116,8 +135,4 @@ impl Budget {
     pub fn open_bytes(&self) -> usize {
         (self.free_bytes() / 2 / self.encoders()).clamp(OPEN_BYTES.0, OPEN_BYTES.1)
     }
-}
-
-fn odd_bytes(order_columns: usize) -> usize {
-    ODD_BYTES + ODD_COLUMN_BYTES * order_columns
 }

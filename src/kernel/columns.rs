@@ -27,7 +27,8 @@ pub struct Columns {
 impl Columns {
     /// The same with no other columns than those of these expressions and those of these places in `self`.
     ///
-    /// Texts are read as views, but for those that go through an expression which is `evaluated`: they are read as planned.
+    /// Texts are read as views, but for those that go through an expression which is `evaluated`: they are read as
+    /// planned.
     pub(super) fn narrowed(
         &self,
         key: &[Arc<dyn PhysicalExpr>],
@@ -67,6 +68,12 @@ impl Columns {
     pub(super) fn order_values(&self, batch: &RecordBatch) -> Result<(Vec<ArrayRef>, Vec<SortOptions>)> {
         let values = self.order.iter().map(|item| value(&item.expr, batch)).collect::<Result<Vec<_>>>()?;
         Ok((values, self.order.iter().map(|item| item.options).collect()))
+    }
+
+    /// The names of the columns of the order.
+    pub(super) fn order_names(&self) -> BTreeSet<String> {
+        let columns = self.order.iter().flat_map(|item| collect_columns(&item.expr));
+        columns.map(|column| column.name().to_string()).collect()
     }
 
     /// The rank of each row in the first part of the order.

@@ -4,9 +4,9 @@ use super::columns::is_more_than_a_column;
 use super::hash::rows_of;
 use super::{Kernel, key_prints};
 use crate::error::{Error, Kind, Result};
+use crate::progress::Progress;
 use crate::threads;
 use arrow::compute::SortOptions;
-use datafusion::execution::memory_pool::MemoryLimit;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -54,12 +54,12 @@ impl ExactKeys {
 }
 
 impl Kernel {
-    /// Compares the keys of all rows that have one fingerprint, and counts the different ones. Reads the key columns once,
-    /// or as often as it takes to hold a part of the keys at a time in the memory that is given.
+    /// Compares the keys of all rows that have one fingerprint, and counts the different ones. Reads the key columns
+    /// once, or as often as it takes to hold a part of the keys at a time in the memory that is given.
     ///
     /// # Errors
     /// As [`ExactKeys::see`], or when a file can't be read or has changed.
-    pub fn count_keys(&self) -> Result<u64> {
+    pub fn count_keys(&self, progress: &dyn Progress) -> Result<u64> {
         let columns = self.columns.narrowed(&self.columns.key, &[], &[], is_more_than_a_column)?;
         let units = self.input.units();
         // A look at the first rows says how long keys are.
@@ -69,10 +69,7 @@ impl Kernel {
         };
         let sample = first.map_or(0, |batch| batch.get_array_memory_size() / batch.num_rows());
         let key_bytes = (sample + ENTRY_BYTES) as u64;
-        let memory_bytes = match self.resources.pool.memory_limit() {
-            MemoryLimit::Finite(bytes) => bytes as u64,
-            _ => u64::MAX,
-        };
+        let memory_bytes = self.budget.free_bytes().max(1) as u64;
         // A map that grows is twice as large for a moment.
         let rounds = (2 * self.input.rows() * key_bytes).div_ceil(memory_bytes).max(1);
         let mut count = 0;
@@ -89,6 +86,7 @@ impl Kernel {
                             keys.see(*print, bytes.row(row).as_ref())?;
                         }
                     }
+                    progress.advance(batch.num_rows() as u64);
                 }
                 Ok(())
             })?;

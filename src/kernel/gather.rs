@@ -54,8 +54,11 @@ impl<'a> Gathering<'a> {
         let key: Vec<Part> = columns.key.iter().map(Part::of).collect();
         let content = columns.content().iter().map(|expr| Part::beside(expr, &key)).collect();
         let mut hashed = vec![true; columns.schema.fields().len()];
-        let order = columns.order.iter().map(|item| &item.expr);
-        for expr in columns.key.iter().chain(order).filter(|expr| evaluated(&columns)(expr)) {
+        let mut order = columns.order.iter().map(|item| &item.expr);
+        // Rows are ranked by the first of the order: by its values, of which a batch mostly needs few of a
+        // dictionary's.
+        let ranked = order.next();
+        for expr in columns.key.iter().chain(order).filter(|expr| evaluated(&columns)(expr)).chain(ranked) {
             collect_columns(expr).iter().for_each(|column| hashed[column.index()] = false);
         }
         Ok(Gathering { kernel, ask, aside, columns, key, content, hashed })
@@ -79,8 +82,8 @@ impl<'a> Gathering<'a> {
         for batch in input.read(unit, &schema, None)? {
             let batch = batch?;
             self.batch(&batch, place, &mut hashers, sink, &mut seen)?;
-            if let Some(name) = source {
-                add_runs(&batch, name, place, unit.file, &mut seen.runs)?;
+            if source.is_some() {
+                add_runs(&batch, place, unit.file, &mut seen.runs)?;
             }
             place += batch.num_rows() as u64;
             progress.advance(batch.num_rows() as u64);
@@ -129,8 +132,8 @@ impl<'a> Gathering<'a> {
     }
 }
 
-/// Which expressions have to be evaluated: the first of the order, which rows are ranked by, and what is more than a
-/// choice among columns.
+/// Which expressions are evaluated, so that their columns have to be as planned: all that are more than a choice among
+/// columns, and the first of the order, which rows are ranked by, if it is more than a column.
 fn evaluated(columns: &Columns) -> impl Fn(&Arc<dyn PhysicalExpr>) -> bool {
     let first = columns.order.first().map(|item| Arc::clone(&item.expr));
     move |expr| !expr.is::<Column>() && (first.as_ref() == Some(expr) || !Part::of(expr).is_plain())
@@ -151,10 +154,10 @@ pub fn days(values: &ArrayRef) -> Result<Date32Array> {
     Ok(values.as_primitive::<TimestampMicrosecondType>().unary(|us| Day::of_us(us).0))
 }
 
-/// Adds a run wherever the input that rows name changes.
-fn add_runs(batch: &RecordBatch, name: &str, place: u64, file: usize, runs: &mut Vec<Run>) -> Result<()> {
-    let column = batch.column_by_name(name).ok_or_else(|| Error::bug("read a column").with("column", name))?;
-    let names = column.as_string_view();
+/// Adds a run wherever the input that rows name changes. They name it in the last column, whatever others are called.
+fn add_runs(batch: &RecordBatch, place: u64, file: usize, runs: &mut Vec<Run>) -> Result<()> {
+    let column = batch.columns().last().and_then(|column| column.as_string_view_opt());
+    let names = column.ok_or_else(|| Error::bug("say where rows came from"))?;
     for row in 0..names.len() {
         let source = names.is_valid(row).then(|| names.value(row));
         if runs.last().is_none_or(|run| run.source.as_deref() != source) {

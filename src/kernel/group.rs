@@ -16,7 +16,7 @@ struct Group {
     /// The place and the day of the first of its rows.
     place: u64,
     day: Option<i32>,
-    rows: u32,
+    rows: u64,
     /// Whether its rows differ in content.
     odd: bool,
 }
@@ -38,8 +38,8 @@ pub(super) struct Grouping {
 }
 
 impl Grouping {
-    /// Decides the keys of a partition. Of equal rows the first wins: files that repeat an earlier one then have no winner
-    /// at all, and need not be decoded again, while all rows of the earlier one win and need not be encoded.
+    /// Decides the keys of a partition. Of equal rows the first wins: files that repeat an earlier one then have no
+    /// winner at all, and need not be decoded again, while all rows of the earlier one win and need not be encoded.
     ///
     /// Rows of odd keys are added to `odd`.
     pub(super) fn settle(&mut self, records: &[Record], winners: &Marks, odd: &mut Vec<Record>) {
@@ -53,8 +53,8 @@ impl Grouping {
         }
     }
 
-    /// The same for a partition that is not held at once: keys take memory, and rows of odd keys, of which there may be
-    /// this many, and no other row.
+    /// The same for a partition that is not held at once: keys take memory, and records of odd keys, of which there may
+    /// be this many, and no other row.
     pub(super) fn settle_piecewise(
         &mut self,
         partition: &Taken<'_>,
@@ -71,12 +71,9 @@ impl Grouping {
         if !self.finish(winners) {
             return Ok(());
         }
-        let rows: u64 = self.groups.iter().filter(|group| group.odd).map(|group| u64::from(group.rows)).sum();
-        if rows > most as u64 {
-            let largest = self.groups.iter().filter(|group| group.odd).map(|group| group.rows).max().unwrap_or(0);
-            return Err(Error::usage("compare the rows of a key")
-                .because(format!("a key has {largest} rows that differ, more than can be compared in the memory given"))
-                .hint("the key is probably too narrow: give another one with --key, or allow more with --memory"));
+        let odd_groups = || self.groups.iter().filter(|group| group.odd).map(|group| group.rows);
+        if odd_groups().sum::<u64>() > most as u64 {
+            return Err(too_many(odd_groups().max().unwrap_or(0)));
         }
         partition.pieces(|piece| {
             let is_odd = |record: &&Record| {
@@ -156,18 +153,25 @@ impl Grouping {
         self.keys += self.groups.len() as u64;
         for group in &self.groups {
             if group.rows > 1 {
-                self.largest.see(u64::from(group.rows), group.place);
+                self.largest.see(group.rows, group.place);
             }
             if group.odd {
                 any_odd = true;
             } else {
                 winners.set(group.place);
-                self.exact_losers += u64::from(group.rows - 1);
+                self.exact_losers += group.rows - 1;
                 self.winners_by_day.add(group.day, 1);
             }
         }
         any_odd
     }
+}
+
+/// The error for a key with so many rows that they can't be looked at in the memory given.
+pub(super) fn too_many(rows: u64) -> Error {
+    Error::usage("compare the rows of a key")
+        .because(format!("a key has {rows} rows that are not all the same: too many to compare in this memory"))
+        .hint("the key is probably too narrow: give another one with --key, or allow more with --memory")
 }
 
 /// Rows by day. Most days of real data lie close together, so they are counted in a row of numbers.

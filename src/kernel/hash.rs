@@ -123,36 +123,27 @@ impl<H: Hash> Hasher<H> {
 
     /// Adds the first of these columns that is known, or else the row of `last`.
     pub(super) fn add_first(&mut self, hashes: &mut [H], columns: &[ArrayRef], last: Option<&ArrayRef>) -> Result<()> {
-        let (rows, null) = (hashes.len(), H::null(&self.seeds));
-        let mut firsts = vec![H::default(); rows];
-        let mut missing: Option<Vec<usize>> = None;
+        let mut firsts = vec![H::default(); hashes.len()];
+        // Rows for which no column was known yet. Most rows need none but the first.
+        let mut missing: Vec<usize> = (0..hashes.len()).collect();
         for column in columns {
-            // Columns that stand in are hashed as a whole: most rows need none of them.
-            let is_needed = missing.as_ref().is_none_or(|missing| !missing.is_empty());
-            if !is_needed {
+            if missing.is_empty() {
                 break;
             }
-            let mut own = vec![H::default(); rows];
+            let mut own = vec![H::default(); hashes.len()];
             self.add(&mut own, column)?;
-            let is_null = |row: &usize| column.is_null(*row);
-            match missing.take() {
-                None => {
-                    firsts = own;
-                    missing =
-                        Some(if column.null_count() == 0 { Vec::new() } else { (0..rows).filter(is_null).collect() });
-                }
-                Some(rows) => {
-                    rows.iter().for_each(|row| firsts[*row] = own[*row]);
-                    missing = Some(rows.into_iter().filter(is_null).collect());
-                }
+            missing.iter().for_each(|row| firsts[*row] = own[*row]);
+            match column.null_count() {
+                0 => missing.clear(),
+                _ => missing.retain(|row| column.is_null(*row)),
             }
         }
-        let mut last_hash = [H::default()];
-        match last {
-            Some(last) => self.add(&mut last_hash, last)?,
-            None => last_hash[0] = null,
+        let mut stand_in = [H::null(&self.seeds)];
+        if let Some(last) = last {
+            stand_in = [H::default()];
+            self.add(&mut stand_in, last)?;
         }
-        missing.unwrap_or_default().into_iter().for_each(|row| firsts[row] = last_hash[0]);
+        missing.into_iter().for_each(|row| firsts[row] = stand_in[0]);
         hashes.iter_mut().zip(firsts).for_each(|(own, first)| *own = own.and(&self.seeds, first));
         Ok(())
     }

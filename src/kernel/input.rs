@@ -13,13 +13,16 @@ use parquet::arrow::arrow_reader::{
 use parquet::basic::{ConvertedType, Encoding};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Rows that are decoded at a time.
-const BATCH_ROWS: usize = 16_384;
+/// Rows that are decoded at a time: the least, where they are wide, and the most.
+const BATCH_ROWS: (usize, usize) = (256, 16_384);
+/// What the rows that are decoded at a time may take, as they are encoded.
+const BATCH_BYTES: usize = 16 << 20;
 const STRICT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
@@ -138,6 +141,21 @@ impl Input {
         &self.files[file].metadata
     }
 
+    /// What the values of these columns take for a row, in the row group in which they take most. Texts count in full
+    /// where a footer knows their length, and as they are encoded where it does not.
+    pub fn width_bytes(&self, columns: &BTreeSet<String>) -> usize {
+        let of_group = |group: &RowGroupMetaData| {
+            let chunks = group.columns().iter().filter(|chunk| match chunk.column_path().parts() {
+                [name] => columns.contains(name),
+                _ => false,
+            });
+            let sizes =
+                chunks.map(|chunk| chunk.unencoded_byte_array_data_bytes().unwrap_or(chunk.uncompressed_size()));
+            usize::try_from(sizes.sum::<i64>() / group.num_rows().max(1)).unwrap_or(0)
+        };
+        self.files.iter().flat_map(|file| file.metadata.row_groups()).map(of_group).max().unwrap_or(0)
+    }
+
     /// How often a column is NULL, where the footers say so of every row group.
     pub fn null_count(&self, column: &str) -> Option<u64> {
         let group_nulls = |group: &RowGroupMetaData| {
@@ -156,8 +174,8 @@ impl Input {
         self.files[file].schema.column_with_name(column).is_some()
     }
 
-    /// A column as the dictionary that a unit's file has for it, where every value of the unit is in that: who hashes or
-    /// compares values then does so once for each that is different. `None`: it has to be read as it is.
+    /// A column as the dictionary that a unit's file has for it, where every value of the unit is in that: who hashes
+    /// or compares values then does so once for each that is different. `None`: it has to be read as it is.
     pub(super) fn as_dictionary(&self, unit: &Unit, field: &Field) -> Option<Field> {
         let file = &self.files[unit.file];
         let plain = file.schema.field_with_name(field.name()).ok()?.data_type();
@@ -171,6 +189,8 @@ impl Input {
             && chunk
                 .page_encoding_stats_mask()
                 .is_some_and(|mask| mask.is_only(Encoding::RLE_DICTIONARY) || mask.is_only(Encoding::PLAIN_DICTIONARY));
+        // A file may say that a text is but bytes: the reader gives no dictionary of a type that the file does not
+        // have.
         if !all_there || is_text != matches!(plain, DataType::Utf8 | DataType::LargeUtf8) {
             return None;
         }
@@ -195,8 +215,8 @@ impl Input {
             .hint("run the command again when nothing changes the input any more"))
     }
 
-    /// The rows of a unit, those that `selection` chooses or all, as batches with these columns: in their types and order;
-    /// NULL where the file lacks one. Where none is chosen, nothing is read.
+    /// The rows of a unit, those that `selection` chooses or all, as batches with these columns: in their types and
+    /// order; NULL where the file lacks one. Where none is chosen, nothing is read.
     ///
     /// # Errors
     /// When the file has changed or can't be opened.
@@ -232,7 +252,7 @@ impl Input {
             .map_err(|error| unreadable(&file.path, error))?;
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.reopen(unit.file)?, metadata)
             .with_row_groups(vec![unit.group])
-            .with_batch_size(BATCH_ROWS);
+            .with_batch_size(batch_rows(file.metadata.row_group(unit.group)));
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         if let Some(selection) = selection {
             builder = builder
@@ -242,6 +262,11 @@ impl Input {
         let reader = builder.with_projection(mask).build().map_err(|error| unreadable(&file.path, error))?;
         Ok(batches(Some(reader)))
     }
+}
+
+fn batch_rows(group: &RowGroupMetaData) -> usize {
+    let row_bytes = group.total_byte_size().max(0) / group.num_rows().max(1);
+    (BATCH_BYTES / usize::try_from(row_bytes).unwrap_or(0).max(1)).clamp(BATCH_ROWS.0, BATCH_ROWS.1)
 }
 
 /// Whether one type is the other's form with views, which costs less to decode.

@@ -1,11 +1,11 @@
 //! Keeps the first row of each key of Parquet files: as fast as reading and writing allow, in a memory that is given.
 //!
-//! The files are read twice. The first pass decodes what decides (key, order, content) and turns each row into a record of
-//! 40 bytes: a fingerprint of 128 bits for the key, a rank in the first order column, a digest of the content, the row's
-//! place and day. Records lie in partitions by fingerprint, small enough to be grouped inside a core's caches; partitions
-//! that do not fit into memory wait on disk, as records and never as rows. A key whose rows have one digest is decided
-//! there and then. The rows of any other key are read again, in the columns of the order, and compared by value. What
-//! comes out is one bit for each row, so that the second pass decodes winners and nothing else.
+//! The files are read twice. The first pass decodes what decides (key, order, content) and turns each row into a record
+//! of 40 bytes: a fingerprint of 128 bits for the key, a rank in the first order column, a digest of the content, the
+//! row's place and day. Records lie in partitions by fingerprint, small enough to be grouped inside a core's caches;
+//! partitions that do not fit into memory wait on disk, as records and never as rows. A key whose rows have one digest
+//! is decided there and then. The rows of any other key are read again, in the columns of the order, and compared by
+//! value. What comes out is one bit for each row, so that the second pass decodes winners and nothing else.
 //!
 //! [`rule`] puts this in the place of DataFusion's own plan, which sorts all columns of all rows.
 
@@ -23,7 +23,7 @@ mod records;
 pub mod rule;
 mod verdict;
 
-pub use budget::Budget;
+pub use budget::{Budget, Size};
 pub use columns::Columns;
 pub use exact::ExactKeys;
 pub use exec::{Decided, KeepFirstExec};
@@ -106,8 +106,15 @@ impl Kernel {
             MemoryLimit::Finite(bytes) => bytes,
             _ => usize::MAX,
         };
-        let (rows, partitions) = (input.rows(), partitions_for(input.rows()));
-        let budget = Budget::new(memory_bytes, resources.threads, rows, partitions, input.footers_bytes());
+        let rows = input.rows();
+        let size = Size {
+            rows,
+            partitions: partitions_for(rows),
+            footers_bytes: input.footers_bytes(),
+            order_columns: columns.order.len(),
+            order_bytes: input.width_bytes(&columns.order_names()),
+        };
+        let budget = Budget::new(memory_bytes, resources.threads, size);
         if !budget.is_enough() {
             let needed = budget.fixed_bytes.div_ceil(1_000_000);
             return Err(Error::usage("keep one row of each key")
@@ -199,12 +206,11 @@ impl Kernel {
 
     /// Decides the keys of all partitions. Rows of odd keys are gathered up to a limit, and looked at in between.
     fn settle(&self, ask: &Ask, partitions: &Partitions, verdict: &mut Verdict) -> Result<()> {
-        let order_columns = self.columns.order.len();
-        let threads = self.budget.settling_threads(order_columns).min(partitions.count());
-        let odd = Odd { input: &self.input, columns: &self.columns, ask, threads };
+        let threads = self.budget.settling_threads().min(partitions.count());
+        let odd = Odd { input: &self.input, columns: &self.columns, ask, threads: self.resources.threads };
         let next = AtomicUsize::new(0);
         while next.load(Ordering::Relaxed) < partitions.count() {
-            let limit = self.budget.odd_rows(partitions.used_bytes(), order_columns);
+            let limit = self.budget.odd_rows(partitions.used_bytes());
             let gathered = AtomicUsize::new(0);
             let winners = &verdict.winners;
             let work = || {
@@ -217,7 +223,7 @@ impl Kernel {
                     let before = rows.len();
                     let taken = partitions.take(part);
                     if taken.rows() > self.budget.partition_rows_max() {
-                        let most = self.budget.odd_rows_max(partitions.used_bytes(), order_columns);
+                        let most = self.budget.odd_rows_max(partitions.used_bytes()) / threads;
                         grouping.settle_piecewise(&taken, winners, &mut rows, most)?;
                     } else {
                         taken.read_into(&mut records)?;
@@ -236,9 +242,7 @@ impl Kernel {
                 verdict.largest.merge(&grouping.largest);
                 rows.extend(own);
             }
-            if !rows.is_empty() {
-                odd.settle(rows, verdict)?;
-            }
+            odd.settle(rows, limit, self.budget.odd_rows_max(partitions.used_bytes()), verdict)?;
         }
         Ok(())
     }

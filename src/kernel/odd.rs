@@ -2,6 +2,7 @@
 
 use super::Ask;
 use super::columns::{Columns, is_more_than_a_column};
+use super::group::too_many;
 use super::hash::{Seeds, rows_of};
 use super::input::Input;
 use super::records::Record;
@@ -54,13 +55,32 @@ impl Facts {
 }
 
 impl Odd<'_> {
-    /// Decides these keys, all of whose rows are here.
-    pub(super) fn settle(&self, mut rows: Vec<Record>, verdict: &mut Verdict) -> Result<()> {
+    /// Decides these keys, all of whose rows are here: about `limit` rows at a time, and no key with more rows than
+    /// `most`.
+    pub(super) fn settle(&self, mut rows: Vec<Record>, limit: usize, most: usize, verdict: &mut Verdict) -> Result<()> {
         rows.sort_unstable_by_key(|row| (row.print(), row.place()));
         let keys: Vec<&[Record]> = rows.chunk_by(|a, b| a.print() == b.print()).collect();
+        if let Some(largest) = keys.iter().map(|rows| rows.len()).max().filter(|rows| *rows > most) {
+            return Err(too_many(largest as u64));
+        }
+        let mut rest = keys.as_slice();
+        while !rest.is_empty() {
+            let mut rows = 0;
+            let fits = |key: &&&[Record]| {
+                rows += key.len();
+                rows <= limit
+            };
+            let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+            self.settle_keys(now, verdict)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn settle_keys(&self, keys: &[&[Record]], verdict: &mut Verdict) -> Result<()> {
         let whole = !self.ask.identity.is_empty() || !self.ask.fixed.is_empty();
         let mut wanted = Vec::new();
-        for rows in &keys {
+        for rows in keys {
             let best = first_by_rank(rows);
             match () {
                 () if whole => wanted.extend(rows.iter().map(Record::place)),
@@ -73,7 +93,7 @@ impl Odd<'_> {
         // Those that are first under the declared order: where they differ, the rest of the total order decides.
         let mut ties = Vec::new();
         let mut firsts = Vec::new();
-        for rows in &keys {
+        for rows in keys {
             let best = first_by_rank(rows);
             let best = first_by_fact(best, &facts);
             if !agree(&best) && declared < self.columns.order.len() {

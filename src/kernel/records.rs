@@ -212,8 +212,8 @@ impl Partitions {
         false
     }
 
-    /// Sends the last partitions that are still in memory to disk: one in eight of them all. `end` is how many were there
-    /// when memory was refused.
+    /// Sends the last partitions that are still in memory to disk: one in eight of them all. `end` is how many were
+    /// there when memory was refused.
     fn spill_some(&self, end: usize) -> Result<()> {
         let _alone = lock(&self.spilling);
         if self.in_memory.load(Ordering::Acquire) != end {

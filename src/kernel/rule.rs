@@ -1,4 +1,5 @@
-//! Puts [`KeepFirstExec`] in the place of "row number 1 of a window over Parquet files", and leaves any other plan alone.
+//! Puts [`KeepFirstExec`] in the place of "row number 1 of a window over Parquet files", and leaves any other plan
+//! alone.
 //!
 //! ```text
 //! FilterExec: rn = 1, rn <= 1, rn < 2, or turned around

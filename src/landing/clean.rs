@@ -1,6 +1,7 @@
 //! Whether all rows of a Parquet file could land as they are. What the footer answers is not read; the rest is read
 //! column by column, by several threads.
 
+use super::landed::LeftOut;
 use super::parquet::ParquetInput;
 use super::rules::Rules;
 use super::values::is_text;
@@ -17,12 +18,8 @@ use parquet::column::page::{Page, PageReader};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::statistics::Statistics;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
-
-/// Known values of left-out columns, by their names.
-type LeftOut = BTreeMap<String, u64>;
 
 /// A question about one row group that its footer does not answer. Columns are places in the file's schema.
 enum Question {
@@ -62,7 +59,7 @@ struct Check<'a> {
 /// where the file is not clean.
 pub(super) fn clean(file: &ParquetInput<'_>, rules: &Rules, threads: usize) -> Result<Option<LeftOut>> {
     let check = Check::new(file, rules)?;
-    let mut left_out = BTreeMap::new();
+    let mut left_out = LeftOut::new();
     let mut questions = Vec::new();
     let (mut first, mut is_clean) = (0, true);
     for (group, footer) in file.metadata.metadata().row_groups().iter().enumerate() {
@@ -176,7 +173,8 @@ impl<'a> Check<'a> {
             Question::Values(root) => {
                 let demand = self.file.slots[*root].map(|(column, _)| self.rules.demand(column));
                 let demand = demand.ok_or_else(|| Error::bug("check a column"))?;
-                if self.dictionary(group, *root).is_some_and(|(page, values)| demand.is_met_by_page(&page, values)) {
+                let dictionary = if demand.is_asked_of_pages() { self.dictionary(group, *root) } else { None };
+                if dictionary.is_some_and(|(page, values)| demand.is_met_by_page(&page, values)) {
                     return Ok(0);
                 }
                 self.read(group, first, &[*root], |batch| demand.is_met(batch.column(0)))?;
@@ -190,8 +188,8 @@ impl<'a> Check<'a> {
         Ok(known)
     }
 
-    /// The dictionary of a chunk that has no values but those in it, with their number. What can't be read gives nothing:
-    /// it will be read in full, which says what is wrong.
+    /// The dictionary of a chunk that has no values but those in it, with their number. What can't be read gives
+    /// nothing: it will be read in full, which says what is wrong.
     fn dictionary(&self, group: usize, root: usize) -> Option<(bytes::Bytes, usize)> {
         let footer = self.metadata.metadata().row_group(group);
         let chunk = footer.column(self.leaves[root]?);

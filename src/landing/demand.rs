@@ -47,11 +47,15 @@ impl Demand {
         })
     }
 
+    /// Whether a dictionary page can answer it: integers, times and days are asked of the footer's statistics.
+    pub(crate) fn is_asked_of_pages(self) -> bool {
+        !matches!(self, Demand::Within(..))
+    }
+
     /// Whether all values of a dictionary page are as they must be; no, too, where the page makes no sense.
     pub(crate) fn is_met_by_page(self, page: &[u8], values: usize) -> bool {
         match self {
             Demand::Nothing => true,
-            // The footer's statistics are asked for these.
             Demand::Within(..) => false,
             Demand::Finite(..) => {
                 let (floats, rest) = page.as_chunks();

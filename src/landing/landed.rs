@@ -55,6 +55,9 @@ pub struct LandedFile {
     pub last_modified_us: Option<i64>,
 }
 
+/// Known values of columns that the contract does not have, by the columns' names.
+pub type LeftOut = BTreeMap<String, u64>;
+
 /// What one input brought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputReport {
@@ -70,7 +73,7 @@ pub struct InputReport {
     #[serde(flatten)]
     pub counts: LandingCounts,
     /// Fields that the contract does not have, each with the number of rows that had a value for it.
-    pub left_out: BTreeMap<String, u64>,
+    pub left_out: LeftOut,
 }
 
 /// What a landing has brought.

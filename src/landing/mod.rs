@@ -3,8 +3,8 @@
 //!
 //! One thread reads and judges rows while another writes them, with a few batches between the two. All
 //! inputs share the spooled files, so a million small pages become few files. A Parquet input that could land as it is
-//! is not rewritten: on the local disk it lands by reference, and from elsewhere its copy becomes a file of the landing,
-//! so that it is fetched once. Whether it could is asked of its footer and of whole columns first.
+//! is not rewritten: on the local disk it lands by reference, and from elsewhere its copy becomes a file of the
+//! landing, so that it is fetched once. Whether it could is asked of its footer and of whole columns first.
 
 mod clean;
 mod columns;
@@ -19,7 +19,7 @@ mod values;
 mod work;
 
 pub use columns::{SOURCE, SOURCE_ROW, landing_schema};
-pub use landed::{InputReport, Landed, LandedFile, LandingCounts};
+pub use landed::{InputReport, Landed, LandedFile, LandingCounts, LeftOut};
 
 use crate::dataset::Dataset;
 use crate::error::{Doing, Result};

@@ -2,6 +2,7 @@
 
 use super::clean::clean;
 use super::columns::{SOURCE, SOURCE_ROW};
+use super::landed::LeftOut;
 use super::rules::Rules;
 use super::values::{Values, is_exact, unreadable};
 use crate::error::{Doing, Error, Result};
@@ -11,7 +12,6 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,14 +60,9 @@ impl<'a> ParquetInput<'a> {
         self.slots.iter().flatten().any(|slot| slot.0 == column)
     }
 
-    /// The places of all columns.
-    pub(crate) fn all(&self) -> Vec<usize> {
-        (0..self.slots.len()).collect()
-    }
-
     /// Whether every row could land as it is. What comes back are the left-out columns with their known values; nothing
     /// where the file is not clean.
-    pub(crate) fn clean(&self, rules: &Rules, threads: usize) -> Result<Option<BTreeMap<String, u64>>> {
+    pub(crate) fn clean(&self, rules: &Rules, threads: usize) -> Result<Option<LeftOut>> {
         let is_exact = |(field, slot): (&FieldRef, &Option<(usize, usize)>)| match slot {
             Some((column, rank)) => *rank == 0 && is_exact(field.data_type(), rules.columns[*column].kind),
             // Columns that we would add ourselves must not be believed when somebody else wrote them.
@@ -99,12 +94,12 @@ impl<'a> ParquetInput<'a> {
         Ok(values)
     }
 
-    /// Counts the known values of left-out columns in a batch of these columns.
-    pub(crate) fn count_left_out(&self, batch: &RecordBatch, columns: &[usize], into: &mut BTreeMap<String, u64>) {
-        for (index, array) in columns.iter().zip(batch.columns()) {
+    /// Counts the known values of left-out columns in a batch with all columns.
+    pub(crate) fn count_left_out(&self, batch: &RecordBatch, into: &mut LeftOut) {
+        for ((array, field), slot) in batch.columns().iter().zip(self.schema.fields()).zip(&self.slots) {
             let known = (array.len() - array.logical_null_count()) as u64;
-            if self.slots[*index].is_none() && known > 0 {
-                *into.entry(self.schema.field(*index).name().clone()).or_default() += known;
+            if slot.is_none() && known > 0 {
+                *into.entry(field.name().clone()).or_default() += known;
             }
         }
     }

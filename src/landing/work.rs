@@ -2,7 +2,7 @@
 
 use super::LandingOptions;
 use super::columns::Columns;
-use super::landed::{InputReport, LandedFile, LandingCounts};
+use super::landed::{InputReport, LandedFile, LandingCounts, LeftOut};
 use super::parquet::ParquetInput;
 use super::rejects::Rejects;
 use super::rules::{Row, Rules, Verdict};
@@ -41,7 +41,7 @@ struct Tally {
     counts: LandingCounts,
     /// For each column whether any row had it, be it NULL.
     seen: Vec<bool>,
-    left_out: BTreeMap<String, u64>,
+    left_out: LeftOut,
 }
 
 pub(crate) struct Work {
@@ -81,7 +81,7 @@ impl Work {
             let mut tally = Tally {
                 counts: LandingCounts::default(),
                 seen: vec![false; self.rules.columns.len()],
-                left_out: BTreeMap::new(),
+                left_out: LeftOut::new(),
             };
             let stored = match input.format {
                 Format::Parquet => self.parquet(&input, local, &mut tally)?,
@@ -235,10 +235,9 @@ impl Work {
     }
 
     fn rows(&mut self, url: &str, file: &ParquetInput<'_>, tally: &mut Tally) -> Result<()> {
-        let all: Vec<usize> = file.all();
         for batch in file.batches()? {
             let batch = batch.map_err(|error| file.cut(tally.counts.read, error))?;
-            file.count_left_out(&batch, &all, &mut tally.left_out);
+            file.count_left_out(&batch, &mut tally.left_out);
             let values = file.values(&batch, &self.rules)?;
             for index in 0..batch.num_rows() {
                 tally.counts.read += 1;
@@ -253,7 +252,8 @@ impl Work {
         file.require_all(tally.counts.read)
     }
 
-    /// Refuses an input that has no column at all for a part of the key, stand-in or not: the key would silently narrow.
+    /// Refuses an input that has no column at all for a part of the key, stand-in or not: the key would silently
+    /// narrow.
     fn require_key(&self, url: &str, has: impl Fn(usize) -> bool) -> Result<()> {
         let missing = self.rules.key.iter().map(|part| part.columns[0]).find(|column| !has(*column));
         match missing {

@@ -27,8 +27,8 @@ impl RunFiles {
         RunFiles { landing: own.join("landing"), stage: own.join("stage"), kept: own.join("rows"), own }
     }
 
-    /// Whether all files of a landing are there, with their sizes, and inputs that were landed by reference unchanged. A
-    /// landing from before the warehouse's folder was moved is not: it names its files where they were.
+    /// Whether all files of a landing are there, with their sizes, and inputs that were landed by reference unchanged.
+    /// A landing from before the warehouse's folder was moved is not: it names its files where they were.
     ///
     /// # Errors
     /// What the store says.
@@ -66,7 +66,8 @@ impl RunFiles {
         Ok(Some(self.kept.url_of(name)))
     }
 
-    /// Of the files of rows that an earlier try of the run has put aside, by what they hold, those that are still there.
+    /// Of the files of rows that an earlier try of the run has put aside, by what they hold, those that are still
+    /// there.
     ///
     /// # Errors
     /// What the store says.

@@ -1,8 +1,8 @@
 //! Walks a backfill from its inputs to the target. The only room that knows every other.
 //!
-//! A run has two halves. First everything is landed, deduplicated, staged, loaded and compared, and every reason to stop
-//! is collected: nothing has been written to the target. Then, batch by batch: merge, verify, receipt. A run that died is
-//! taken up from what the ledger knows; what it can't know is looked up in the target.
+//! A run has two halves. First everything is landed, deduplicated, staged, loaded and compared, and every reason to
+//! stop is collected: nothing has been written to the target. Then, batch by batch: merge, verify, receipt. A run that
+//! died is taken up from what the ledger knows; what it can't know is looked up in the target.
 
 mod files;
 mod halves;

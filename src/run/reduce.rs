@@ -87,7 +87,7 @@ impl Run<'_> {
                 Choice::Stop => report.stops.push(suspect_stop(&suspect, report.files.get("suspects"))),
                 Choice::Quarantine => {
                     self.set_aside(&mut dedup, &suspect, files, report).await?;
-                    decision = dedup.decide(self.progress).await?;
+                    decision = self.decide_again(&dedup, report).await?;
                 }
             }
         }
@@ -98,7 +98,7 @@ impl Run<'_> {
             match self.options.on_conflict {
                 Choice::Quarantine => {
                     self.set_aside(&mut dedup, &conflicting, files, report).await?;
-                    decision = dedup.decide(self.progress).await?;
+                    decision = self.decide_again(&dedup, report).await?;
                 }
                 _ => report.stops.push(conflict_stop(&conflicting, report.files.get("conflicts"))),
             }
@@ -112,6 +112,13 @@ impl Run<'_> {
         }
         report.balance.losers = decision.losers_count();
         Ok(decision)
+    }
+
+    /// Decides what is left once keys were set aside.
+    async fn decide_again<'a>(&self, dedup: &Dedup<'a>, report: &RunReport) -> Result<Decision<'a>> {
+        let left = report.balance.landing.landed - report.balance.quarantined.rows;
+        self.progress.begin("find duplicates without what is set aside", Some(left));
+        dedup.decide(self.progress).await
     }
 
     async fn stage(

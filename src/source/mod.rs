@@ -17,7 +17,7 @@ pub(crate) use bytes::{Stored, damaged, digest};
 pub(crate) use cell::{Cell, json_text};
 pub(crate) use records::{Reason, Record, Records};
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::storage::Folder;
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
@@ -150,7 +150,7 @@ impl Input {
             }
             Ok(copy.into_temp_path())
         };
-        let copy = copied.await.map_err(|error: crate::error::Error| error.with("file", &self.url))?;
+        let copy = copied.await.map_err(|error: Error| error.with("file", &self.url).in_temporary_folder())?;
         Ok(Local { path: copy.to_path_buf(), copy: Some(copy) })
     }
 }

@@ -59,7 +59,8 @@ pub(crate) enum Raw<'a> {
 /// One row of a text input.
 #[derive(Debug)]
 pub(crate) struct Record<'a> {
-    /// Its place, from 1: the line of an NDJSON file, the object of a JSON file, the row below the header of a CSV file.
+    /// Its place, from 1: the line of an NDJSON file, the object of a JSON file, the row below the header of a CSV
+    /// file.
     pub(crate) row: u64,
     /// Its values, or why it can't be used.
     pub(crate) fields: std::result::Result<Fields<'a>, Reason>,

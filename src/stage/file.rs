@@ -28,7 +28,8 @@ pub(super) fn writer_properties(level: i32) -> Result<WriterProperties> {
     Ok(WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        // Footers have no index of pages: row groups that are copied bring none along, and a file has one for all or none.
+        // Footers have no index of pages: row groups that are copied bring none along, and a file has one for all or
+        // none.
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
         .build())
@@ -136,7 +137,8 @@ impl ParquetFile {
         self.writer.flush().doing(doing)
     }
 
-    /// The columns of a row group of another file that are those of this one, where every one is there in the same form.
+    /// The columns of a row group of another file that are those of this one, where every one is there in the same
+    /// form.
     pub(super) fn fitting<'g>(&self, group: &'g RowGroupMetaData) -> Option<Vec<&'g ColumnChunkMetaData>> {
         if self.writer.flushed_row_groups().len() >= ROW_GROUPS_MAX {
             return None;

@@ -60,8 +60,8 @@ impl Manifest {
         self.objects.iter().map(StagedObject::file).collect()
     }
 
-    /// Whether all objects are in `folder`, and were when the manifest was written, with their sizes. Their names say what
-    /// they hold.
+    /// Whether all objects are in `folder`, and were when the manifest was written, with their sizes. Their names say
+    /// what they hold.
     ///
     /// # Errors
     /// What the store says.

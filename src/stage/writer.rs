@@ -1,5 +1,5 @@
-//! Writes winners: one Parquet file per batch and encoder, row groups of 16 MiB and more. Row groups all of whose rows won
-//! are copied as they are.
+//! Writes winners: one Parquet file per batch and encoder, row groups of 16 MiB and more. Row groups all of whose rows
+//! won are copied as they are.
 
 use super::file::{LEVEL, ParquetFile};
 use crate::dataset::Dataset;
@@ -17,7 +17,8 @@ use futures::TryStreamExt;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// When a row group is closed. BigQuery advises 16 MiB and more; past this much a writer takes memory and gains nothing.
+/// When a row group is closed. BigQuery advises 16 MiB and more; past this much a writer takes memory and gains
+/// nothing.
 const ROW_GROUP_BYTES: usize = 24 << 20;
 /// The least that a row group has, decoded, for being copied. Smaller ones are encoded anew, several together: BigQuery
 /// advises 16 MiB and more.
@@ -142,7 +143,8 @@ impl Router {
         }
     }
 
-    /// The same router, with a limit to what its open row groups may hold: past it the largest is written, however small.
+    /// The same router, with a limit to what its open row groups may hold: past it the largest is written, however
+    /// small.
     #[must_use]
     pub fn with_open_bytes(mut self, most: usize) -> Router {
         self.open_bytes_max = most;
@@ -213,7 +215,8 @@ impl Router {
         };
         let Some(columns) = self.file(number)?.fitting(group) else { return Ok(false) };
         if self.options.decode_copied {
-            // All other columns were decoded to decide the rows. What is damaged must not be handed on, under another name.
+            // All other columns were decoded to decide the rows. What is damaged must not be handed on, under another
+            // name.
             let volatile = decided.kernel.schema_of(unit).project(&self.volatile);
             let volatile = SchemaRef::new(volatile.doing("read a row group of winners")?);
             for batch in decided.kernel.input().read(unit, &volatile, None)? {
@@ -270,8 +273,8 @@ impl Router {
     }
 }
 
-/// Writes the winners, by a few encoders with files of their own. The same decision by as many threads in as much memory
-/// gives the same files.
+/// Writes the winners, by a few encoders with files of their own. The same decision by as many threads in as much
+/// memory gives the same files.
 ///
 /// # Errors
 /// When an input can't be read or has changed, or a file can't be written.

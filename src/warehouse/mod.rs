@@ -1,8 +1,8 @@
 //! Where the winners go: a small trait, and what every implementation promises.
 //!
-//! One batch goes through `load`, `compare`, `key_search`; then, when no batch of the run gave a reason to stop, through
-//! `merge`, `verify`, `unload`. Nothing before `merge` changes the target. All of them may be repeated: a merge that is
-//! run twice changes nothing the second time.
+//! One batch goes through `load`, `compare`, `key_search`; then, when no batch of the run gave a reason to stop,
+//! through `merge`, `verify`, `unload`. Nothing before `merge` changes the target. All of them may be repeated: a merge
+//! that is run twice changes nothing the second time.
 
 pub mod local;
 

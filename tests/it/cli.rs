@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A folder to work in. `fixtures` in it leads to the project's, so that paths in messages are short and always the same.
+/// A folder to work in. `fixtures` in it leads to the project's, so that paths in messages are short and always the
+/// same.
 pub(crate) struct Desk {
     dir: TempDir,
 }

@@ -312,7 +312,8 @@ proptest! {
     }
 }
 
-/// More keys than a census names, many of the same size: those with the most rows are named, then those that come first.
+/// More keys than a census names, many of the same size: those with the most rows are named, then those that come
+/// first.
 #[test]
 fn the_largest_groups_are_named_by_rows_then_place() {
     let dataset = trades();

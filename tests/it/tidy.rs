@@ -1,5 +1,5 @@
-//! The architecture is a test: rooms use only rooms before them, files stay short, fixtures are listed and used, and the
-//! dependencies fit together.
+//! The architecture is a test: rooms use only rooms before them, files stay short, fixtures are listed and used, and
+//! the dependencies fit together.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -97,6 +97,28 @@ fn no_file_is_long() {
     let all = all.chain(files("benches", &[".rs", ".py"]));
     let long: Vec<_> = all.map(|(path, text)| (path, text.lines().count())).filter(|(_, lines)| *lines > 400).collect();
     assert!(long.is_empty(), "over 400 lines: {long:?}");
+}
+
+#[test]
+fn no_line_of_prose_is_long() {
+    let mut found = Vec::new();
+    let sources = ["src", "tests", "benches"].into_iter().flat_map(|folder| files(folder, &[".rs"]));
+    for (path, text) in sources {
+        let comments = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//"));
+        found.extend(
+            comments.filter(|(_, line)| line.chars().count() > 120).map(|(at, _)| format!("{path}:{}", at + 1)),
+        );
+    }
+    for path in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "fixtures/README.md", "benches/RESULTS.md"] {
+        let mut is_code = false;
+        for (at, line) in fs::read_to_string(root().join(path)).unwrap().lines().enumerate() {
+            is_code ^= line.starts_with("```");
+            if !is_code && !line.starts_with('|') && line.chars().count() > 120 {
+                found.push(format!("{path}:{}", at + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "over 120 characters: {}", found.join(", "));
 }
 
 #[test]

@@ -358,8 +358,8 @@ impl Warehouse for DeltaWarehouse {
         let commits: Vec<_> =
             table.history(None).try_collect().await.map_err(|error| self.failed("read a table's history", error))?;
         for commit in commits {
-            // Each line of the history is a commit that stood; the newest of the batch is what counts. What stood before a
-            // restore may be undone by it.
+            // Each line of the history is a commit that stood; the newest of the batch is what counts. What stood
+            // before a restore may be undone by it.
             if commit.operation.as_deref() == Some("RESTORE") {
                 break;
             }

@@ -58,7 +58,8 @@ impl Statements<'_> {
         render(include_str!("../../../sql/compare.sql"), &[("joined", &self.joined("staged", touched, "1 AS _one")?)])
     }
 
-    /// How many of the losers that know a number which their winner does not number another event than the target's row.
+    /// How many of the losers that know a number which their winner does not number another event than the target's
+    /// row.
     pub(super) fn suspect_witnesses(&self, touched: &BTreeSet<Day>) -> Result<String> {
         let joined = self.joined("witnesses", touched, "1 AS _one")?;
         Ok(format!("SELECT COUNT(*) FROM ({joined}) AS j WHERE _found AND _suspect"))

@@ -233,6 +233,24 @@ fn dedup_keeps_one_row_of_each_key_and_every_column() {
 }
 
 #[test]
+fn a_file_of_losers_is_an_input_like_any_other() {
+    let desk = Desk::new();
+    let report = desk.report(0, "backfill fixtures/demo --losers");
+    let losers = report["files"]["losers"].as_str().unwrap().replace("file:///", "");
+    let counted = number(&report, "/balance/losers/exact")
+        + number(&report, "/balance/losers/superseded")
+        + number(&report, "/balance/losers/conflict");
+    // It names the files that its rows came from, which are columns like any other here.
+    for key in ["tx_hash", "_source, _source_row"] {
+        let found = desk.report(0, &format!("analyze {losers} --key \"{key}\""));
+        assert_eq!(number(&found, "/rows"), counted);
+        assert_eq!(found["rows_by_file"].as_object().unwrap().len(), 1, "{found:#}");
+    }
+    let kept = desk.report(0, &format!("dedup {losers} -o out --key \"_source, _source_row\""));
+    assert_eq!(number(&kept, "/balance/winners"), counted);
+}
+
+#[test]
 fn dedup_of_no_rows_gives_a_file_without_rows() {
     let desk = Desk::new();
     let columns = [("id", DataType::Utf8), ("at", DataType::Int64)].map(|(name, kind)| Field::new(name, kind, true));
@@ -273,6 +291,8 @@ fn dedup_needs_no_dataset_and_tells_null_from_a_value() {
         let found = ["/winners", "/losers/exact", "/losers/superseded", "/losers/conflict"];
         assert_eq!(found.map(|name| number(&balance, name)), expected, "{flags}");
     }
+    let ran = desk.run(&format!("dedup in.parquet -o more {key} --volatile \"*,nosuch\""));
+    assert!(ran.code == 2 && ran.err.contains("hint: give '*' alone, or name the columns"), "{}", ran.err);
 }
 
 #[test]

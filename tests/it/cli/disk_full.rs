@@ -8,14 +8,14 @@ use std::path::Path;
 use std::process::Command;
 use tradefold::generate::{Profile, Recipe, generate};
 
-/// Whether a test may mount a file system. Says so where it may not.
-fn may_mount() -> bool {
+/// A desk, where a test may mount a file system in it. Says so where it may not.
+fn desk() -> Option<Desk> {
     let tried = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
     let may = tried.is_ok_and(|output| output.status.success());
     if !may {
         println!("skipped: `unshare -rm mount` is refused here, so there is no small disk to fill");
     }
-    may
+    may.then(Desk::new)
 }
 
 /// Runs a script of the shell in a desk whose folder `disk` is a file system of its own, which `room KB` resizes.
@@ -43,10 +43,7 @@ fn trades(folder: &Path, rows: u64, seed: u64) {
 
 #[test]
 fn dedup_into_a_full_folder_leaves_nothing_there() {
-    if !may_mount() {
-        return;
-    }
-    let desk = Desk::new();
+    let Some(desk) = desk() else { return };
     trades(&desk.path("raw"), 20_000, 1);
     let ran = on_small_disk(
         &desk,
@@ -61,10 +58,7 @@ room 60000; tradefold dedup raw -o disk/out > /dev/null; echo code $?; find disk
 
 #[test]
 fn dedup_without_room_for_what_waits_on_disk_leaves_no_output() {
-    if !may_mount() {
-        return;
-    }
-    let desk = Desk::new();
+    let Some(desk) = desk() else { return };
     // Their records take 40 MB, and there is room for 32.
     numbers(&desk, 1_000_000);
     let dedup = "TMPDIR=disk tradefold dedup raw -o out --key id --memory 32MB";
@@ -79,10 +73,7 @@ fn dedup_without_room_for_what_waits_on_disk_leaves_no_output() {
 
 #[test]
 fn backfill_into_a_full_lake_leaves_the_table_as_it_was() {
-    if !may_mount() {
-        return;
-    }
-    let desk = Desk::new();
+    let Some(desk) = desk() else { return };
     trades(&desk.path("first"), 1_000, 7);
     trades(&desk.path("more"), 20_000, 1);
     // Every try has a little more room, so that each step of a run is the one for which there is none.

@@ -3,10 +3,10 @@
 use super::{Desk, number};
 use crate::bench::says;
 use crate::rows::write;
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use serde_json::Value;
 use std::sync::Arc;
-use tradefold::kernel::Budget;
+use tradefold::kernel::{Budget, Size};
 
 const MEMORY_BYTES: u64 = 32_000_000;
 /// What a process takes beside the memory that it is given.
@@ -62,32 +62,85 @@ fn a_key_of_very_many_different_rows_is_refused_before_memory_runs_out() {
     numbers(&desk, ROWS);
     let ran = desk.run("analyze raw --key side --memory 32MB --quiet");
     assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
-    assert!(ran.err.contains("1250000 rows that differ") && ran.err.contains("--key"), "{}", ran.err);
+    assert!(ran.err.contains("1250000 rows that are not all the same") && ran.err.contains("--key"), "{}", ran.err);
+}
+
+#[test]
+fn a_key_of_very_many_different_rows_is_decided_where_they_fit() {
+    let desk = Desk::new();
+    // Two keys, whose records come piece by piece: of each, 200,000 rows with 100,000 different numbers.
+    numbers(&desk, 400_000);
+    let balance = desk.report(0, "analyze raw --key side --memory 32MB")["balance"].clone();
+    let found = ["/winners", "/losers/exact", "/losers/superseded", "/losers/conflict"];
+    assert_eq!(found.map(|name| number(&balance, name)), [2, 2, 0, 399_996], "{balance:#}");
+    let balance = desk.report(0, "analyze raw --key side --order id --memory 32MB")["balance"].clone();
+    assert_eq!(found.map(|name| number(&balance, name)), [2, 2, 399_996, 0], "{balance:#}");
 }
 
 #[test]
 fn shares_of_memory_fit_into_it() {
+    // What a record takes; what a row takes while its partition is decided; and while it is looked at.
+    let (record, settled, odd) = (40, 208, |width: usize| 128 + (48 * 20).max(2 * width));
     for memory_bytes in [32_000_000, 64_000_000, 512_000_000, 2_000_000_000, 64_000_000_000] {
+        let most = memory_bytes + BESIDE_BYTES as usize;
         for threads in [1, 2, 16, 128] {
-            for rows in [0, 1_000_000, 30_000_000, 500_000_000] {
+            for (rows, order_bytes) in [(0, 0), (1_000_000, 100), (30_000_000, 20_000), (500_000_000, 1_000)] {
                 let partitions = (rows as usize / 65_536).clamp(1, 4_096).next_power_of_two();
-                let budget = Budget::new(memory_bytes, threads, rows, partitions, 1_000_000);
+                let size = Size { rows, partitions, footers_bytes: 1_000_000, order_columns: 20, order_bytes };
+                let budget = Budget::new(memory_bytes, threads, size);
                 if !budget.is_enough() {
                     assert!(rows / 8 * 5 > memory_bytes as u64, "{budget:?}");
                     continue;
                 }
-                let most = memory_bytes + BESIDE_BYTES as usize;
-                let chunks = budget.threads * partitions * budget.chunk_rows() * 40;
+                assert!((1..=threads).contains(&budget.threads), "{budget:?}");
+                let chunks = budget.threads * partitions * budget.chunk_rows() * record;
                 assert!(budget.fixed_bytes + budget.records_bytes() + chunks <= most, "{budget:?}");
                 assert!(budget.fixed_bytes + budget.encoders() * budget.open_bytes() <= most, "{budget:?}");
-                let odd_bytes = (128 + 48 * 20) * budget.odd_rows(budget.records_bytes(), 20);
-                assert!(budget.fixed_bytes + budget.records_bytes() + odd_bytes <= most, "{budget:?}");
-                assert!((1..=threads).contains(&budget.threads), "{budget:?}");
-                assert!((1..=budget.threads).contains(&budget.settling_threads(20)), "{budget:?}");
+                let held = budget.fixed_bytes + budget.records_bytes();
+                assert!(held + odd(order_bytes) * budget.odd_rows(budget.records_bytes()) <= most, "{budget:?}");
+                for records_bytes in [0, budget.records_bytes()] {
+                    let held = budget.fixed_bytes + records_bytes;
+                    assert!(held + odd(order_bytes) * budget.odd_rows_max(records_bytes) <= most, "{budget:?}");
+                }
+                let settling = budget.settling_threads();
+                assert!((1..=budget.threads).contains(&settling), "{budget:?}");
+                if settling > 1 {
+                    let partition = (rows as usize / partitions).max(65_536);
+                    let half = budget.free_bytes() / 2;
+                    assert!(budget.fixed_bytes + half + settling * partition * settled <= most, "{budget:?}");
+                }
             }
         }
     }
-    let plenty = Budget::new(16_000_000_000, 8, 165_000_000, 4_096, 1_000_000);
-    assert_eq!((plenty.threads, plenty.settling_threads(20), plenty.encoders(), plenty.chunk_rows()), (8, 8, 4, 256));
+    let size =
+        Size { rows: 165_000_000, partitions: 4_096, footers_bytes: 1_000_000, order_columns: 20, order_bytes: 0 };
+    let plenty = Budget::new(16_000_000_000, 8, size);
+    assert_eq!((plenty.threads, plenty.settling_threads(), plenty.encoders(), plenty.chunk_rows()), (8, 8, 4, 256));
     assert!(plenty.records_bytes() > 165_000_000 * 40, "nothing waits on disk where there is room");
+}
+
+/// Three versions of each of `keys` keys, with notes of `note_bytes` that differ.
+fn wide(desk: &Desk, keys: i64, note_bytes: usize) {
+    std::fs::create_dir_all(desk.path("raw")).unwrap();
+    for version in 0..3 {
+        let id: ArrayRef = Arc::new(Int64Array::from_iter_values(0..keys));
+        let note = |key: i64| format!("{version}-{key:05}-").repeat(note_bytes / 8);
+        let note: ArrayRef = Arc::new(StringArray::from_iter_values((0..keys).map(note)));
+        let batch = RecordBatch::try_from_iter([("id", id), ("note", note)]).unwrap();
+        write(&desk.path(&format!("raw/{version}.parquet")), &[batch], 1_000);
+    }
+}
+
+#[test]
+fn long_values_take_no_more_than_the_memory_given() {
+    let desk = Desk::new();
+    wide(&desk, 12_000, 20_000);
+    // All 36,000 rows are of odd keys, and together they have 720 MB.
+    for order in ["", "--order \"note DESC\""] {
+        let arguments = format!("analyze {} --key id {order}", desk.path("raw").display());
+        let (report, peak_bytes) = measured(&desk, &format!("{arguments} --memory {MEMORY_BYTES} --threads 2"));
+        println!("{arguments}: {peak_bytes} bytes");
+        assert!(peak_bytes < MEMORY_BYTES + BESIDE_BYTES, "{arguments}: {peak_bytes} bytes");
+        assert_eq!((number(&report, "/balance/winners"), number(&report, "/rows")), (12_000, 36_000));
+    }
 }

@@ -1,5 +1,5 @@
-//! Whether a Parquet file lands by reference is decided from footers, dictionaries and whole columns. Here the answer is
-//! held against the obvious one: every row is judged by itself, and nothing changes.
+//! Whether a Parquet file lands by reference is decided from footers, dictionaries and whole columns. Here the answer
+//! is held against the obvious one: every row is judged by itself, and nothing changes.
 
 use super::*;
 use crate::rows::runtime;

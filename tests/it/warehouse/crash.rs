@@ -176,8 +176,8 @@ fn copied(from: &Path) -> TempDir {
     to
 }
 
-/// Plays a tale on copies of its lake, dying after every number of effects in turn; then calmly, on the same copy. Demands
-/// the table and the receipts of a copy on which nobody died.
+/// Plays a tale on copies of its lake, dying after every number of effects in turn; then calmly, on the same copy.
+/// Demands the table and the receipts of a copy on which nobody died.
 async fn dies_after_every_effect(tale: &Tale, death: Death) {
     let copy = || copied(tale.lake.folder.path());
     let reference = LocalStand::over(fills(), copy(), |store| store);

@@ -78,7 +78,8 @@ pub trait Stand: Sync {
     fn inputs(&self) -> &Path;
     /// How many rows the target had before anything was done to it.
     fn bystanders(&self) -> u64;
-    /// Every other row of the target, without its volatile columns, sorted. Makes sure that bystanders are as they were.
+    /// Every other row of the target, without its volatile columns, sorted. Makes sure that bystanders are as they
+    /// were.
     async fn table(&self) -> Vec<String>;
     /// Puts rows into the target past all checks.
     async fn plant(&self, rows: &[Value]);

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use tradefold::error::Kind;
 use tradefold::run::RunOptions;
 
-/// Lets the other writer make the table's second commit, which is nothing that would be in our way, only that it is one.
+/// Lets the other writer make the table's second commit, which is nothing that would be in our way, only that it is
+/// one.
 fn intrude(stand: &LocalStand, fuel: &Fuel) {
     let info = json!({"timestamp": NOW_US / 1000, "operation": "OPTIMIZE", "operationParameters": {}});
     let commit = stand.lake.join("fills").path("_delta_log/00000000000000000001.json");
