@@ -1,7 +1,6 @@
 //! One error type for every room: what kind it is, what the program was doing, with which object, why it
 //! failed, and what to do next.
 
-use datafusion::error::DataFusionError;
 use std::fmt;
 
 /// What a scheduler branches on. Each kind has one exit code.
@@ -202,13 +201,26 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> Doing<T> for std::res
     fn doing(self, doing: &str) -> Result<T> {
         self.map_err(|error| {
             let error = error.into();
-            Error::new(kind_of(error.as_ref()), doing).because(error)
+            let (kind, is_exhausted) = (kind_of(error.as_ref()), is_exhausted(error.as_ref()));
+            let error = Error::new(kind, doing).because(error);
+            match is_exhausted && error.advice().is_none() {
+                true => error.hint("allow more with --memory; days share a batch only where they fit, but none is cut"),
+                false => error,
+            }
         })
     }
 }
 
+/// Whether the query engine had not enough memory. Who passes its error on may have kept only the text.
+fn is_exhausted(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.to_string().contains("Resources exhausted")
+}
+
 /// The kind of a foreign error, from the first cause in its chain that says something.
 fn kind_of(error: &(dyn std::error::Error + 'static)) -> Kind {
+    if is_exhausted(error) {
+        return Kind::Refused;
+    }
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(ours) = error.downcast_ref::<Error>() {
@@ -233,9 +245,6 @@ fn kind_of(error: &(dyn std::error::Error + 'static)) -> Kind {
                 std::io::ErrorKind::PermissionDenied => Kind::Refused,
                 _ => Kind::Transient,
             };
-        }
-        if let Some(DataFusionError::ResourcesExhausted(_)) = error.downcast_ref() {
-            return Kind::Refused;
         }
         cause = error.source();
     }

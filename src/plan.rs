@@ -6,30 +6,52 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How batches are cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How many UTC days a batch has at most; its edges lie on a grid that starts at 1970-01-01.
     pub days_per_batch: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { days_per_batch: 16 }
-    }
+    /// How many winners a batch has at most, unless they are of one day.
+    pub rows_per_batch: u64,
 }
 
 impl Limits {
+    /// Batches of at most so many days, with any number of winners.
+    pub fn of_days(days_per_batch: u32) -> Limits {
+        Limits { days_per_batch, rows_per_batch: u64::MAX }
+    }
+}
+
+/// The days on which batches begin, in their order. A dataset without a partition column has one batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cuts(Vec<Day>);
+
+impl Cuts {
+    /// Cuts the days of winners, which are counted by day: at the grid, and where a batch would have too many of them.
+    pub fn new(winners: &BTreeMap<Option<Day>, u64>, limits: Limits) -> Cuts {
+        let mut begins = Vec::new();
+        let (mut cell, mut rows) = (None, 0_u64);
+        for (day, &more) in winners.iter().filter_map(|(day, more)| day.map(|day| (day, more))) {
+            let own = Some(day.0.div_euclid(limits.days_per_batch.max(1) as i32));
+            if cell != own || rows.saturating_add(more) > limits.rows_per_batch {
+                begins.push(day);
+                (cell, rows) = (own, 0);
+            }
+            rows = rows.saturating_add(more);
+        }
+        Cuts(begins)
+    }
+
     /// The number of the batch that a day falls into.
-    pub fn batch_of(self, day: Day) -> i32 {
-        day.0.div_euclid(self.days_per_batch.max(1) as i32)
+    pub fn batch_of(&self, day: Option<Day>) -> usize {
+        day.map_or(0, |day| self.0.partition_point(|begin| *begin <= day).saturating_sub(1))
     }
 }
 
 /// The days that one load job and one MERGE bring in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// Its place on the grid; 0 for a dataset without a partition column.
-    pub number: i32,
+    /// Its place among the batches of the run, from 0.
+    pub number: usize,
     /// How many winners it brings in.
     pub rows: u64,
     /// How many each day has; empty for a dataset without a partition column.
@@ -39,7 +61,7 @@ pub struct Batch {
     pub touched: BTreeSet<Day>,
 }
 
-/// Cuts winners into batches, in the order of their days.
+/// The batches of winners, in the order of their days.
 ///
 /// `winners` counts them by day (`None`: the dataset has no partition column), `loser_days` names the days of the
 /// losers of each day's winners.
@@ -47,11 +69,11 @@ pub fn plan(
     dataset: &Dataset,
     winners: &BTreeMap<Option<Day>, u64>,
     loser_days: &BTreeMap<Day, BTreeSet<Day>>,
-    limits: Limits,
+    cuts: &Cuts,
 ) -> Vec<Batch> {
-    let mut batches: BTreeMap<i32, Batch> = BTreeMap::new();
+    let mut batches: BTreeMap<usize, Batch> = BTreeMap::new();
     for (&day, &rows) in winners {
-        let number = day.map_or(0, |day| limits.batch_of(day));
+        let number = cuts.batch_of(day);
         let batch = batches.entry(number).or_insert_with(|| Batch {
             number,
             rows: 0,

@@ -6,7 +6,6 @@ use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::ledger::Ledger;
-use crate::plan::Limits;
 use crate::report::backfill_text;
 use crate::run::{Choice, Run, RunOptions};
 use crate::source::{Input, discover};
@@ -152,7 +151,7 @@ impl Decisions {
                 OnRedated::Stop => Choice::Stop,
             },
             max_rejects: self.max_rejects,
-            limits: Limits { days_per_batch: self.batch_days },
+            days_per_batch: self.batch_days,
             key_chosen: dataset.key_chosen(),
             keep_losers: self.losers,
         })

@@ -6,7 +6,7 @@ use crate::balance::Balance;
 use crate::dedup::Dedup;
 use crate::error::{Doing, Error, Result};
 use crate::landing::LandingCounts;
-use crate::plan::Limits;
+use crate::plan::Cuts;
 use crate::progress::Progress;
 use crate::report::{DedupReport, counted, dedup_text};
 use crate::source::discover;
@@ -72,7 +72,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let mut flat = read.dataset.clone();
     flat.partition = None;
     // What is not compared is not decoded where a whole row group is copied: files are taken as they are here.
-    let options = WriteOptions { level: args.level, decode_copied: false, ..Limits::default().into() };
+    let options = WriteOptions { level: args.level, decode_copied: false, ..WriteOptions::new(Cuts::default()) };
     let written = write_winners(&decision, &flat, options, scratch.path(), &world.progress).await;
     let mut written = written.map_err(full)?;
     if written.files.is_empty() {

@@ -103,6 +103,12 @@ impl<'a> Decision<'a> {
         by_day(&self.verdict().winners_by_day)
     }
 
+    /// What a row takes, about, in the widest row group.
+    pub fn row_bytes(&self) -> usize {
+        let names = self.dataset.column_names().map(String::from).collect();
+        self.decided.kernel.input().width_bytes(&names)
+    }
+
     /// How many rows each day has that took part.
     pub fn rows_by_day(&self) -> BTreeMap<Option<Day>, u64> {
         by_day(&self.verdict().rows_by_day)

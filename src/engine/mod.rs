@@ -34,7 +34,7 @@ pub struct EngineOptions {
 #[derive(Clone)]
 pub struct Engine {
     context: SessionContext,
-    exact_keys: bool,
+    options: EngineOptions,
 }
 
 impl std::fmt::Debug for Engine {
@@ -65,7 +65,7 @@ impl Engine {
             .with_default_features()
             .with_physical_optimizer_rules(kernel::rule::rules())
             .build();
-        Ok(Engine { context: SessionContext::new_with_state(state), exact_keys: options.exact_keys })
+        Ok(Engine { context: SessionContext::new_with_state(state), options })
     }
 
     /// The session itself, for plans that are not SQL.
@@ -80,7 +80,12 @@ impl Engine {
 
     /// Whether keys are compared byte by byte.
     pub fn exact_keys(&self) -> bool {
-        self.exact_keys
+        self.options.exact_keys
+    }
+
+    /// How much memory may be used.
+    pub fn memory_bytes(&self) -> usize {
+        self.options.memory_bytes
     }
 
     /// Who grants memory.

@@ -18,7 +18,6 @@ use crate::engine::{DataFile, Engine};
 use crate::error::Result;
 use crate::landing::{Landed, LandedFile, LandingOptions, land};
 use crate::ledger::{Entry, Ledger};
-use crate::plan::Limits;
 use crate::progress::Progress;
 use crate::report::{RunReport, Stop, counted};
 use crate::source::Input;
@@ -51,8 +50,8 @@ pub struct RunOptions {
     pub on_redated: Choice,
     /// How many rejects are too many; `None`: over 10 and over 0.1 % of the rows.
     pub max_rejects: Option<u64>,
-    /// How batches are cut.
-    pub limits: Limits,
+    /// How many days a batch has at most.
+    pub days_per_batch: u32,
     /// Whether the key was chosen for this run, so that an input may lack one of its columns.
     pub key_chosen: bool,
     /// Whether all losers are written to a file, and not only the conflicts.
@@ -67,7 +66,7 @@ impl Default for RunOptions {
             on_conflict: Choice::Keep,
             on_redated: Choice::Keep,
             max_rejects: None,
-            limits: Limits::default(),
+            days_per_batch: 16,
             key_chosen: false,
             keep_losers: false,
         }
@@ -77,7 +76,8 @@ impl Default for RunOptions {
 impl RunOptions {
     /// The settings that decide which rows come out, as text for names.
     fn flags(&self) -> String {
-        format!("{:?} {:?} {:?} {:?}", self.window, self.on_suspect, self.on_conflict, self.limits)
+        let days = self.days_per_batch;
+        format!("{:?} {:?} {:?} {days}", self.window, self.on_suspect, self.on_conflict)
     }
 
     /// The short names of the reasons to stop that an input with this balance gives.

@@ -5,13 +5,18 @@ use crate::balance::Balance;
 use crate::dedup::{Class, Decision, Dedup, Flagged};
 use crate::error::{Doing, Error, Result};
 use crate::landing::{Landed, land};
-use crate::plan::{Batch, batch_id, plan};
+use crate::plan::{Batch, Cuts, Limits, batch_id, plan};
 use crate::report::{RunReport, Stop, counted};
 use crate::source::Input;
-use crate::stage::{Manifest, RowFile, StagedFile, upload, write_winners, write_witnesses};
+use crate::stage::{Manifest, RowFile, StagedFile, WriteOptions, upload, write_winners, write_witnesses};
 use arrow::array::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 use futures::TryStreamExt;
+
+/// What a row of a batch takes beside its values while it is joined with the target, about.
+const MERGED_BYTES: usize = 100;
+/// A join holds one of its sides, in several forms, and sorts wait beside it: this part of the memory is the batch's.
+const MERGE_SHARE: u64 = 4;
 
 /// What deduplication led to.
 #[derive(Debug)]
@@ -57,7 +62,8 @@ impl Run<'_> {
         let decision = self.settle(&landed, &files, &[], &mut report).await?;
         report.balance.winners = decision.winners_count();
         report.balance.check()?;
-        let batches = plan(self.dataset, &decision.winners_by_day(), &decision.loser_days(), self.options.limits);
+        let days = decision.winners_by_day();
+        let batches = plan(self.dataset, &days, &decision.loser_days(), &self.cuts(&decision));
         Ok((report.balance, batches))
     }
 
@@ -121,6 +127,14 @@ impl Run<'_> {
         dedup.decide(self.progress).await
     }
 
+    /// Where batches begin: so that what a merge holds of one fits into the memory that there is.
+    fn cuts(&self, decision: &Decision<'_>) -> Cuts {
+        let row_bytes = (decision.row_bytes() + MERGED_BYTES) as u64;
+        let rows_per_batch = self.engine.memory_bytes() as u64 / MERGE_SHARE / row_bytes;
+        let limits = Limits { days_per_batch: self.options.days_per_batch, rows_per_batch };
+        Cuts::new(&decision.winners_by_day(), limits)
+    }
+
     async fn stage(
         &self,
         decision: &Decision<'_>,
@@ -130,13 +144,15 @@ impl Run<'_> {
     ) -> Result<Vec<Manifest>> {
         self.progress.begin("keep winners", Some(report.balance.winners));
         let folder = tempfile::tempdir().doing("make room for winners").map_err(Error::in_temporary_folder)?;
-        let written = write_winners(decision, self.dataset, self.options.limits, folder.path(), self.progress).await;
+        let cuts = self.cuts(decision);
+        let options = WriteOptions::new(cuts.clone());
+        let written = write_winners(decision, self.dataset, options, folder.path(), self.progress).await;
         let written = written.map_err(Error::in_temporary_folder)?;
         let witnesses = write_witnesses(decision, self.dataset, folder.path()).await;
         let witnesses = witnesses.map_err(Error::in_temporary_folder)?;
         // Counted by who wrote them: they are the ones that were decided on.
         Balance { winners: written.rows(), ..report.balance.clone() }.check()?;
-        let planned = plan(self.dataset, &written.days, &decision.loser_days(), self.options.limits);
+        let planned = plan(self.dataset, &written.days, &decision.loser_days(), &cuts);
         self.progress.begin("stage batches", Some(planned.len() as u64));
         let digests: Vec<&str> = landed.files.iter().map(|file| file.digest.as_str()).collect();
         let flags = format!("{} {}", self.options.flags(), report.balance.quarantined_digest);

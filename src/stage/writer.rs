@@ -6,7 +6,7 @@ use crate::dataset::Dataset;
 use crate::dedup::Decision;
 use crate::error::{Doing, Result};
 use crate::kernel::{Decided, Unit, days};
-use crate::plan::Limits;
+use crate::plan::Cuts;
 use crate::progress::{Progress, off_thread};
 use crate::threads;
 use crate::window::Day;
@@ -25,10 +25,10 @@ const ROW_GROUP_BYTES: usize = 24 << 20;
 const COPY_BYTES_MIN: u64 = 16 << 20;
 
 /// How winners are written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WriteOptions {
-    /// How batches are cut.
-    pub limits: Limits,
+    /// Where batches begin.
+    pub cuts: Cuts,
     /// The least that a row group has, decoded, for being copied.
     pub copy_bytes_min: u64,
     /// Whether the volatile columns of a row group that is copied are decoded, so that damage in them is found here.
@@ -37,17 +37,18 @@ pub struct WriteOptions {
     pub level: i32,
 }
 
-impl From<Limits> for WriteOptions {
-    fn from(limits: Limits) -> WriteOptions {
-        WriteOptions { limits, copy_bytes_min: COPY_BYTES_MIN, decode_copied: true, level: LEVEL }
+impl WriteOptions {
+    /// Batches that begin on these days, and the usual for the rest.
+    pub fn new(cuts: Cuts) -> WriteOptions {
+        WriteOptions { cuts, copy_bytes_min: COPY_BYTES_MIN, decode_copied: true, level: LEVEL }
     }
 }
 
 /// A file that is written, before it has a place.
 #[derive(Clone, Debug)]
 pub struct StagedFile {
-    /// The batch that it belongs to.
-    pub number: i32,
+    /// The number of the batch that it belongs to.
+    pub number: usize,
     /// Where it lies.
     pub path: PathBuf,
     /// Its size.
@@ -100,7 +101,7 @@ pub async fn write_witnesses(decision: &Decision<'_>, dataset: &Dataset, folder:
     file.map(|file| close(0, file)).transpose()
 }
 
-fn close(number: i32, file: ParquetFile) -> Result<StagedFile> {
+fn close(number: usize, file: ParquetFile) -> Result<StagedFile> {
     let (path, rows) = file.finish()?;
     let size_bytes = std::fs::metadata(&path).doing("look at a file of winners")?.len();
     Ok(StagedFile { number, path, size_bytes, rows })
@@ -117,7 +118,7 @@ pub struct Router {
     folder: PathBuf,
     number: usize,
     open_bytes_max: usize,
-    files: BTreeMap<i32, ParquetFile>,
+    files: BTreeMap<usize, ParquetFile>,
     /// Rows by day.
     days: BTreeMap<Option<Day>, u64>,
     copied_rows: u64,
@@ -125,7 +126,7 @@ pub struct Router {
 
 impl Router {
     /// Writes into `folder` of the local disk; `number` tells the files of several routers apart.
-    pub fn new(dataset: &Dataset, options: impl Into<WriteOptions>, folder: &Path, number: usize) -> Router {
+    pub fn new(dataset: &Dataset, options: WriteOptions, folder: &Path, number: usize) -> Router {
         let schema = dataset.schema();
         let partition = dataset.partition.as_ref().and_then(|name| schema.index_of(name).ok());
         let is_volatile = |place: &usize| dataset.volatile.contains(schema.field(*place).name());
@@ -133,7 +134,7 @@ impl Router {
             schema: SchemaRef::clone(schema),
             partition,
             volatile: (0..schema.fields().len()).filter(is_volatile).collect(),
-            options: options.into(),
+            options,
             folder: folder.to_path_buf(),
             number,
             open_bytes_max: usize::MAX,
@@ -166,11 +167,11 @@ impl Router {
             return self.write(0, batch);
         };
         let days = days(batch.column(partition))?;
-        let mut rows: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
+        let mut rows: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
         for row in 0..batch.num_rows() {
             let day = days.is_valid(row).then(|| Day(days.value(row)));
             *self.days.entry(day).or_default() += 1;
-            rows.entry(self.batch_of(day)).or_default().push(row as u32);
+            rows.entry(self.options.cuts.batch_of(day)).or_default().push(row as u32);
         }
         if rows.len() == 1 {
             return rows.keys().try_for_each(|&number| self.write(number, batch));
@@ -209,7 +210,7 @@ impl Router {
             }
             (Some(_), None) => return Ok(false),
         }
-        let mut batches = days.keys().map(|day| self.batch_of(*day));
+        let mut batches = days.keys().map(|day| self.options.cuts.batch_of(*day));
         let Some(number) = batches.next().filter(|number| batches.all(|other| other == *number)) else {
             return Ok(false);
         };
@@ -229,11 +230,7 @@ impl Router {
         Ok(true)
     }
 
-    fn batch_of(&self, day: Option<Day>) -> i32 {
-        day.map_or(0, |day| self.options.limits.batch_of(day))
-    }
-
-    fn file(&mut self, number: i32) -> Result<&mut ParquetFile> {
+    fn file(&mut self, number: usize) -> Result<&mut ParquetFile> {
         match self.files.entry(number) {
             std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::btree_map::Entry::Vacant(entry) => {
@@ -243,7 +240,7 @@ impl Router {
         }
     }
 
-    fn write(&mut self, number: i32, batch: &RecordBatch) -> Result<()> {
+    fn write(&mut self, number: usize, batch: &RecordBatch) -> Result<()> {
         let file = self.file(number)?;
         file.encode(batch)?;
         if file.open_bytes() >= ROW_GROUP_BYTES {
@@ -281,17 +278,16 @@ impl Router {
 pub async fn write_winners(
     decision: &Decision<'_>,
     dataset: &Dataset,
-    options: impl Into<WriteOptions>,
+    options: WriteOptions,
     folder: &Path,
     progress: &dyn Progress,
 ) -> Result<Written> {
-    let options = options.into();
     let decided = decision.decided().clone();
     let (encoders, open_bytes) = (decided.kernel.budget().encoders(), decided.kernel.budget().open_bytes());
     let (dataset, folder) = (dataset.clone(), folder.to_path_buf());
     let written = off_thread(progress, move |progress| {
         threads::each(encoders, encoders, &|number| {
-            let mut router = Router::new(&dataset, options, &folder, number).with_open_bytes(open_bytes);
+            let mut router = Router::new(&dataset, options.clone(), &folder, number).with_open_bytes(open_bytes);
             for (at, unit) in decided.kernel.input().units().iter().enumerate().skip(number).step_by(encoders) {
                 router.take(&decided, at, unit)?;
                 progress.advance(decided.verdict.winners.count(unit.places()));

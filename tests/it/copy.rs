@@ -12,7 +12,7 @@ use tradefold::dedup::Dedup;
 use tradefold::engine::DataFile;
 use tradefold::error::Kind;
 use tradefold::generate::{Profile, Recipe, generate};
-use tradefold::plan::Limits;
+use tradefold::plan::{Cuts, Limits};
 use tradefold::progress::Silent;
 use tradefold::stage::{WriteOptions, Written, write_winners};
 use tradefold::window::Day;
@@ -41,8 +41,13 @@ fn read(path: &Path) -> Vec<RecordBatch> {
     reader.map(Result::unwrap).collect()
 }
 
+/// Batches of 16 days.
+fn cuts(winners: &BTreeMap<Option<Day>, u64>) -> Cuts {
+    Cuts::new(winners, Limits::of_days(16))
+}
+
 /// As [`write_from`], where any row group is large enough.
-fn write(dataset: &Dataset, input: &Path, threads: usize) -> (Written, BTreeMap<i32, Vec<String>>) {
+fn write(dataset: &Dataset, input: &Path, threads: usize) -> (Written, BTreeMap<usize, Vec<String>>) {
     write_from(dataset, input, threads, 0)
 }
 
@@ -52,13 +57,13 @@ fn write_from(
     input: &Path,
     threads: usize,
     copy_bytes_min: u64,
-) -> (Written, BTreeMap<i32, Vec<String>>) {
+) -> (Written, BTreeMap<usize, Vec<String>>) {
     let folder = tempfile::tempdir().unwrap();
-    let options = WriteOptions { copy_bytes_min, ..Limits::default().into() };
     let written = runtime().block_on(async {
         let engine = engine(threads);
         let dedup = Dedup::new(&engine, dataset, &files(input)).await.unwrap();
         let decision = dedup.decide(&Silent).await.unwrap();
+        let options = WriteOptions { copy_bytes_min, ..WriteOptions::new(cuts(&decision.winners_by_day())) };
         let written = write_winners(&decision, dataset, options, folder.path(), &Silent).await.unwrap();
         assert_eq!(written.rows(), decision.winners_count());
         assert_eq!(written.days.iter().collect::<Vec<_>>(), decision.winners_by_day().iter().collect::<Vec<_>>());
@@ -77,7 +82,7 @@ fn write_from(
         assert_eq!(compared(dataset, &found), compared(dataset, &expected));
         written
     });
-    let mut rows: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+    let mut rows: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for file in &written.files {
         let found: Vec<_> = read(&file.path).iter().flat_map(|batch| values(dataset, batch)).collect();
         rows.entry(file.number).or_default().extend(compared(dataset, &found));
@@ -118,12 +123,13 @@ fn a_row_group_of_several_batches_is_encoded_and_split() {
     let dataset = trades();
     // Each row group spans some 25 days, and a batch has 16.
     let (written, rows) = write(&dataset, generated(Profile::Rerun, 0.0, 90).path(), 2);
-    let limits = Limits::default();
-    let mut by_batch: BTreeMap<i32, u64> = BTreeMap::new();
+    let cuts = cuts(&written.days);
+    let mut by_batch: BTreeMap<usize, u64> = BTreeMap::new();
     for (day, rows) in &written.days {
-        *by_batch.entry(limits.batch_of(day.unwrap_or(Day(0)))).or_default() += rows;
+        *by_batch.entry(cuts.batch_of(*day)).or_default() += rows;
     }
-    let found: BTreeMap<i32, u64> = rows.iter().map(|(number, rows)| (*number, rows.len() as u64)).collect();
+    assert!(by_batch.len() > 4, "{by_batch:?}");
+    let found: BTreeMap<usize, u64> = rows.iter().map(|(number, rows)| (*number, rows.len() as u64)).collect();
     assert_eq!(found, by_batch);
     assert_eq!(written.copied_rows, 0, "none of them lies within one batch");
     let (narrow, _) = write(&dataset, generated(Profile::Rerun, 0.0, 5).path(), 2);
@@ -165,7 +171,7 @@ fn a_damaged_row_group_is_not_copied() {
     // The volatile columns are those that nobody else has read so far.
     damage(Path::new(files(input.path())[0].label.as_str()), 0, "fetched_at");
     let folder = tempfile::tempdir().unwrap();
-    let options = WriteOptions { copy_bytes_min: 0, ..Limits::default().into() };
+    let options = WriteOptions { copy_bytes_min: 0, ..WriteOptions::new(Cuts::default()) };
     let error = runtime().block_on(async {
         let engine = engine(2);
         let dedup = Dedup::new(&engine, &dataset, &files(input.path())).await.unwrap();

@@ -22,6 +22,7 @@ mod googlesql;
 mod kernel;
 mod landing;
 mod ledger;
+mod plan;
 mod rows;
 mod run;
 mod sql;

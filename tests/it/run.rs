@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use tradefold::dataset::{Dataset, parse_key};
-use tradefold::plan::Limits;
 use tradefold::progress::Silent;
 use tradefold::run::{Choice, Run, RunOptions};
 use tradefold::source::{Input, discover};
@@ -45,7 +44,7 @@ async fn a_run_is_named_for_its_inputs_and_for_every_decision_that_changes_its_o
         RunOptions { on_conflict: Choice::Stop, ..usual() },
         RunOptions { on_conflict: Choice::Quarantine, ..usual() },
         RunOptions { on_redated: Choice::Stop, ..usual() },
-        RunOptions { limits: Limits { days_per_batch: 1 }, ..usual() },
+        RunOptions { days_per_batch: 1, ..usual() },
         RunOptions { key_chosen: true, ..usual() },
     ];
     let mut names: BTreeSet<String> = others.into_iter().map(name).collect();

@@ -9,15 +9,20 @@ use std::path::Path;
 use tradefold::dataset::Dataset;
 use tradefold::dedup::Dedup;
 use tradefold::dedup::rule::Value;
-use tradefold::plan::{Batch, Limits};
+use tradefold::plan::{Batch, Cuts, Limits};
 use tradefold::progress::Silent;
-use tradefold::stage::{Router, StagedFile, Written, upload, write_winners};
+use tradefold::stage::{Router, StagedFile, WriteOptions, Written, upload, write_winners};
 use tradefold::storage::Folder;
-use tradefold::window::DAY_US;
+use tradefold::window::{DAY_US, Day};
 
 const DAYS: i64 = 40;
+
 /// A batch for each day.
-const LIMITS: Limits = Limits { days_per_batch: 1 };
+fn options() -> WriteOptions {
+    let first = LATE_US.div_euclid(DAY_US) as i32;
+    let winners = (0..DAYS as i32).map(|day| (Some(Day(first + day)), 1)).collect();
+    WriteOptions::new(Cuts::new(&winners, Limits::of_days(1)))
+}
 
 /// One trade on each of the days, each with a text that packs badly. `number` tells their keys apart.
 fn trades_of_all_days(dataset: &Dataset, number: i64) -> RecordBatch {
@@ -51,7 +56,7 @@ fn check(written: &Written, dataset: &Dataset, inputs: &[RecordBatch]) {
         assert_eq!(std::fs::metadata(&file.path).unwrap().len(), file.size_bytes);
         for row in &rows {
             let Value::Int(us) = row[place] else { panic!("{row:?}") };
-            assert_eq!(us.div_euclid(DAY_US), i64::from(file.number), "a row in the file of another batch");
+            assert_eq!((us - LATE_US).div_euclid(DAY_US), file.number as i64, "a row in the file of another batch");
         }
         found.extend(rows);
     }
@@ -68,7 +73,7 @@ async fn many_row_groups_of_many_batches_are_written_by_few_encoders() {
     let file = write(&input.path().join("in.parquet"), &inputs, DAYS as usize);
     let engine = engine(8);
     let decision = Dedup::new(&engine, &dataset, &[file]).await.unwrap().decide(&Silent).await.unwrap();
-    let written = write_winners(&decision, &dataset, LIMITS, folder.path(), &Silent).await.unwrap();
+    let written = write_winners(&decision, &dataset, options(), folder.path(), &Silent).await.unwrap();
     check(&written, &dataset, &inputs);
     // A file for each batch and encoder: were there one for each row group or core, memory would run out.
     let encoder =
@@ -80,7 +85,7 @@ async fn many_row_groups_of_many_batches_are_written_by_few_encoders() {
 }
 
 fn route(dataset: &Dataset, folder: &Path, inputs: &[RecordBatch], most: usize) -> (Written, usize) {
-    let mut router = Router::new(dataset, LIMITS, folder, 0).with_open_bytes(most);
+    let mut router = Router::new(dataset, options(), folder, 0).with_open_bytes(most);
     let mut peak = 0;
     for batch in inputs {
         router.push(batch).unwrap();

@@ -6,6 +6,7 @@ use crate::rows::write;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use serde_json::Value;
 use std::sync::Arc;
+use tradefold::generate::{Profile, Recipe, generate};
 use tradefold::kernel::{Budget, Size};
 
 const MEMORY_BYTES: u64 = 32_000_000;
@@ -117,6 +118,33 @@ fn shares_of_memory_fit_into_it() {
     let plenty = Budget::new(16_000_000_000, 8, size);
     assert_eq!((plenty.threads, plenty.settling_threads(), plenty.encoders(), plenty.chunk_rows()), (8, 8, 4, 256));
     assert!(plenty.records_bytes() > 165_000_000 * 40, "nothing waits on disk where there is room");
+}
+
+#[test]
+fn batches_are_cut_smaller_until_a_merge_fits() {
+    let desk = Desk::new();
+    let backfill = |rows: u64, days: u32, memory: &str| {
+        let mut recipe = Recipe::new(Profile::Rerun, rows, 3);
+        (recipe.days, recipe.odd_share) = (days, 0.0);
+        let planted = generate(&recipe, &desk.path(&format!("raw-{days}"))).unwrap();
+        (planted, desk.run(&format!("backfill raw-{days} --warehouse lake-{days} --memory {memory} --json --quiet")))
+    };
+    let (planted, ran) = backfill(60_000, 8, "32MB");
+    let report: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}", ran.err));
+    let batches = report["batches"].as_array().unwrap();
+    let inserted: u64 = batches.iter().map(|batch| number(batch, "/merged/inserted")).sum();
+    assert_eq!(inserted, planted.keys);
+    assert!(batches.len() > 2, "{} batches of 8 days that fit into one by the grid", batches.len());
+    // A day is not cut.
+    let (planted, ran) = backfill(150_000, 1, "32MB");
+    assert_eq!((ran.code, ran.out.as_str()), (77, ""), "{}", ran.err);
+    assert!(
+        ran.err.contains("Resources exhausted") && ran.err.contains("hint: allow more with --memory"),
+        "{}",
+        ran.err
+    );
+    let report = desk.report(0, "backfill raw-1 --warehouse lake-1");
+    assert_eq!(number(&report, "/batches/0/merged/rows_after"), planted.keys, "it goes on with more");
 }
 
 /// Three versions of each of `keys` keys, with notes of `note_bytes` that differ.

@@ -1,0 +1,61 @@
+//! Winners are cut into batches of days, and a batch that a merge could not hold is cut smaller.
+
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use tradefold::plan::{Cuts, Limits, plan};
+use tradefold::window::Day;
+
+fn winners(days: &[(i32, u64)]) -> BTreeMap<Option<Day>, u64> {
+    days.iter().map(|(day, rows)| (Some(Day(*day)), *rows)).collect()
+}
+
+/// The first days and rows of the batches.
+fn batches(winners: &BTreeMap<Option<Day>, u64>, limits: Limits) -> Vec<(Vec<i32>, u64)> {
+    let batches = plan(&crate::rows::trades(), winners, &BTreeMap::new(), &Cuts::new(winners, limits));
+    assert!(batches.iter().enumerate().all(|(place, batch)| batch.number == place), "{batches:?}");
+    batches.iter().map(|batch| (batch.days.keys().map(|day| day.0).collect(), batch.rows)).collect()
+}
+
+#[test]
+fn edges_lie_on_a_grid_and_where_a_batch_would_have_too_many_rows() {
+    let winners = winners(&[(-1, 5), (0, 4), (1, 4), (2, 3), (5, 1), (7, 50), (8, 1)]);
+    assert_eq!(
+        batches(&winners, Limits::of_days(4)),
+        [(vec![-1], 5), (vec![0, 1, 2], 11), (vec![5, 7], 51), (vec![8], 1)]
+    );
+    assert_eq!(
+        batches(&winners, Limits { days_per_batch: 4, rows_per_batch: 8 }),
+        [(vec![-1], 5), (vec![0, 1], 8), (vec![2], 3), (vec![5], 1), (vec![7], 50), (vec![8], 1)]
+    );
+}
+
+#[test]
+fn rows_without_a_day_are_one_batch() {
+    let winners = BTreeMap::from([(None, 9)]);
+    assert_eq!(batches(&winners, Limits { days_per_batch: 1, rows_per_batch: 2 }), [(vec![], 9)]);
+    assert_eq!(batches(&BTreeMap::new(), Limits::of_days(1)), []);
+}
+
+proptest! {
+    #[test]
+    fn each_day_is_in_one_batch_and_none_is_larger_than_it_has_to_be(
+        days in prop::collection::btree_map(-40..40i32, 1..100u64, 0..60),
+        days_per_batch in 1..20u32,
+        rows_per_batch in 1..300u64,
+    ) {
+        let winners = winners(&days.iter().map(|(day, rows)| (*day, *rows)).collect::<Vec<_>>());
+        let found = batches(&winners, Limits { days_per_batch, rows_per_batch });
+        let all: Vec<i32> = found.iter().flat_map(|(days, _)| days.clone()).collect();
+        prop_assert_eq!(all, days.keys().copied().collect::<Vec<_>>());
+        let cell = |day: i32| day.div_euclid(days_per_batch as i32);
+        for (own, rows) in &found {
+            prop_assert_eq!(*rows, own.iter().map(|day| days[day]).sum::<u64>());
+            prop_assert!(own.len() == 1 || *rows <= rows_per_batch);
+            prop_assert!(own.iter().all(|day| cell(*day) == cell(own[0])));
+        }
+        for pair in found.windows(2) {
+            let next = pair[1].0[0];
+            prop_assert!(cell(next) != cell(pair[0].0[0]) || pair[0].1 + days[&next] > rows_per_batch);
+        }
+    }
+}
