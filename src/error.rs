@@ -136,6 +136,12 @@ impl Error {
         }
     }
 
+    /// The query engine had not enough memory.
+    fn without_memory(mut self) -> Error {
+        self.0.kind = Kind::Refused;
+        self.hint("allow more with --memory, or bring fewer days together with --batch-days; a day is never cut")
+    }
+
     /// The message, its chain of causes and the hint, as lines for a person.
     pub fn render(&self) -> String {
         let mut text = format!("error: {self}\n");
@@ -201,26 +207,20 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> Doing<T> for std::res
     fn doing(self, doing: &str) -> Result<T> {
         self.map_err(|error| {
             let error = error.into();
-            let (kind, is_exhausted) = (kind_of(error.as_ref()), is_exhausted(error.as_ref()));
+            let kind = kind_of(error.as_ref());
             let error = Error::new(kind, doing).because(error);
+            // Some keep only the text of what failed.
+            let is_exhausted = causes(&error).any(|cause| cause.to_string().contains("Resources exhausted"));
             match is_exhausted && error.advice().is_none() {
-                true => error.hint("allow more with --memory; days share a batch only where they fit, but none is cut"),
+                true => error.without_memory(),
                 false => error,
             }
         })
     }
 }
 
-/// Whether the query engine had not enough memory. Who passes its error on may have kept only the text.
-fn is_exhausted(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.to_string().contains("Resources exhausted")
-}
-
 /// The kind of a foreign error, from the first cause in its chain that says something.
 fn kind_of(error: &(dyn std::error::Error + 'static)) -> Kind {
-    if is_exhausted(error) {
-        return Kind::Refused;
-    }
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(ours) = error.downcast_ref::<Error>() {

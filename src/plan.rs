@@ -14,13 +14,6 @@ pub struct Limits {
     pub rows_per_batch: u64,
 }
 
-impl Limits {
-    /// Batches of at most so many days, with any number of winners.
-    pub fn of_days(days_per_batch: u32) -> Limits {
-        Limits { days_per_batch, rows_per_batch: u64::MAX }
-    }
-}
-
 /// The days on which batches begin, in their order. A dataset without a partition column has one batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cuts(Vec<Day>);

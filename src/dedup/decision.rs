@@ -103,7 +103,7 @@ impl<'a> Decision<'a> {
         by_day(&self.verdict().winners_by_day)
     }
 
-    /// What a row takes, about, in the widest row group.
+    /// What a row takes, about.
     pub fn row_bytes(&self) -> usize {
         let names = self.dataset.column_names().map(String::from).collect();
         self.decided.kernel.input().width_bytes(&names)

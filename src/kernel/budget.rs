@@ -116,7 +116,19 @@ impl Budget {
         (share.max(LOOK_BYTES_MIN) / self.odd_bytes).max(1)
     }
 
-    /// How many rows one odd key can have at the very most.
+    /// How many records of odd keys each of the threads that decide keys can gather at the very most.
+    pub fn odd_records_max(&self, records_bytes: usize) -> usize {
+        let room = self.free_bytes().saturating_sub(records_bytes).saturating_add(BESIDE_BYTES / 2);
+        // A list that grows is twice as large for a moment.
+        room / (2 * RECORD_BYTES) / self.settling_threads()
+    }
+
+    /// What keys may take that are compared byte by byte.
+    pub fn keys_bytes(&self) -> usize {
+        self.free_bytes().max(LOOK_BYTES_MIN)
+    }
+
+    /// How many rows of one odd key can be looked at, at the very most.
     pub fn odd_rows_max(&self, records_bytes: usize) -> usize {
         self.free_bytes().saturating_sub(records_bytes).saturating_add(BESIDE_BYTES / 2) / self.odd_bytes
     }
@@ -126,7 +138,7 @@ impl Budget {
         2 * self.partition_rows
     }
 
-    /// How many encoders write winners. Each has an open file for every batch, and an operating system allows 1,024.
+    /// How many encoders write winners. Each has files and row groups of its own for every batch.
     pub fn encoders(&self) -> usize {
         self.threads.min(ENCODERS_MAX).min((self.free_bytes() / ENCODER_BYTES_MIN).max(1))
     }

@@ -69,7 +69,7 @@ impl Kernel {
         };
         let sample = first.map_or(0, |batch| batch.get_array_memory_size() / batch.num_rows());
         let key_bytes = (sample + ENTRY_BYTES) as u64;
-        let memory_bytes = self.budget.free_bytes().max(1) as u64;
+        let memory_bytes = self.budget.keys_bytes() as u64;
         // A map that grows is twice as large for a moment.
         let rounds = (2 * self.input.rows() * key_bytes).div_ceil(memory_bytes).max(1);
         let mut count = 0;

@@ -71,9 +71,9 @@ impl Grouping {
         if !self.finish(winners) {
             return Ok(());
         }
-        let odd_groups = || self.groups.iter().filter(|group| group.odd).map(|group| group.rows);
-        if odd_groups().sum::<u64>() > most as u64 {
-            return Err(too_many(odd_groups().max().unwrap_or(0)));
+        let rows: u64 = self.groups.iter().filter(|group| group.odd).map(|group| group.rows).sum();
+        if rows > most as u64 {
+            return Err(too_many(format!("{rows} rows have keys whose rows are")));
         }
         partition.pieces(|piece| {
             let is_odd = |record: &&Record| {
@@ -167,10 +167,10 @@ impl Grouping {
     }
 }
 
-/// The error for a key with so many rows that they can't be looked at in the memory given.
-pub(super) fn too_many(rows: u64) -> Error {
+/// The error for keys with so many rows that they can't be looked at in the memory given.
+pub(super) fn too_many(found: String) -> Error {
     Error::usage("compare the rows of a key")
-        .because(format!("a key has {rows} rows that are not all the same: too many to compare in this memory"))
+        .because(format!("{found} not all the same: too many to compare in this memory"))
         .hint("the key is probably too narrow: give another one with --key, or allow more with --memory")
 }
 

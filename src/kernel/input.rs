@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::{
     RowSelectionPolicy,
 };
 use parquet::basic::{ConvertedType, Encoding};
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Rows that are decoded at a time: the least, where they are wide, and the most.
-const BATCH_ROWS: (usize, usize) = (256, 16_384);
+const BATCH_ROWS: (usize, usize) = (16, 16_384);
 /// What the rows that are decoded at a time may take, as they are encoded.
 const BATCH_BYTES: usize = 16 << 20;
 const STRICT: CastOptions<'static> =
@@ -141,19 +141,19 @@ impl Input {
         &self.files[file].metadata
     }
 
-    /// What the values of these columns take for a row, in the row group in which they take most. Texts count in full
-    /// where a footer knows their length, and as they are encoded where it does not.
+    /// What the values of these columns take for a row, on average. Texts count in full where a footer knows their
+    /// length, and as they are encoded where it does not.
     pub fn width_bytes(&self, columns: &BTreeSet<String>) -> usize {
-        let of_group = |group: &RowGroupMetaData| {
-            let chunks = group.columns().iter().filter(|chunk| match chunk.column_path().parts() {
-                [name] => columns.contains(name),
-                _ => false,
-            });
-            let sizes =
-                chunks.map(|chunk| chunk.unencoded_byte_array_data_bytes().unwrap_or(chunk.uncompressed_size()));
-            usize::try_from(sizes.sum::<i64>() / group.num_rows().max(1)).unwrap_or(0)
+        let groups = self.files.iter().flat_map(|file| file.metadata.row_groups());
+        let chunks = groups.flat_map(RowGroupMetaData::columns);
+        // Columns that are nested are stored in several chunks.
+        let is_one = |chunk: &&ColumnChunkMetaData| {
+            chunk.column_path().parts().first().is_some_and(|name| columns.contains(name))
         };
-        self.files.iter().flat_map(|file| file.metadata.row_groups()).map(of_group).max().unwrap_or(0)
+        let size =
+            |chunk: &ColumnChunkMetaData| chunk.unencoded_byte_array_data_bytes().unwrap_or(chunk.uncompressed_size());
+        let size_bytes: u64 = chunks.filter(is_one).map(|chunk| u64::try_from(size(chunk)).unwrap_or(0)).sum();
+        usize::try_from(size_bytes / self.rows.max(1)).unwrap_or(usize::MAX)
     }
 
     /// How often a column is NULL, where the footers say so of every row group.
@@ -252,7 +252,7 @@ impl Input {
             .map_err(|error| unreadable(&file.path, error))?;
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.reopen(unit.file)?, metadata)
             .with_row_groups(vec![unit.group])
-            .with_batch_size(batch_rows(file.metadata.row_group(unit.group)));
+            .with_batch_size(batch_rows(file.metadata.row_group(unit.group), &roots));
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         if let Some(selection) = selection {
             builder = builder
@@ -264,9 +264,13 @@ impl Input {
     }
 }
 
-fn batch_rows(group: &RowGroupMetaData) -> usize {
-    let row_bytes = group.total_byte_size().max(0) / group.num_rows().max(1);
-    (BATCH_BYTES / usize::try_from(row_bytes).unwrap_or(0).max(1)).clamp(BATCH_ROWS.0, BATCH_ROWS.1)
+/// How many rows of these columns of a row group are decoded at a time.
+fn batch_rows(group: &RowGroupMetaData, roots: &[usize]) -> usize {
+    let root = |column| group.schema_descr().get_column_root_idx(column);
+    let chunks = group.columns().iter().enumerate().filter(|(column, _)| roots.contains(&root(*column)));
+    let size_bytes: i64 = chunks.map(|(_, chunk)| chunk.uncompressed_size()).sum();
+    let row_bytes = usize::try_from(size_bytes / group.num_rows().max(1)).unwrap_or(0);
+    (BATCH_BYTES / row_bytes.max(1)).clamp(BATCH_ROWS.0, BATCH_ROWS.1)
 }
 
 /// Whether one type is the other's form with views, which costs less to decode.

@@ -223,7 +223,7 @@ impl Kernel {
                     let before = rows.len();
                     let taken = partitions.take(part);
                     if taken.rows() > self.budget.partition_rows_max() {
-                        let most = self.budget.odd_rows_max(partitions.used_bytes()) / threads;
+                        let most = self.budget.odd_records_max(partitions.used_bytes());
                         grouping.settle_piecewise(&taken, winners, &mut rows, most)?;
                     } else {
                         taken.read_into(&mut records)?;

@@ -60,34 +60,34 @@ impl Odd<'_> {
     pub(super) fn settle(&self, mut rows: Vec<Record>, limit: usize, most: usize, verdict: &mut Verdict) -> Result<()> {
         rows.sort_unstable_by_key(|row| (row.print(), row.place()));
         let keys: Vec<&[Record]> = rows.chunk_by(|a, b| a.print() == b.print()).collect();
-        if let Some(largest) = keys.iter().map(|rows| rows.len()).max().filter(|rows| *rows > most) {
-            return Err(too_many(largest as u64));
-        }
         let mut rest = keys.as_slice();
         while !rest.is_empty() {
-            let mut rows = 0;
+            let mut all = 0;
             let fits = |key: &&&[Record]| {
-                rows += key.len();
-                rows <= limit
+                all += self.to_read(key).len();
+                all <= limit
             };
             let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+            if let Some(rows) = now.iter().map(|key| self.to_read(key).len()).max().filter(|rows| *rows > most) {
+                return Err(too_many(format!("a key has {rows} rows that are")));
+            }
             self.settle_keys(now, verdict)?;
             rest = later;
         }
         Ok(())
     }
 
-    fn settle_keys(&self, keys: &[&[Record]], verdict: &mut Verdict) -> Result<()> {
-        let whole = !self.ask.identity.is_empty() || !self.ask.fixed.is_empty();
-        let mut wanted = Vec::new();
-        for rows in keys {
-            let best = first_by_rank(rows);
-            match () {
-                () if whole => wanted.extend(rows.iter().map(Record::place)),
-                () if !agree(&best) => wanted.extend(best.iter().map(|row| row.place())),
-                () => {}
-            }
+    /// The rows of a key that have to be read to decide it.
+    fn to_read<'r>(&self, key: &'r [Record]) -> Vec<&'r Record> {
+        if !self.ask.identity.is_empty() || !self.ask.fixed.is_empty() {
+            return key.iter().collect();
         }
+        let best = first_by_rank(key);
+        if agree(&best) { Vec::new() } else { best }
+    }
+
+    fn settle_keys(&self, keys: &[&[Record]], verdict: &mut Verdict) -> Result<()> {
+        let wanted = keys.iter().flat_map(|key| self.to_read(key)).map(Record::place).collect();
         let declared = self.ask.declared.unwrap_or(self.columns.order.len());
         let facts = self.read(wanted, 0..declared, true)?;
         // Those that are first under the declared order: where they differ, the rest of the total order decides.

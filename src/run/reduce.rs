@@ -122,8 +122,8 @@ impl Run<'_> {
 
     /// Decides what is left once keys were set aside.
     async fn decide_again<'a>(&self, dedup: &Dedup<'a>, report: &RunReport) -> Result<Decision<'a>> {
-        let left = report.balance.landing.landed - report.balance.quarantined.rows;
-        self.progress.begin("find duplicates without what is set aside", Some(left));
+        let landed = report.balance.landing.landed;
+        self.progress.begin("find duplicates without what is set aside", Some(landed));
         dedup.decide(self.progress).await
     }
 

@@ -1,6 +1,6 @@
 //! Row groups all of whose rows win are copied as they are, and nothing but them.
 
-use crate::rows::{compared, damage, engine, runtime, trades, values};
+use crate::rows::{compared, damage, engine, of_days, runtime, trades, values};
 use arrow::array::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use tradefold::dedup::Dedup;
 use tradefold::engine::DataFile;
 use tradefold::error::Kind;
 use tradefold::generate::{Profile, Recipe, generate};
-use tradefold::plan::{Cuts, Limits};
+use tradefold::plan::Cuts;
 use tradefold::progress::Silent;
 use tradefold::stage::{WriteOptions, Written, write_winners};
 use tradefold::window::Day;
@@ -43,7 +43,7 @@ fn read(path: &Path) -> Vec<RecordBatch> {
 
 /// Batches of 16 days.
 fn cuts(winners: &BTreeMap<Option<Day>, u64>) -> Cuts {
-    Cuts::new(winners, Limits::of_days(16))
+    Cuts::new(winners, of_days(16))
 }
 
 /// As [`write_from`], where any row group is large enough.

@@ -40,6 +40,10 @@ fn a_foreign_error_is_of_the_kind_that_its_cause_says() {
     assert_eq!(disk(io::ErrorKind::StorageFull), Kind::Transient);
     let engine = |error: DataFusionError| Err::<(), _>(error).doing("x").unwrap_err().kind();
     assert_eq!(engine(DataFusionError::ResourcesExhausted("memory".into())), Kind::Refused);
+    // Who hands it on may keep only its text.
+    let text = Err::<(), _>("Generic DeltaTable error: Resources exhausted: 5 MB").doing("x").unwrap_err();
+    assert_eq!(text.kind(), Kind::Refused);
+    assert!(text.advice().is_some_and(|advice| advice.contains("--memory")), "{}", text.render());
     assert_eq!(engine(DataFusionError::Plan("no".into())), Kind::Bug);
     // A cause further down counts, and one of ours most of all.
     let wrapped = DataFusionError::External(Box::new(io::Error::from(io::ErrorKind::PermissionDenied)));

@@ -1,5 +1,6 @@
 //! Winners are cut into batches of days, and a batch that a merge could not hold is cut smaller.
 
+use crate::rows::of_days;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tradefold::plan::{Cuts, Limits, plan};
@@ -19,10 +20,7 @@ fn batches(winners: &BTreeMap<Option<Day>, u64>, limits: Limits) -> Vec<(Vec<i32
 #[test]
 fn edges_lie_on_a_grid_and_where_a_batch_would_have_too_many_rows() {
     let winners = winners(&[(-1, 5), (0, 4), (1, 4), (2, 3), (5, 1), (7, 50), (8, 1)]);
-    assert_eq!(
-        batches(&winners, Limits::of_days(4)),
-        [(vec![-1], 5), (vec![0, 1, 2], 11), (vec![5, 7], 51), (vec![8], 1)]
-    );
+    assert_eq!(batches(&winners, of_days(4)), [(vec![-1], 5), (vec![0, 1, 2], 11), (vec![5, 7], 51), (vec![8], 1)]);
     assert_eq!(
         batches(&winners, Limits { days_per_batch: 4, rows_per_batch: 8 }),
         [(vec![-1], 5), (vec![0, 1], 8), (vec![2], 3), (vec![5], 1), (vec![7], 50), (vec![8], 1)]
@@ -33,7 +31,7 @@ fn edges_lie_on_a_grid_and_where_a_batch_would_have_too_many_rows() {
 fn rows_without_a_day_are_one_batch() {
     let winners = BTreeMap::from([(None, 9)]);
     assert_eq!(batches(&winners, Limits { days_per_batch: 1, rows_per_batch: 2 }), [(vec![], 9)]);
-    assert_eq!(batches(&BTreeMap::new(), Limits::of_days(1)), []);
+    assert_eq!(batches(&BTreeMap::new(), of_days(1)), []);
 }
 
 proptest! {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tradefold::dataset::Dataset;
 use tradefold::dedup::rule::{Row, Value};
 use tradefold::engine::{DataFile, Engine, EngineOptions};
+use tradefold::plan::Limits;
 
 pub const HOUR_US: i64 = 3_600_000_000;
 /// 2025-10-06T23:30:00Z: half an hour more is another day, and another batch.
@@ -224,4 +225,9 @@ pub fn damage(path: &Path, group: usize, column: &str) {
     let (start, length) = chunk.byte_range();
     bytes[chunk.data_page_offset() as usize..(start + length) as usize].fill(0xFF);
     std::fs::write(path, bytes).unwrap();
+}
+
+/// Batches of at most so many days, with any number of winners.
+pub fn of_days(days_per_batch: u32) -> Limits {
+    Limits { days_per_batch, rows_per_batch: u64::MAX }
 }

@@ -60,10 +60,14 @@ fn dedup_and_analyze_stay_in_the_memory_that_they_are_given() {
 #[test]
 fn a_key_of_very_many_different_rows_is_refused_before_memory_runs_out() {
     let desk = Desk::new();
-    numbers(&desk, ROWS);
-    let ran = desk.run("analyze raw --key side --memory 32MB --quiet");
+    numbers(&desk, 3_000_000);
+    // Of a key all rows tie in the declared order, so that all of them have to be read.
+    let ran = desk.run("analyze raw --key side --order side --memory 32MB --quiet");
     assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
-    assert!(ran.err.contains("1250000 rows that are not all the same") && ran.err.contains("--key"), "{}", ran.err);
+    assert!(ran.err.contains("1500000 rows that are not all the same") && ran.err.contains("--key"), "{}", ran.err);
+    // Where the first of the order decides, none has to.
+    let report = desk.report(0, "analyze raw --key side --order id --memory 32MB");
+    assert_eq!(number(&report, "/balance/losers/superseded"), 3_000_000 - 4);
 }
 
 #[test]
@@ -102,6 +106,8 @@ fn shares_of_memory_fit_into_it() {
                 for records_bytes in [0, budget.records_bytes()] {
                     let held = budget.fixed_bytes + records_bytes;
                     assert!(held + odd(order_bytes) * budget.odd_rows_max(records_bytes) <= most, "{budget:?}");
+                    let gathered = 2 * record * budget.odd_records_max(records_bytes) * budget.settling_threads();
+                    assert!(held + gathered <= most, "{budget:?}");
                 }
                 let settling = budget.settling_threads();
                 assert!((1..=budget.threads).contains(&settling), "{budget:?}");

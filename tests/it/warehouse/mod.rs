@@ -8,6 +8,7 @@ mod lies;
 mod local;
 mod race;
 
+use crate::rows::of_days;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +19,7 @@ use tradefold::engine::{Engine, EngineOptions};
 use tradefold::error::Result;
 use tradefold::landing::{LandingOptions, land};
 use tradefold::ledger::Ledger;
-use tradefold::plan::{Cuts, Limits, plan};
+use tradefold::plan::{Cuts, plan};
 use tradefold::progress::Silent;
 use tradefold::report::RunReport;
 use tradefold::run::{Run, RunOptions, landed_files};
@@ -165,7 +166,7 @@ pub async fn staged(stand: &impl Stand, rows: &[Value]) -> (Folder, Manifest) {
     let dedup = Dedup::new(stand.engine(), dataset, &landed_files(&landed)).await.unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let decision = dedup.decide(&Silent).await.unwrap();
-    let cuts = Cuts::new(&decision.winners_by_day(), Limits::of_days(16));
+    let cuts = Cuts::new(&decision.winners_by_day(), of_days(16));
     let options = WriteOptions::new(cuts.clone());
     let written = write_winners(&decision, dataset, options, scratch.path(), &Silent).await.unwrap();
     let batches = plan(dataset, &written.days, &BTreeMap::new(), &cuts);
