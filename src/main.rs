@@ -1,4 +1,5 @@
-//! The command line of tradefold: reads arguments, environment and clock, and nothing else does.
+//! The command line of tradefold: reads arguments, environment and clock, and nothing else does, but for where the
+//! operating system keeps temporary files.
 
 use std::process::ExitCode;
 

@@ -34,7 +34,7 @@ impl Cuts {
         Cuts(begins)
     }
 
-    /// The number of the batch that a day falls into.
+    /// The number of the batch that a day falls into, from 0. Rows without a day are in the first.
     pub fn batch_of(&self, day: Option<Day>) -> usize {
         day.map_or(0, |day| self.0.partition_point(|begin| *begin <= day).saturating_sub(1))
     }

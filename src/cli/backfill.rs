@@ -99,7 +99,7 @@ struct Decisions {
     /// Write all losers with their classes to a Parquet file.
     #[arg(long)]
     losers: bool,
-    /// How many UTC days a batch has at most.
+    /// How many UTC days a batch has at most; fewer, where a merge would not fit into --memory.
     #[arg(long, default_value_t = 16, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=4000))]
     batch_days: u32,
 }

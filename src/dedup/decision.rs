@@ -103,7 +103,7 @@ impl<'a> Decision<'a> {
         by_day(&self.verdict().winners_by_day)
     }
 
-    /// What a row takes, about.
+    /// What the dataset's columns take for a row, in bytes: about, and on average over all rows that were decided.
     pub fn row_bytes(&self) -> usize {
         let names = self.dataset.column_names().map(String::from).collect();
         self.decided.kernel.input().width_bytes(&names)

@@ -83,7 +83,7 @@ impl Engine {
         self.options.exact_keys
     }
 
-    /// How much memory may be used.
+    /// How much memory queries may use: [`EngineOptions::memory_bytes`].
     pub fn memory_bytes(&self) -> usize {
         self.options.memory_bytes
     }

@@ -116,21 +116,25 @@ impl Budget {
         (share.max(LOOK_BYTES_MIN) / self.odd_bytes).max(1)
     }
 
-    /// How many records of odd keys each of the threads that decide keys can gather at the very most.
+    /// How many records of odd keys can be gathered at the very most, by all threads together.
     pub fn odd_records_max(&self, records_bytes: usize) -> usize {
-        let room = self.free_bytes().saturating_sub(records_bytes).saturating_add(BESIDE_BYTES / 2);
         // A list that grows is twice as large for a moment.
-        room / (2 * RECORD_BYTES) / self.settling_threads()
+        self.room_bytes(records_bytes) / (2 * RECORD_BYTES)
+    }
+
+    /// How many rows of one odd key can be looked at, at the very most.
+    pub fn odd_rows_max(&self, records_bytes: usize) -> usize {
+        self.room_bytes(records_bytes) / self.odd_bytes
+    }
+
+    /// All that is left beside records, before work is refused.
+    fn room_bytes(&self, records_bytes: usize) -> usize {
+        self.free_bytes().saturating_sub(records_bytes).saturating_add(BESIDE_BYTES / 2)
     }
 
     /// What keys may take that are compared byte by byte.
     pub fn keys_bytes(&self) -> usize {
         self.free_bytes().max(LOOK_BYTES_MIN)
-    }
-
-    /// How many rows of one odd key can be looked at, at the very most.
-    pub fn odd_rows_max(&self, records_bytes: usize) -> usize {
-        self.free_bytes().saturating_sub(records_bytes).saturating_add(BESIDE_BYTES / 2) / self.odd_bytes
     }
 
     /// From how many rows on a partition is not held at once: some of its keys have very many.

@@ -55,8 +55,7 @@ impl<'a> Gathering<'a> {
         let content = columns.content().iter().map(|expr| Part::beside(expr, &key)).collect();
         let mut hashed = vec![true; columns.schema.fields().len()];
         let mut order = columns.order.iter().map(|item| &item.expr);
-        // Rows are ranked by the first of the order: by its values, of which a batch mostly needs few of a
-        // dictionary's.
+        // Rows are ranked by the first of the order, value by value: a whole dictionary would be ranked for each batch.
         let ranked = order.next();
         for expr in columns.key.iter().chain(order).filter(|expr| evaluated(&columns)(expr)).chain(ranked) {
             collect_columns(expr).iter().for_each(|column| hashed[column.index()] = false);

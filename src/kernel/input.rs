@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Rows that are decoded at a time: the least, where they are wide, and the most.
-const BATCH_ROWS: (usize, usize) = (16, 16_384);
-/// What the rows that are decoded at a time may take, as they are encoded.
+/// Rows that are decoded at a time, at most.
+const BATCH_ROWS: usize = 16_384;
+/// What the rows that are decoded at a time may take with all that lies between them, as they are encoded.
 const BATCH_BYTES: usize = 16 << 20;
 const STRICT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
@@ -252,7 +252,7 @@ impl Input {
             .map_err(|error| unreadable(&file.path, error))?;
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.reopen(unit.file)?, metadata)
             .with_row_groups(vec![unit.group])
-            .with_batch_size(batch_rows(file.metadata.row_group(unit.group), &roots));
+            .with_batch_size(batch_rows(file.metadata.row_group(unit.group), &roots, chosen));
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         if let Some(selection) = selection {
             builder = builder
@@ -264,13 +264,14 @@ impl Input {
     }
 }
 
-/// How many rows of these columns of a row group are decoded at a time.
-fn batch_rows(group: &RowGroupMetaData, roots: &[usize]) -> usize {
+/// How many of the rows that are chosen of a row group are decoded at a time, in these columns. Views keep the pages
+/// that they refer to, so it counts how far apart the rows are, and not how many.
+fn batch_rows(group: &RowGroupMetaData, roots: &[usize], chosen: usize) -> usize {
     let root = |column| group.schema_descr().get_column_root_idx(column);
     let chunks = group.columns().iter().enumerate().filter(|(column, _)| roots.contains(&root(*column)));
     let size_bytes: i64 = chunks.map(|(_, chunk)| chunk.uncompressed_size()).sum();
-    let row_bytes = usize::try_from(size_bytes / group.num_rows().max(1)).unwrap_or(0);
-    (BATCH_BYTES / row_bytes.max(1)).clamp(BATCH_ROWS.0, BATCH_ROWS.1)
+    let batches = usize::try_from(size_bytes).unwrap_or(0).div_ceil(BATCH_BYTES);
+    (chosen / batches.max(1)).clamp(1, BATCH_ROWS)
 }
 
 /// Whether one type is the other's form with views, which costs less to decode.

@@ -220,17 +220,16 @@ impl Kernel {
                     if part >= partitions.count() {
                         break;
                     }
-                    let before = rows.len();
                     let taken = partitions.take(part);
                     if taken.rows() > self.budget.partition_rows_max() {
                         let most = self.budget.odd_records_max(partitions.used_bytes());
-                        grouping.settle_piecewise(&taken, winners, &mut rows, most)?;
+                        grouping.settle_piecewise(&taken, winners, &mut rows, &gathered, most)?;
                     } else {
+                        let before = rows.len();
                         taken.read_into(&mut records)?;
                         grouping.settle(&records, winners, &mut rows);
+                        gathered.fetch_add(rows.len() - before, Ordering::Relaxed);
                     }
-                    drop(taken);
-                    gathered.fetch_add(rows.len() - before, Ordering::Relaxed);
                 }
                 Ok((grouping, rows))
             };

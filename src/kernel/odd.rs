@@ -55,26 +55,30 @@ impl Facts {
 }
 
 impl Odd<'_> {
-    /// Decides these keys, all of whose rows are here: about `limit` rows at a time, and no key with more rows than
-    /// `most`.
+    /// Decides these keys, all of whose rows are here. About `limit` rows are read at a time, and of a key all
+    /// together: no more than `most`.
+    ///
+    /// # Errors
+    /// Usage, when more rows of a key would have to be read; or when a file can't be read or has changed.
     pub(super) fn settle(&self, mut rows: Vec<Record>, limit: usize, most: usize, verdict: &mut Verdict) -> Result<()> {
         rows.sort_unstable_by_key(|row| (row.print(), row.place()));
         let keys: Vec<&[Record]> = rows.chunk_by(|a, b| a.print() == b.print()).collect();
-        let mut rest = keys.as_slice();
-        while !rest.is_empty() {
-            let mut all = 0;
-            let fits = |key: &&&[Record]| {
-                all += self.to_read(key).len();
-                all <= limit
-            };
-            let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
-            if let Some(rows) = now.iter().map(|key| self.to_read(key).len()).max().filter(|rows| *rows > most) {
-                return Err(too_many(format!("a key has {rows} rows that are")));
+        let (mut begin, mut to_read) = (0, 0);
+        for (at, key) in keys.iter().enumerate() {
+            let own = self.to_read(key).len();
+            if own > most {
+                return Err(too_many(format!("a key has {own} rows that are")));
             }
-            self.settle_keys(now, verdict)?;
-            rest = later;
+            if to_read + own > limit && at > begin {
+                self.settle_keys(&keys[begin..at], verdict)?;
+                (begin, to_read) = (at, 0);
+            }
+            to_read += own;
         }
-        Ok(())
+        match &keys[begin..] {
+            [] => Ok(()),
+            last => self.settle_keys(last, verdict),
+        }
     }
 
     /// The rows of a key that have to be read to decide it.

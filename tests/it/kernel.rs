@@ -16,12 +16,13 @@ use proptest::prelude::*;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tradefold::dataset::Dataset;
 use tradefold::dedup::rule::Value;
 use tradefold::engine::{Engine, FilesTable};
 use tradefold::error::Kind;
 use tradefold::kernel::{Ask, ExactKeys, KeepFirstExec, Kernel, Resources};
-use tradefold::progress::Silent;
+use tradefold::progress::{Progress, Silent};
 use tradefold::sql::{Dialect, dedup};
 
 /// DataFusion as it comes.
@@ -253,15 +254,34 @@ fn a_table_of_several_files_is_one_operator() {
     });
 }
 
+/// Counts the rows that were read.
+#[derive(Default)]
+struct Read(AtomicU64);
+
+impl Progress for Read {
+    fn begin(&self, _step: &str, _total: Option<u64>) {}
+
+    fn advance(&self, done: u64) {
+        self.0.fetch_add(done, Ordering::Relaxed);
+    }
+
+    fn note(&self, _line: &str) {}
+}
+
 #[test]
 fn exact_keys_are_compared_byte_by_byte() {
     let folder = tempfile::tempdir().unwrap();
-    let paths = many(folder.path(), 20_000, 2);
+    let paths = many(folder.path(), 200_000, 2);
     runtime().block_on(async {
         let engine = engine(2);
-        for bytes in [64 << 20, 1 << 20] {
+        for (bytes, is_once) in [(1 << 30, true), (1 << 20, false)] {
             let pool: Arc<dyn MemoryPool> = Arc::new(FairSpillPool::new(bytes));
-            assert_eq!(kernel(&engine, &paths, pool, 2).await.count_keys(&Silent).unwrap(), 20_000);
+            let read = Read::default();
+            assert_eq!(kernel(&engine, &paths, pool, 2).await.count_keys(&read).unwrap(), 200_000);
+            let rows = read.0.load(Ordering::Relaxed);
+            // What does not fit at once is gone through again, a part of the keys each time.
+            assert_eq!(rows == 400_000, is_once, "{rows} rows were read in {bytes} bytes");
+            assert!(rows.is_multiple_of(400_000) && rows < 8 * 400_000, "{rows} rows were read in {bytes} bytes");
         }
     });
     let keys = ExactKeys::default();

@@ -35,6 +35,7 @@ fn rows_without_a_day_are_one_batch() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn each_day_is_in_one_batch_and_none_is_larger_than_it_has_to_be(
         days in prop::collection::btree_map(-40..40i32, 1..100u64, 0..60),
