@@ -68,7 +68,7 @@ bench: .venv-bench/complete
 # At this size DuckDB's fastest form alone stands for the peers; `make bench` says which one that is.
 bench-full: .venv-bench/complete
 	cargo build --release
-	$(timed) --rows 165600000 --cases rerun:0.1,spread:0.1 --runs 1 --timeout 3600 --memory 14GB --drop \
+	$(timed) --rows 165600000 --cases rerun:0.1,spread:0.1 --runs 1 --timeout 3600 --memory 14GB --drop --curves \
 	  --only tradefold:8GB,tradefold:2GB,duckdb-plain-ts "$(release)"
 
 .venv-bench/complete: benches/requirements.txt

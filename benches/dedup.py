@@ -2,7 +2,7 @@
 
 usage: dedup.py TRADEFOLD [FLOOR] [--rows N] [--cases rerun:0.1,rerun:0,rerun:1,spread:0.1] [--runs N]
        [--threads N] [--level N] [--only NAMES] [--memory SIZE] [--timeout SECONDS] [--data FOLDER]
-       [--drop] [--date TEXT] [--out FILE]
+       [--drop] [--curves] [--date TEXT] [--out FILE]
 
 Prints what it measured as Markdown and puts it into FILE, in place of what is there for as many rows and this level.
 A peer that fails is a row that says why; answers that differ, and a tradefold that fails, fail the script.
@@ -46,6 +46,7 @@ class Run(NamedTuple):
     peak_bytes: int | None
     temp_bytes: int | None
     output_bytes: int
+    curve: list
 
 
 def parse():
@@ -65,6 +66,7 @@ def parse():
     target = os.environ.get("CARGO_TARGET_DIR") or HOME.parent / "target"
     arguments.add_argument("--data", type=Path, default=Path(target) / "bench")
     arguments.add_argument("--drop", action="store_true", help="remove data as soon as they are measured")
+    arguments.add_argument("--curves", action="store_true", help="show memory in the course of each one's last run")
     arguments.add_argument("--date")
     arguments.add_argument("--out", type=Path)
     return arguments.parse_args()
@@ -188,6 +190,8 @@ def measure(arguments, names, profile, odd, slow):
             shutil.rmtree(data)
     lines = [f"### {profile}, odd copies in {share(odd)}", "", *table(facts["rows"], runs, failures)]
     lines += ["", told(runs, answers, differences, facts, planted)]
+    if arguments.curves:
+        lines += ["", *curves(runs)]
     return "\n".join(lines), problems
 
 
@@ -207,6 +211,8 @@ def trades(arguments, profile, odd):
         arguments.data.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=arguments.data))
         command = [arguments.tradefold, "generate", "--rows", str(arguments.rows), "--profile", profile]
+        # Large data have files of a usual size, which are also made side by side.
+        command += ["--files", str(max(1, round(arguments.rows / 16_560_000)))]
         planted.write_bytes(watch([*command, "--odd-share", odd, "--out", str(draft), "--json"])[0])
         draft.rename(data)
     return data, json.loads(planted.read_text())
@@ -239,7 +245,7 @@ def once(arguments, name, data, work, planted):
         else:
             check(said["balance"], answer, planted, ask("folded", out, temp=str(temp)))
         print(f"{data.name} {name}: {wall_s:.2f} s wall, {cpu_s:.2f} s CPU", file=sys.stderr, flush=True)
-        return Run(wall_s, cpu_s, peak_bytes, temp_bytes, folder_bytes(out)), answer
+        return Run(wall_s, cpu_s, peak_bytes, temp_bytes, folder_bytes(out), figures.curve), answer
     finally:
         shutil.rmtree(out, ignore_errors=True)
         shutil.rmtree(temp)
@@ -314,6 +320,16 @@ def table(rows, runs, failures):
         spread = f"{min(walls_s):.2f} to {max(walls_s):.2f}" if len(own) > 1 else "one run"
         times = [f"{wall_s:.2f}", spread, f"{median(own, 'cpu_s'):.2f}"]
         yield f"| {' | '.join([name, *times, *megabytes, f'{rows / wall_s:,.0f}', ratio])} |"
+
+
+def curves(runs):
+    """Resident memory in the course of each one's last run."""
+    shown = {name: own[-1].curve for name, own in runs.items() if own and own[-1].curve}
+    yield "Resident memory in MB at 5 %, 10 % … of each one's time:"
+    yield ""
+    for name, curve in shown.items():
+        at = [curve[len(curve) * percent // 100] for percent in range(5, 100, 5)]
+        yield f"- {name}: {', '.join(f'{resident_bytes / 1e6:,.0f}' for resident_bytes in at)}"
 
 
 def told(runs, answers, differences, facts, planted):

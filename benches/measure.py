@@ -19,6 +19,7 @@ class Figures(NamedTuple):
     cpu_s: float
     peak_bytes: int
     temp_bytes: int
+    curve: list  # of resident bytes, a look each tick
 
     @property
     def wall_s(self):
@@ -42,12 +43,13 @@ def watch(command, temp=None, cap_bytes=None, timeout_s=None):
         begun_s = time.monotonic()
         process = subprocess.Popen(command, stdout=out, stderr=err, env=environment, pass_fds=[held])
         os.close(held)
-        temp_bytes, reason = 0, None
+        temp_bytes, reason, curve = 0, None, []
         while not select.select([end], [], [], TICK_S)[0]:
             temp_bytes = max(temp_bytes, _temp_bytes(process.pid, temp)) if temp else 0
+            curve.append(_resident_bytes(process.pid))
             if timeout_s and time.monotonic() - begun_s > timeout_s:
                 reason = f"ended after {timeout_s:,} s"
-            elif cap_bytes and _resident_bytes(process.pid) > cap_bytes:
+            elif cap_bytes and curve[-1] > cap_bytes:
                 reason = f"ended at {cap_bytes / 1e9:.1f} GB of memory"
             if reason:
                 process.kill()
@@ -65,7 +67,7 @@ def watch(command, temp=None, cap_bytes=None, timeout_s=None):
     # macOS counts bytes, Linux kilobytes.
     unit = 1 if platform.system() == "Darwin" else 1024
     cpu_s = usage.ru_utime + usage.ru_stime
-    return text, Figures(begun_s, ended_s, cpu_s, usage.ru_maxrss * unit, temp_bytes)
+    return text, Figures(begun_s, ended_s, cpu_s, usage.ru_maxrss * unit, temp_bytes, curve)
 
 
 def run(command):

@@ -75,6 +75,9 @@ fn write_file(
         .set_column_dictionary_enabled("tx_hash".into(), false)
         .set_column_dictionary_enabled("order_hash".into(), false)
         .set_column_dictionary_enabled("id".into(), false)
+        // `spread` has all markets in each row group. Their texts stay in dictionaries however many they are, so that
+        // more rows are not also heavier ones.
+        .set_dictionary_page_size_limit(8 << 20)
         .build();
     let target = File::create(folder.join(&name)).doing("create a file of trades")?;
     let mut writer =

@@ -110,10 +110,19 @@ impl Budget {
         self.threads.min(able.max(1))
     }
 
+    /// How many records of odd keys are gathered before their rows are looked at, while other records take this much.
+    pub fn odd_records(&self, records_bytes: usize) -> usize {
+        // A list that grows is twice as large for a moment, and those of all threads become one.
+        self.look_bytes(records_bytes) / (3 * RECORD_BYTES)
+    }
+
     /// How many rows of odd keys are looked at together, while records take this much.
     pub fn odd_rows(&self, records_bytes: usize) -> usize {
-        let share = self.free_bytes().saturating_sub(records_bytes).min(self.free_bytes() / 4);
-        (share.max(LOOK_BYTES_MIN) / self.odd_bytes).max(1)
+        (self.look_bytes(records_bytes) / self.odd_bytes).max(1)
+    }
+
+    fn look_bytes(&self, records_bytes: usize) -> usize {
+        self.free_bytes().saturating_sub(records_bytes).min(self.free_bytes() / 4).max(LOOK_BYTES_MIN)
     }
 
     /// How many records of odd keys can be gathered at the very most, by all threads together.

@@ -10,10 +10,11 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
     RowSelectionPolicy,
 };
-use parquet::basic::{ConvertedType, Encoding};
+use parquet::basic::{ConvertedType, Encoding, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
-use std::collections::BTreeSet;
+use parquet::schema::types::ColumnPath;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use std::time::SystemTime;
 const BATCH_ROWS: usize = 16_384;
 /// What the rows that are decoded at a time may take with all that lies between them, as they are encoded.
 const BATCH_BYTES: usize = 16 << 20;
+/// In a row group of fewer values hardly one repeats, whatever the column.
+const DICTIONARY_VALUES_MIN: u64 = 8_192;
 const STRICT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
@@ -154,6 +157,33 @@ impl Input {
             |chunk: &ColumnChunkMetaData| chunk.unencoded_byte_array_data_bytes().unwrap_or(chunk.uncompressed_size());
         let size_bytes: u64 = chunks.filter(is_one).map(|chunk| u64::try_from(size(chunk)).unwrap_or(0)).sum();
         usize::try_from(size_bytes / self.rows.max(1)).unwrap_or(usize::MAX)
+    }
+
+    /// Columns, as the format stores them, of which a dictionary would hold nearly every value: it would take time and
+    /// save nothing. Footers say so, where row groups are large enough and were written with one, or without.
+    pub fn without_dictionary(&self) -> HashSet<ColumnPath> {
+        let mut sizes: HashMap<ColumnPath, (u64, u64)> = HashMap::new();
+        let groups = self.files.iter().flat_map(|file| file.metadata.row_groups());
+        for chunk in groups.flat_map(RowGroupMetaData::columns) {
+            let values = u64::try_from(chunk.num_values()).unwrap_or(0);
+            let plain_bytes = match chunk.column_type() {
+                Type::INT32 | Type::FLOAT => 4 * values,
+                Type::INT64 | Type::DOUBLE => 8 * values,
+                // Each value is preceded by its length.
+                Type::BYTE_ARRAY => match chunk.unencoded_byte_array_data_bytes() {
+                    Some(size_bytes) => u64::try_from(size_bytes).unwrap_or(0) + 4 * values,
+                    None => continue,
+                },
+                _ => continue,
+            };
+            if values >= DICTIONARY_VALUES_MIN {
+                let (stored, plain) = sizes.entry(chunk.column_path().clone()).or_default();
+                *stored += u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
+                *plain += plain_bytes;
+            }
+        }
+        sizes.retain(|_, (stored, plain)| *stored > *plain / 4 * 3);
+        sizes.into_keys().collect()
     }
 
     /// How often a column is NULL, where the footers say so of every row group.

@@ -204,13 +204,14 @@ impl Kernel {
         Ok(verdict)
     }
 
-    /// Decides the keys of all partitions. Rows of odd keys are gathered up to a limit, and looked at in between.
+    /// Decides the keys of all partitions. Records of odd keys are gathered from as many as memory allows before their
+    /// rows are looked at: each look reads again what has any, and the fewer records are left, the more it can hold.
     fn settle(&self, ask: &Ask, partitions: &Partitions, verdict: &mut Verdict) -> Result<()> {
         let threads = self.budget.settling_threads().min(partitions.count());
         let odd = Odd { input: &self.input, columns: &self.columns, ask, threads: self.resources.threads };
         let next = AtomicUsize::new(0);
         while next.load(Ordering::Relaxed) < partitions.count() {
-            let limit = self.budget.odd_rows(partitions.used_bytes());
+            let limit = self.budget.odd_records(partitions.used_bytes());
             let gathered = AtomicUsize::new(0);
             let winners = &verdict.winners;
             let work = || {
@@ -241,7 +242,8 @@ impl Kernel {
                 verdict.largest.merge(&grouping.largest);
                 rows.extend(own);
             }
-            odd.settle(rows, limit, self.budget.odd_rows_max(partitions.used_bytes()), verdict)?;
+            let held_bytes = partitions.used_bytes() + size_of_val(rows.as_slice());
+            odd.settle(rows, self.budget.odd_rows(held_bytes), self.budget.odd_rows_max(held_bytes), verdict)?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
 use std::fs::File;
 use std::io::Write;
@@ -23,7 +23,7 @@ const ROW_GROUPS_MAX: usize = 16_384;
 pub(super) const LEVEL: i32 = 1;
 
 /// What every Parquet file of ours is written with: zstd, and values that BigQuery reads as they are meant.
-pub(super) fn writer_properties(level: i32) -> Result<WriterProperties> {
+pub(super) fn writer_properties(level: i32) -> Result<WriterPropertiesBuilder> {
     let level = ZstdLevel::try_new(level).doing("choose a compression level")?;
     Ok(WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
@@ -31,8 +31,7 @@ pub(super) fn writer_properties(level: i32) -> Result<WriterProperties> {
         // Footers have no index of pages: row groups that are copied bring none along, and a file has one for all or
         // none.
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_offset_index_disabled(true)
-        .build())
+        .set_offset_index_disabled(true))
 }
 
 /// A file that is open only while something is written to it: there may be one for each batch, and an operating system
@@ -78,10 +77,10 @@ impl std::fmt::Debug for ParquetFile {
 
 impl ParquetFile {
     /// Begins a file for rows of this schema.
-    pub(super) fn create(path: PathBuf, schema: &SchemaRef, level: i32) -> Result<ParquetFile> {
+    pub(super) fn create(path: PathBuf, schema: &SchemaRef, properties: WriterProperties) -> Result<ParquetFile> {
         let file = Some(File::create(&path).doing("create a file of winners")?);
         let file = Appended { path: path.clone(), file };
-        let writer = ArrowWriter::try_new(file, SchemaRef::clone(schema), Some(writer_properties(level)?));
+        let writer = ArrowWriter::try_new(file, SchemaRef::clone(schema), Some(properties));
         let writer = writer.and_then(ArrowWriter::into_serialized_writer);
         let (mut writer, factory) = writer.doing("begin a file of winners")?;
         writer.flush().doing("begin a file of winners")?;

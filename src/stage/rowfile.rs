@@ -50,7 +50,7 @@ impl RowFile {
         if self.writer.is_none() {
             let file = self.file.reopen().doing("open a temporary file")?;
             self.writer = Some(if self.name.ends_with(".parquet") {
-                let properties = super::file::writer_properties(super::file::LEVEL)?;
+                let properties = super::file::writer_properties(super::file::LEVEL)?.build();
                 let writer =
                     ArrowWriter::try_new(file, batch.schema(), Some(properties)).doing("begin a file of rows")?;
                 Writer::Parquet(Box::new(writer))

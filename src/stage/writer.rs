@@ -1,7 +1,7 @@
 //! Writes winners: one Parquet file per batch and encoder, row groups of 16 MiB and more. Row groups all of whose rows
 //! won are copied as they are.
 
-use super::file::{LEVEL, ParquetFile};
+use super::file::{LEVEL, ParquetFile, writer_properties};
 use crate::dataset::Dataset;
 use crate::dedup::Decision;
 use crate::error::{Doing, Result};
@@ -14,7 +14,8 @@ use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
-use std::collections::BTreeMap;
+use parquet::schema::types::ColumnPath;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// When a row group is closed. BigQuery advises 16 MiB and more; past this much a writer takes memory and gains
@@ -23,6 +24,10 @@ const ROW_GROUP_BYTES: usize = 24 << 20;
 /// The least that a row group has, decoded, for being copied. Smaller ones are encoded anew, several together: BigQuery
 /// advises 16 MiB and more.
 const COPY_BYTES_MIN: u64 = 16 << 20;
+
+/// Past this size a column goes on without its dictionary. Columns that gain nothing from one have none, so that it is
+/// larger than usual: where thousands of long texts repeat, each row would bring its own again.
+const DICTIONARY_BYTES_MAX: usize = 8 << 20;
 
 /// How winners are written.
 #[derive(Clone, Debug)]
@@ -80,7 +85,7 @@ impl Written {
 /// # Errors
 /// When the file can't be written or read back.
 pub fn write_empty(dataset: &Dataset, folder: &Path) -> Result<StagedFile> {
-    close(0, ParquetFile::create(folder.join("empty.parquet"), dataset.schema(), LEVEL)?)
+    close(0, single(folder.join("empty.parquet"), dataset)?)
 }
 
 /// Writes the losers that know the number of a real event where their winner does not. Nothing where there are none.
@@ -93,12 +98,16 @@ pub async fn write_witnesses(decision: &Decision<'_>, dataset: &Dataset, folder:
     while let Some(batch) = rows.try_next().await.doing("look up rows that number events")? {
         let file = match &mut file {
             Some(file) => file,
-            None => file.insert(ParquetFile::create(folder.join("witnesses.parquet"), dataset.schema(), LEVEL)?),
+            None => file.insert(single(folder.join("witnesses.parquet"), dataset)?),
         };
         // Where they came from is said in the columns after the dataset's.
         file.encode(&batch)?;
     }
     file.map(|file| close(0, file)).transpose()
+}
+
+fn single(path: PathBuf, dataset: &Dataset) -> Result<ParquetFile> {
+    ParquetFile::create(path, dataset.schema(), writer_properties(LEVEL)?.build())
 }
 
 fn close(number: usize, file: ParquetFile) -> Result<StagedFile> {
@@ -115,6 +124,7 @@ pub struct Router {
     /// The places of the columns that are not compared.
     volatile: Vec<usize>,
     options: WriteOptions,
+    without_dictionary: HashSet<ColumnPath>,
     folder: PathBuf,
     number: usize,
     open_bytes_max: usize,
@@ -135,6 +145,7 @@ impl Router {
             partition,
             volatile: (0..schema.fields().len()).filter(is_volatile).collect(),
             options,
+            without_dictionary: HashSet::new(),
             folder: folder.to_path_buf(),
             number,
             open_bytes_max: usize::MAX,
@@ -149,6 +160,13 @@ impl Router {
     #[must_use]
     pub fn with_open_bytes(mut self, most: usize) -> Router {
         self.open_bytes_max = most;
+        self
+    }
+
+    /// The same router, for rows in which values of these columns hardly ever repeat.
+    #[must_use]
+    pub fn without_dictionary(mut self, columns: HashSet<ColumnPath>) -> Router {
+        self.without_dictionary = columns;
         self
     }
 
@@ -235,7 +253,12 @@ impl Router {
             std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let path = self.folder.join(format!("{number}-{}.parquet", self.number));
-                Ok(entry.insert(ParquetFile::create(path, &self.schema, self.options.level)?))
+                let mut properties =
+                    writer_properties(self.options.level)?.set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX);
+                for column in &self.without_dictionary {
+                    properties = properties.set_column_dictionary_enabled(column.clone(), false);
+                }
+                Ok(entry.insert(ParquetFile::create(path, &self.schema, properties.build())?))
             }
         }
     }
@@ -285,9 +308,11 @@ pub async fn write_winners(
     let decided = decision.decided().clone();
     let (encoders, open_bytes) = (decided.kernel.budget().encoders(), decided.kernel.budget().open_bytes());
     let (dataset, folder) = (dataset.clone(), folder.to_path_buf());
+    let without_dictionary = decided.kernel.input().without_dictionary();
     let written = off_thread(progress, move |progress| {
         threads::each(encoders, encoders, &|number| {
-            let mut router = Router::new(&dataset, options.clone(), &folder, number).with_open_bytes(open_bytes);
+            let router = Router::new(&dataset, options.clone(), &folder, number).with_open_bytes(open_bytes);
+            let mut router = router.without_dictionary(without_dictionary.clone());
             for (at, unit) in decided.kernel.input().units().iter().enumerate().skip(number).step_by(encoders) {
                 router.take(&decided, at, unit)?;
                 progress.advance(decided.verdict.winners.count(unit.places()));

@@ -48,7 +48,7 @@ fn tradefold_and_its_peers_agree() {
     let output = dedup(
         Path::new(TRADEFOLD),
         folder.path(),
-        &["--only", "tradefold,duckdb,polars", "--drop", "--cases", "rerun:0.1,spread:0.1"],
+        &["--only", "tradefold,duckdb,polars", "--drop", "--curves", "--cases", "rerun:0.1,spread:0.1"],
     );
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let results = fs::read_to_string(folder.path().join("results.md")).unwrap();
@@ -57,6 +57,8 @@ fn tradefold_and_its_peers_agree() {
         let measured = |line: &&str| line.starts_with(&format!("| {name} |")) && !line.contains("| |");
         assert_eq!(results.lines().filter(measured).count(), 2, "{name}\n{results}");
     }
+    let curve = results.lines().find_map(|line| line.strip_prefix("- polars: ")).unwrap();
+    assert_eq!(curve.split(", ").count(), 19, "{results}");
     for path in [folder.path(), &benches()] {
         assert!(!results.contains(path.to_str().unwrap()), "{results}");
     }

@@ -19,8 +19,12 @@ use tradefold::window::Day;
 
 /// 20,000 rows, some 7,100 keys, in row groups of 2,048 keys: four of each run.
 fn generated(profile: Profile, odd_share: f64, days: u32) -> TempDir {
+    generated_in_groups(2_048, profile, odd_share, days)
+}
+
+fn generated_in_groups(row_group_rows: usize, profile: Profile, odd_share: f64, days: u32) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let recipe = Recipe { odd_share, days, row_group_rows: 2_048, ..Recipe::new(profile, 20_000, 5) };
+    let recipe = Recipe { odd_share, days, row_group_rows, ..Recipe::new(profile, 20_000, 5) };
     generate(&recipe, folder.path()).unwrap();
     folder
 }
@@ -116,6 +120,35 @@ fn a_row_group_with_a_loser_is_encoded() {
     assert!(none.copied_rows > some.copied_rows && some.copied_rows > 0);
     assert_eq!(all.copied_rows, 0);
     assert_eq!(write(&dataset, generated(Profile::Spread, 0.0, 90).path(), 2).0.copied_rows, 0);
+}
+
+#[test]
+fn a_column_whose_values_hardly_repeat_is_written_without_a_dictionary() {
+    let mut dataset = trades();
+    dataset.partition = None;
+    let plain = |row_group_rows: usize| {
+        let input = generated_in_groups(row_group_rows, Profile::Spread, 0.0, 90);
+        let folder = tempfile::tempdir().unwrap();
+        let written = runtime().block_on(async {
+            let engine = engine(1);
+            let dedup = Dedup::new(&engine, &dataset, &files(input.path())).await.unwrap();
+            let decision = dedup.decide(&Silent).await.unwrap();
+            let options = WriteOptions::new(Cuts::default());
+            write_winners(&decision, &dataset, options, folder.path(), &Silent).await.unwrap()
+        });
+        let footer = ParquetRecordBatchReaderBuilder::try_new(File::open(&written.files[0].path).unwrap()).unwrap();
+        let columns = footer.metadata().row_group(0).columns().iter();
+        let plain = columns.filter(|column| column.dictionary_page_offset().is_none());
+        plain.map(|column| column.column_path().string()).collect::<Vec<_>>()
+    };
+    let known = plain(10_000);
+    for column in ["tx_hash", "order_hash", "id"] {
+        assert!(known.iter().any(|name| name == column), "{known:?}");
+    }
+    for column in ["wallet_address", "condition_id", "side", "price", "log_index", "source_run"] {
+        assert!(known.iter().all(|name| name != column), "{known:?}");
+    }
+    assert_eq!(plain(2_000), [""; 0], "row groups that are too small say nothing");
 }
 
 #[test]

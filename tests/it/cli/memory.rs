@@ -104,10 +104,11 @@ fn shares_of_memory_fit_into_it() {
                 let chunks = budget.threads * partitions * budget.chunk_rows() * record;
                 assert!(budget.fixed_bytes + budget.records_bytes() + chunks <= most, "{budget:?}");
                 assert!(budget.fixed_bytes + budget.encoders() * budget.open_bytes() <= most, "{budget:?}");
-                let held = budget.fixed_bytes + budget.records_bytes();
-                assert!(held + odd(order_bytes) * budget.odd_rows(budget.records_bytes()) <= most, "{budget:?}");
                 for records_bytes in [0, budget.records_bytes()] {
                     let held = budget.fixed_bytes + records_bytes;
+                    let gathered = record * budget.odd_records(records_bytes);
+                    let looked = odd(order_bytes) * budget.odd_rows(records_bytes + gathered);
+                    assert!(held + 3 * gathered <= most && held + gathered + looked <= most, "{budget:?}");
                     assert!(held + odd(order_bytes) * budget.odd_rows_max(records_bytes) <= most, "{budget:?}");
                     let gathered = 2 * record * budget.odd_records_max(records_bytes);
                     assert!(held + gathered <= most, "{budget:?}");
