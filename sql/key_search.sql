@@ -1,4 +1,4 @@
 -- The days, other than the touched ones, on which the target holds a key of the staged winners.
-SELECT DISTINCT t._day AS _day
-FROM {{target}} AS t LEFT SEMI JOIN {{staged}} AS s ON {{same_key}}
-WHERE {{not_touched}}
+SELECT DISTINCT {{day}} AS _day
+FROM {{target}} AS t
+WHERE NOT ({{touched}}) AND EXISTS (SELECT 1 FROM {{staged}} AS s WHERE {{same_key}})

@@ -5,6 +5,7 @@
 //! that is run twice changes nothing the second time.
 
 pub mod local;
+mod statements;
 
 use crate::error::{Error, Result};
 use crate::stage::Manifest;

@@ -10,6 +10,7 @@ mod statements;
 pub use lock::{WriterLock, lock};
 pub use statements::DAY;
 
+use super::statements::Statements;
 use super::{Comparison, Finding, Merged, Verification, Warehouse};
 use crate::dataset::Dataset;
 use crate::engine::{Engine, FilesTable, number};
@@ -32,7 +33,6 @@ use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use recorded::Recorded;
-use statements::Statements;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -108,7 +108,7 @@ impl DeltaWarehouse {
     }
 
     fn statements(&self) -> Statements<'_> {
-        Statements { dataset: &self.dataset }
+        Statements::local(&self.dataset)
     }
 
     async fn count(&self, table: &str) -> Result<u64> {
@@ -121,7 +121,8 @@ impl DeltaWarehouse {
         let Some(before) = version.checked_sub(1) else { return Ok(0) };
         self.open_version("target_before", before).await?;
         self.open_version("target_after", version).await?;
-        let lost = self.engine.count(&self.statements().lost(&merged.days_changed)?).await?;
+        let lost =
+            self.engine.count(&self.statements().lost("target_before", "target_after", &merged.days_changed)?).await?;
         self.engine.forget("target_before")?;
         self.engine.forget("target_after")?;
         Ok(lost)

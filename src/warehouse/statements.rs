@@ -1,0 +1,186 @@
+//! The statements that look at a batch beside the target, for both engines: what a merge would find, and what must hold
+//! after it. Nothing here writes.
+
+use super::Finding;
+use crate::dataset::{Dataset, KeyPart};
+use crate::error::Result;
+use crate::sql::{Dialect, Exprs, render};
+use crate::window::Day;
+use std::collections::BTreeSet;
+
+/// Renders them for one dataset and its tables, whose names are quoted already.
+#[derive(Debug)]
+pub(super) struct Statements<'a> {
+    pub(super) dataset: &'a Dataset,
+    pub(super) dialect: Dialect,
+    /// The target.
+    pub(super) target: &'a str,
+    /// The staged winners of a batch.
+    pub(super) staged: &'a str,
+    /// Losers that know a number which their winner does not.
+    pub(super) witnesses: &'a str,
+    /// The target's own column that says the UTC day, where it has one beside the partition column.
+    pub(super) day: Option<&'static str>,
+}
+
+impl Statements<'_> {
+    pub(super) fn exprs(&self) -> Exprs<'_> {
+        Exprs { dataset: self.dataset, dialect: self.dialect }
+    }
+
+    /// The UTC day of the target's row that `alias` names, as a DATE.
+    pub(super) fn day_of_target(&self, alias: &str) -> Result<String> {
+        match self.day.filter(|_| self.dataset.partition.is_some()) {
+            Some(day) => self.exprs().column(alias, day),
+            None => self.exprs().day(alias),
+        }
+    }
+
+    /// That the target's row is of one of these days.
+    pub(super) fn touched(&self, alias: &str, days: &BTreeSet<Day>) -> Result<String> {
+        Ok(self.exprs().day_in(&self.day_of_target(alias)?, days))
+    }
+
+    /// The winners, or other rows that are staged, beside the target's rows.
+    pub(super) fn joined(&self, staged: &str, touched: &BTreeSet<Day>, columns: &str) -> Result<String> {
+        let exprs = self.exprs();
+        render(
+            include_str!("../../sql/joined.sql"),
+            &[
+                ("columns", columns),
+                ("day_before", &self.day_of_target("t")?),
+                ("day_after", &exprs.day("s")?),
+                ("newer", &exprs.higher("s", "t")?),
+                ("older", &exprs.higher("t", "s")?),
+                ("differs", &exprs.differs("s", "t")?),
+                ("suspect", &exprs.suspect("s", "t")?),
+                ("redated", &exprs.redated("s", "t")?),
+                ("staged", staged),
+                ("target", self.target),
+                ("touched", &self.touched("", touched)?),
+                ("same_key", &exprs.same_key("t", "s")?),
+            ],
+        )
+    }
+
+    /// The counts of a comparison but for the last two, in their order.
+    pub(super) fn compare(&self, touched: &BTreeSet<Day>) -> Result<String> {
+        let joined = self.joined(self.staged, touched, "1 AS _one")?;
+        render(include_str!("../../sql/compare.sql"), &[("joined", &joined)])
+    }
+
+    /// How many of the losers that know a number which their winner does not number another event than the target's
+    /// row.
+    pub(super) fn suspect_witnesses(&self, touched: &BTreeSet<Day>) -> Result<String> {
+        let joined = self.joined(self.witnesses, touched, "1 AS _one")?;
+        Ok(format!("SELECT COUNT(*) FROM ({joined}) AS j WHERE _found AND _suspect"))
+    }
+
+    /// What must hold after a merge: how many winners are missing, repeated, lower.
+    pub(super) fn verify(&self, touched: &BTreeSet<Day>) -> Result<String> {
+        let exprs = self.exprs();
+        // An immutable row is never raised, so it may well be lower.
+        let newer = if self.dataset.immutable { "FALSE".to_string() } else { exprs.higher("s", "t")? };
+        render(
+            include_str!("../../sql/verify.sql"),
+            &[
+                ("newer", &newer),
+                ("staged", self.staged),
+                ("target", self.target),
+                ("touched", &self.touched("", touched)?),
+                ("same_key", &exprs.same_key("t", "s")?),
+                ("staged_key", &exprs.key("s")?),
+            ],
+        )
+    }
+
+    /// The days, other than these, on which the target holds a winner's key.
+    pub(super) fn key_search(&self, touched: &BTreeSet<Day>) -> Result<String> {
+        let exprs = self.exprs();
+        render(
+            include_str!("../../sql/key_search.sql"),
+            &[
+                ("day", &self.day_of_target("t")?),
+                ("target", self.target),
+                ("staged", self.staged),
+                ("same_key", &exprs.same_folded_key("t", "s")?),
+                ("touched", &self.touched("t", touched)?),
+            ],
+        )
+    }
+
+    /// The keys that the target holds more than once.
+    pub(super) fn repeated(&self, touched: &BTreeSet<Day>) -> Result<String> {
+        let exprs = self.exprs();
+        render(
+            include_str!("../../sql/repeated.sql"),
+            &[
+                ("key_columns", &exprs.named_key("")?),
+                ("target", self.target),
+                ("touched", &self.touched("", touched)?),
+                ("key", &exprs.key("")?),
+            ],
+        )
+    }
+
+    /// Rows of the target whose key landing would have folded; `None` where no key column is folded.
+    pub(super) fn unfolded(&self, touched: &BTreeSet<Day>) -> Result<Option<String>> {
+        let exprs = self.exprs();
+        let names: BTreeSet<&str> = self.dataset.key.iter().flat_map(KeyPart::columns).collect();
+        let hex = names.into_iter().filter(|name| self.dataset.column(name).is_some_and(|column| column.hex));
+        let cases = hex.map(|name| {
+            let column = exprs.column("", name)?;
+            Ok(format!("{column} <> LOWER({column})"))
+        });
+        let cases = cases.collect::<Result<Vec<_>>>()?;
+        if cases.is_empty() {
+            return Ok(None);
+        }
+        let columns = exprs.columns("", self.dataset.column_names())?;
+        let (target, touched) = (self.target, self.touched("", touched)?);
+        Ok(Some(format!("SELECT {columns} FROM {target} WHERE {touched} AND ({})", cases.join(" OR "))))
+    }
+
+    /// The rows behind a count of the comparison.
+    pub(super) fn rows_of(&self, touched: &BTreeSet<Day>, finding: Finding) -> Result<String> {
+        let exprs = self.exprs();
+        let condition = match finding {
+            Finding::Unfolded => {
+                let columns = exprs.columns("", self.dataset.column_names())?;
+                let none = || format!("SELECT {columns} FROM {} WHERE FALSE", self.target);
+                return Ok(self.unfolded(touched)?.unwrap_or_else(none));
+            }
+            Finding::Repeated => {
+                let keys = self.repeated(touched)?;
+                let columns = exprs.columns("r", self.dataset.column_names())?;
+                let matches = exprs.key_in_list("r", "k")?;
+                let (target, touched) = (self.target, self.touched("r", touched)?);
+                // Each key is in the list once.
+                return Ok(format!(
+                    "SELECT {columns} FROM {target} AS r JOIN ({keys}) AS k ON {matches} WHERE {touched}"
+                ));
+            }
+            Finding::Conflict => "NOT _newer AND NOT _older AND _differs",
+            Finding::Suspect => "_suspect",
+            Finding::Redated => "_redated",
+        };
+        // The staged row and the target's, side by side: `price`, `target_price`.
+        let mut prefix = "target_".to_string();
+        while self.dataset.column_names().any(|name| name.starts_with(&prefix)) {
+            prefix.push('_');
+        }
+        let sides = self.dataset.column_names().map(|name| {
+            let target = exprs.column("", &format!("{prefix}{name}"))?;
+            Ok(format!("{}, {} AS {target}", exprs.column("s", name)?, exprs.column("t", name)?))
+        });
+        let sides = sides.collect::<Result<Vec<_>>>()?.join(", ");
+        let found = |staged: &str| -> Result<String> {
+            let joined = self.joined(staged, touched, &sides)?;
+            Ok(format!("SELECT * FROM ({joined}) AS j WHERE _found AND {condition}"))
+        };
+        match finding {
+            Finding::Suspect => Ok(format!("{} UNION ALL {}", found(self.staged)?, found(self.witnesses)?)),
+            _ => found(self.staged),
+        }
+    }
+}
