@@ -42,7 +42,7 @@ FIGURES = {
 
 class Run(NamedTuple):
     wall_s: float
-    cpu_s: float
+    cpu_s: float | None
     peak_bytes: int | None
     temp_bytes: int | None
     output_bytes: int
@@ -239,7 +239,7 @@ def once(arguments, name, data, work, planted):
         cpu_s, wall_s, peak_bytes, temp_bytes = figures.cpu_s, figures.wall_s, figures.peak_bytes, figures.temp_bytes
         if name == "floor":
             # What it decides beforehand is in none of its figures.
-            wall_s, cpu_s, peak_bytes, temp_bytes = said["wall_s"], said["cpu_s"] or cpu_s, None, None
+            wall_s, cpu_s, peak_bytes, temp_bytes = said["wall_s"], said["cpu_s"], None, None
         elif name in peers.ORDERS:
             wall_s, cpu_s = figures.ended_s - said["begun_s"], cpu_s - said["cpu_s"]
         else:
@@ -318,7 +318,8 @@ def table(rows, runs, failures):
         wall_s = median(own, "wall_s")
         ratio = f"{wall_s / median(runs[best], 'wall_s'):.2f}" if best else "–"
         spread = f"{min(walls_s):.2f} to {max(walls_s):.2f}" if len(own) > 1 else "one run"
-        times = [f"{wall_s:.2f}", spread, f"{median(own, 'cpu_s'):.2f}"]
+        cpu_s = "–" if own[0].cpu_s is None else f"{median(own, 'cpu_s'):.2f}"
+        times = [f"{wall_s:.2f}", spread, cpu_s]
         yield f"| {' | '.join([name, *times, *megabytes, f'{rows / wall_s:,.0f}', ratio])} |"
 
 
@@ -339,12 +340,15 @@ def told(runs, answers, differences, facts, planted):
     if best:
         words.append(f"Best DuckDB form: {best}.")
     if not differences and answers:
-        strict = [name for name, order, _ in answers if order != "timestamp"]
         words.append(f"All {len(answers)} answers agree: {answers[0][2]['rows']:,} rows, and a checksum over key and")
-        words.append(f"timestamp; {len(strict)} of them, ordered by log_index and id as well, also in those.")
-        total = list(dict.fromkeys(name for name, order, _ in answers if order == "total"))
-        if len(total) > 1:
-            words.append(f"In all compared columns: {', '.join(total)}.")
+        words.append("timestamp.")
+        for figure, columns in ("declared", "log_index and id"), ("content", "all compared columns"):
+            bound = list(dict.fromkeys(name for name, order, _ in answers if order in FIGURES[figure]))
+            # What tradefold alone says, or the floor after it, is no agreement.
+            if any(name in peers.ORDERS for name in bound):
+                words.append(f"In {columns} as well: {', '.join(bound)}.")
+            else:
+                words.append(f"No peer was asked for an order that binds {columns}.")
     return " ".join([*words, *differences]) + (" Nothing answered." if not answers else "")
 
 

@@ -89,7 +89,7 @@ fn files(folder: &Path) -> Outcome<Vec<DataFile>> {
     Ok(files)
 }
 
-/// As tradefold's own files are written.
+/// As tradefold's own files are written, but for dictionaries: the library's own choice.
 fn properties(level: i32) -> Outcome<WriterProperties> {
     Ok(WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(level)?))

@@ -8,6 +8,7 @@ pub mod error;
 pub mod threads;
 pub mod progress;
 pub mod window;
+pub mod footer;
 pub mod storage;
 pub mod dataset;
 pub mod sql;

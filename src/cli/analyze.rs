@@ -65,7 +65,7 @@ async fn analyze(
     rows_by_file: BTreeMap<String, u64>,
     world: &World,
 ) -> Result<Analysis> {
-    let dedup = Dedup::new(engine, dataset, files).await?;
+    let dedup = Dedup::new(engine, dataset, files).await?.counting_only();
     let nameless = dedup.rows_without_key().await?;
     if nameless > 0 {
         let rows = counted(nameless, "row");

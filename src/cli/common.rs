@@ -10,7 +10,6 @@ use crate::window::{Window, parse_us};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use clap::Args;
 use futures::TryStreamExt;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use url::Url;
@@ -247,13 +246,13 @@ fn footer(input: &Input, local: &Local) -> Result<(SchemaRef, u64, DataFile)> {
     let doing = "open a Parquet file";
     let file = std::fs::File::open(local.path()).doing(doing).map_err(|error| error.with("file", &input.url))?;
     let size_bytes = file.metadata().doing(doing).map_err(|error| error.with("file", &input.url))?.len();
-    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| {
+    let metadata = crate::footer::read(&file).map_err(|error| {
         Error::data("read a Parquet file's footer")
             .with("file", &input.url)
             .because(error)
             .hint("the file is cut short or damaged: fetch it again")
     })?;
-    let rows = metadata.metadata().file_metadata().num_rows() as u64;
+    let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
     let url = Url::from_file_path(local.path()).map_err(|()| Error::bug(doing).with("file", &input.url))?;
     let file = DataFile { url: url.into(), label: input.url.clone(), size_bytes };
     Ok((Arc::clone(metadata.schema()), rows, file))

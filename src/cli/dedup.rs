@@ -52,7 +52,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let engine = args.rows.engine.start()?;
     let inputs = discover(&args.files, &world.environment).await?;
     let read = args.rows.ad_hoc.read(inputs, &args.rows.dataset).await?;
-    let dedup = Dedup::new(&engine, &read.dataset, &read.files).await?;
+    let dedup = Dedup::new(&engine, &read.dataset, &read.files).await?.counting_only();
     let nameless = dedup.rows_without_key().await?;
     if nameless > 0 {
         return Err(Error::data("tell rows apart by their key")

@@ -114,7 +114,7 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Dataset> {
             return Err(origin.wrong(name, format!("`fixed` names `{}`, which is not in `order`", name.get_ref())));
         }
     }
-    let identity = raw.identity.iter().map(|i| known.identity(i)).collect::<Result<Vec<_>>>()?;
+    let identity = raw.identity.iter().map(|i| known.identity(i, &raw.volatile)).collect::<Result<Vec<_>>>()?;
     if let Some(name) = &raw.partition {
         known.check_partition(name)?;
     }
@@ -325,10 +325,15 @@ impl Known<'_> {
         }
     }
 
-    fn identity(&self, at: &Spanned<RawIdentity>) -> Result<Identity> {
+    fn identity(&self, at: &Spanned<RawIdentity>, volatile: &[Spanned<String>]) -> Result<Identity> {
         let RawIdentity { column, when_null } = at.get_ref();
         for name in std::iter::once(column).chain(when_null) {
             self.find(name, at)?;
+        }
+        if volatile.iter().any(|name| name.get_ref() == column) {
+            // Rows that are equal in all else are not looked at again.
+            let reason = format!("`{column}` is volatile, so it can't number events");
+            return Err(self.origin.wrong(at, reason));
         }
         Ok(Identity { column: column.clone(), when_null: when_null.clone() })
     }

@@ -10,7 +10,7 @@ use crate::sql::{Dialect, Exprs};
 /// A list of keys, with how many rows they have together.
 #[derive(Clone, Debug, Default)]
 pub struct Flagged {
-    /// The fingerprints of the keys, which hold within this process.
+    /// The fingerprints of the keys, which hold within this process. None of them, where keys were only counted.
     pub(super) prints: Vec<u128>,
     /// How many keys.
     pub keys: u64,
@@ -51,6 +51,6 @@ impl Flagged {
 
 impl From<&Flag> for Flagged {
     fn from(flag: &Flag) -> Flagged {
-        Flagged { prints: flag.prints.clone(), keys: flag.prints.len() as u64, rows: flag.rows }
+        Flagged { prints: flag.prints.clone(), keys: flag.keys, rows: flag.rows }
     }
 }

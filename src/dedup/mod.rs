@@ -37,6 +37,7 @@ pub struct Dedup<'a> {
     /// What the kernel's files are called in reports.
     labels: Arc<[String]>,
     aside: HashSet<u128>,
+    list: bool,
 }
 
 impl<'a> Dedup<'a> {
@@ -64,7 +65,21 @@ impl<'a> Dedup<'a> {
             let label = |path: &PathBuf| names.get(path).cloned().unwrap_or_else(|| path.display().to_string());
             (operator.open(resources)?, operator.paths().iter().map(label).collect())
         };
-        Ok(Dedup { engine, dataset, kernel: Arc::new(kernel), labels: labels.into(), aside: HashSet::new() })
+        Ok(Dedup {
+            engine,
+            dataset,
+            kernel: Arc::new(kernel),
+            labels: labels.into(),
+            aside: HashSet::new(),
+            list: true,
+        })
+    }
+
+    /// The same, for who wants to know how many keys need a look, and not which.
+    #[must_use]
+    pub fn counting_only(mut self) -> Dedup<'a> {
+        self.list = false;
+        self
     }
 
     /// How many rows have no value for a part of the key. They would all count as one.
@@ -138,6 +153,7 @@ impl<'a> Dedup<'a> {
             // Only a landing writes this column: where rows have it themselves, it is data.
             source: schema.index_of(SOURCE).is_err().then(|| SOURCE.into()),
             aside: self.aside.clone(),
+            list: self.list,
         })
     }
 }

@@ -59,7 +59,7 @@ pub struct Budget {
     /// How many threads read rows.
     pub threads: usize,
     /// How many partitions the records lie in.
-    partitions: usize,
+    pub(super) partitions: usize,
     /// The rows of a partition, where keys are many.
     partition_rows: usize,
     /// What a row of an odd key takes while it is looked at.
@@ -71,14 +71,15 @@ impl Budget {
     pub fn new(memory_bytes: usize, threads: usize, size: Size) -> Budget {
         let marks_bytes = usize::try_from(size.rows / 8 * 5).unwrap_or(usize::MAX);
         let rows = usize::try_from(size.rows).unwrap_or(usize::MAX);
-        let able = memory_bytes.saturating_add(BESIDE_BYTES / 2) / THREAD_BYTES;
+        let fixed_bytes = marks_bytes.saturating_add(size.footers_bytes);
+        let able = memory_bytes.saturating_add(BESIDE_BYTES / 2).saturating_sub(fixed_bytes) / THREAD_BYTES;
         Budget {
             memory_bytes,
-            fixed_bytes: marks_bytes.saturating_add(size.footers_bytes),
+            fixed_bytes,
             threads: threads.clamp(1, able.max(1)),
             partitions: size.partitions.max(1),
             partition_rows: (rows / size.partitions.max(1)).max(PARTITION_ROWS as usize),
-            odd_bytes: ODD_BYTES + (ODD_COLUMN_BYTES * size.order_columns).max(2 * size.order_bytes),
+            odd_bytes: ODD_BYTES + (ODD_COLUMN_BYTES * size.order_columns).max(size.order_bytes.saturating_mul(2)),
         }
     }
 
@@ -103,11 +104,11 @@ impl Budget {
         self.free_bytes().saturating_sub(self.threads * self.partitions * self.chunk_rows() * RECORD_BYTES)
     }
 
-    /// How many threads decide keys. Each holds a partition, and the records of its odd rows.
-    pub fn settling_threads(&self) -> usize {
+    /// How many threads decide keys, while records take this much. Each holds a partition, and the records of its odd
+    /// rows.
+    pub fn settling_threads(&self, records_bytes: usize) -> usize {
         let each = self.partition_rows.saturating_mul(SETTLED_BYTES);
-        let able = (self.free_bytes() / 2).saturating_add(BESIDE_BYTES / 2) / each;
-        self.threads.min(able.max(1))
+        self.threads.min((self.room_bytes(records_bytes) / each).max(1))
     }
 
     /// How many records of odd keys are gathered before their rows are looked at, while other records take this much.

@@ -10,10 +10,9 @@ use super::verdict::{Marks, Run};
 use super::{Ask, Kernel};
 use crate::error::{Doing, Error, Result};
 use crate::progress::Progress;
-use crate::window::Day;
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Date32Type, Field, FieldRef, Schema, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Field, FieldRef, Int64Type, Schema, TimeUnit};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::PhysicalExpr;
@@ -143,14 +142,26 @@ fn evaluated(columns: &Columns) -> impl Fn(&Arc<dyn PhysicalExpr>) -> bool {
 /// # Errors
 /// When the column is neither.
 pub fn days(values: &ArrayRef) -> Result<Date32Array> {
-    let DataType::Timestamp(TimeUnit::Microsecond, _) = values.data_type() else {
-        return Ok(cast(values, &DataType::Date32)
-            .doing("find the days of rows")?
-            .as_primitive::<Date32Type>()
-            .clone());
+    let day: fn(i64) -> i32 = match values.data_type() {
+        DataType::Timestamp(TimeUnit::Second, _) => day_of::<86_400>,
+        DataType::Timestamp(TimeUnit::Millisecond, _) => day_of::<86_400_000>,
+        DataType::Timestamp(TimeUnit::Microsecond, _) => day_of::<86_400_000_000>,
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => day_of::<86_400_000_000_000>,
+        _ => {
+            let days = cast(values, &DataType::Date32).doing("find the days of rows")?;
+            return Ok(days.as_primitive::<Date32Type>().clone());
+        }
     };
-    // A cast goes through calendars and time zones for every row. What a timestamp holds is UTC whatever its zone.
-    Ok(values.as_primitive::<TimestampMicrosecondType>().unary(|us| Day::of_us(us).0))
+    // To cast to a day would give that of a zone, by its calendar, which ends before the numbers do. What a timestamp
+    // holds is UTC whatever its zone.
+    let numbers = cast(values, &DataType::Int64).doing("find the days of rows")?;
+    Ok(numbers.as_primitive::<Int64Type>().unary(day))
+}
+
+/// The day of a moment in units of which a day has so many. Days that are too far off count as the last ones.
+fn day_of<const UNITS: i64>(moment: i64) -> i32 {
+    let day = moment.div_euclid(UNITS);
+    i32::try_from(day).unwrap_or(if day < 0 { i32::MIN } else { i32::MAX })
 }
 
 /// Adds a run wherever the input that rows name changes. They name it in the last column, whatever others are called.

@@ -4,7 +4,6 @@ use super::records::{Record, Taken};
 use super::verdict::{Largest, Marks};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An empty slot of the table.
 const EMPTY: u32 = u32::MAX;
@@ -54,8 +53,8 @@ impl Grouping {
         }
     }
 
-    /// The same for a partition that is not held at once: keys take memory, and records of odd keys, and no other row.
-    /// All threads together may have `gathered` no more than `most` of these.
+    /// The same for a partition that is not held at once: keys take memory, and records of odd keys, of which there may
+    /// be `most`, and no other row.
     ///
     /// # Errors
     /// Usage, when there are more; or when the file of records can't be read.
@@ -64,7 +63,6 @@ impl Grouping {
         partition: &Taken<'_>,
         winners: &Marks,
         odd: &mut Vec<Record>,
-        gathered: &AtomicUsize,
         most: usize,
     ) -> Result<()> {
         self.begin(0);
@@ -77,8 +75,7 @@ impl Grouping {
             return Ok(());
         }
         let rows: u64 = self.groups.iter().filter(|group| group.odd).map(|group| group.rows).sum();
-        let others = gathered.fetch_add(usize::try_from(rows).unwrap_or(usize::MAX), Ordering::Relaxed);
-        if rows > most.saturating_sub(others) as u64 {
+        if rows > most as u64 {
             return Err(too_many(format!("{rows} rows have keys whose rows are")));
         }
         partition.pieces(|piece| {

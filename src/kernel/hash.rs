@@ -11,7 +11,7 @@ use arrow::array::{
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::{SortOptions, cast};
-use arrow::datatypes::{DataType, Int32Type, ToByteSlice};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, ToByteSlice};
 use arrow::row::{RowConverter, Rows, SortField};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock};
@@ -253,37 +253,52 @@ pub(super) fn rows_of(columns: &[ArrayRef], orders: &[SortOptions]) -> Result<Ro
 /// A number for each row of a column that never falls where the order gets better: the greater, the earlier. Rows with
 /// equal numbers may still differ.
 pub(super) fn ranks(array: &ArrayRef, order: SortOptions) -> Result<Vec<u64>> {
-    let whole = match array.data_type() {
+    Ok(match array.data_type() {
         DataType::Int8
         | DataType::Int16
         | DataType::Int32
         | DataType::Int64
         | DataType::Date32
         | DataType::Date64
-        | DataType::Timestamp(..) => cast(array, &DataType::Int64).doing("rank rows")?,
+        | DataType::Timestamp(..) => {
+            let whole = cast(array, &DataType::Int64).doing("rank rows")?;
+            let whole = whole.as_primitive::<Int64Type>();
+            rank_each(whole, order, |row| (whole.value(row) as u64) ^ (1 << 63))
+        }
+        // Texts may be long, and nothing is made of them but their beginning.
+        DataType::Utf8 => rank_each(array, order, |row| beginning(array.as_string::<i32>().value(row).as_bytes())),
+        DataType::LargeUtf8 => rank_each(array, order, |row| beginning(array.as_string::<i64>().value(row).as_bytes())),
+        DataType::Utf8View => rank_each(array, order, |row| beginning(array.as_string_view().value(row).as_bytes())),
+        DataType::Binary => rank_each(array, order, |row| beginning(array.as_binary::<i32>().value(row))),
+        DataType::LargeBinary => rank_each(array, order, |row| beginning(array.as_binary::<i64>().value(row))),
+        DataType::BinaryView => rank_each(array, order, |row| beginning(array.as_binary_view().value(row))),
         _ => {
             let rows = rows_of(&[Arc::clone(array)], &[order])?;
-            let rank = |row: usize| {
-                let bytes = rows.row(row);
-                let mut first = [0; 8];
-                let known = bytes.as_ref().len().min(8);
-                first[..known].copy_from_slice(&bytes.as_ref()[..known]);
-                !u64::from_be_bytes(first)
-            };
-            return Ok((0..rows.num_rows()).map(rank).collect());
+            (0..rows.num_rows()).map(|row| !first_8(rows.row(row).as_ref())).collect()
         }
-    };
-    let whole = whole.as_primitive::<arrow::datatypes::Int64Type>();
+    })
+}
+
+/// The ranks of a column from numbers that do not fall where its values rise.
+fn rank_each(array: &dyn Array, order: SortOptions, value: impl Fn(usize) -> u64) -> Vec<u64> {
     let null = if order.nulls_first { u64::MAX } else { 0 };
-    let rank = |row: usize| {
-        let biased = (whole.value(row) as u64) ^ (1 << 63);
-        if whole.is_null(row) {
-            null
-        } else if order.descending {
-            biased
-        } else {
-            !biased
-        }
+    let rank = |row| match (array.is_valid(row), order.descending) {
+        (false, _) => null,
+        (true, true) => value(row),
+        (true, false) => !value(row),
     };
-    Ok((0..whole.len()).map(rank).collect())
+    (0..array.len()).map(rank).collect()
+}
+
+/// A number that does not fall where bytes come later in their order: whether there are any, and the first seven.
+fn beginning(bytes: &[u8]) -> u64 {
+    u64::from(!bytes.is_empty()) << 56 | first_8(bytes) >> 8
+}
+
+/// The first bytes as a number, the very first on top. Those that are missing are 0.
+fn first_8(bytes: &[u8]) -> u64 {
+    let mut first = [0; 8];
+    let known = bytes.len().min(8);
+    first[..known].copy_from_slice(&bytes[..known]);
+    u64::from_be_bytes(first)
 }

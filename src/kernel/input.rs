@@ -1,6 +1,7 @@
 //! The Parquet files that a kernel reads, more than once: their row groups, and batches of some columns of some rows.
 
 use crate::error::{Doing, Error, Result};
+use crate::footer::{self, Dictionary, dictionaries, is_dictionary_only, values_bytes};
 use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
@@ -10,8 +11,8 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
     RowSelectionPolicy,
 };
-use parquet::basic::{ConvertedType, Encoding, Type};
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::basic::ConvertedType;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnPath;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -24,8 +25,6 @@ use std::time::SystemTime;
 const BATCH_ROWS: usize = 16_384;
 /// What the rows that are decoded at a time may take with all that lies between them, as they are encoded.
 const BATCH_BYTES: usize = 16 << 20;
-/// In a row group of fewer values hardly one repeats, whatever the column.
-const DICTIONARY_VALUES_MIN: u64 = 8_192;
 const STRICT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
@@ -87,14 +86,20 @@ impl Input {
             let named = |error: Error| error.with("file", path.display());
             let file = File::open(path).doing("open a Parquet file").map_err(named)?;
             let stat = file.metadata().doing("open a Parquet file").map_err(named)?;
-            let read =
-                ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| unreadable(path, error))?;
+            let read = footer::read(&file).map_err(|error| unreadable(path, error))?;
+            let mut names = HashSet::new();
+            if let Some(twice) = read.schema().fields().iter().find(|field| !names.insert(field.name())) {
+                return Err(named(Error::usage("read a Parquet file"))
+                    .with("column", twice.name())
+                    .because("the file has two columns of this name, and one of them would be lost")
+                    .hint("write the file again with another name for one of them"));
+            }
             let mut first_in_file = 0;
             for (group, row_group) in read.metadata().row_groups().iter().enumerate() {
                 let rows = row_group.num_rows().max(0) as usize;
                 let unit = Unit { file: input.files.len(), group, first: input.rows, first_in_file, rows };
                 input.units.push(unit);
-                input.rows += rows as u64;
+                input.rows = input.rows.saturating_add(rows as u64);
                 first_in_file += rows as u64;
             }
             input.files.push(InputFile {
@@ -144,46 +149,27 @@ impl Input {
         &self.files[file].metadata
     }
 
-    /// What the values of these columns take for a row, on average. Texts count in full where a footer knows their
-    /// length, and as they are encoded where it does not.
+    /// What the values of these columns take for a row, on average.
     pub fn width_bytes(&self, columns: &BTreeSet<String>) -> usize {
-        let groups = self.files.iter().flat_map(|file| file.metadata.row_groups());
-        let chunks = groups.flat_map(RowGroupMetaData::columns);
-        // Columns that are nested are stored in several chunks.
-        let is_one = |chunk: &&ColumnChunkMetaData| {
-            chunk.column_path().parts().first().is_some_and(|name| columns.contains(name))
-        };
-        let size =
-            |chunk: &ColumnChunkMetaData| chunk.unencoded_byte_array_data_bytes().unwrap_or(chunk.uncompressed_size());
-        let size_bytes: u64 = chunks.filter(is_one).map(|chunk| u64::try_from(size(chunk)).unwrap_or(0)).sum();
+        let size_bytes = self.groups().map(|group| values_bytes(group, columns)).fold(0, u64::saturating_add);
         usize::try_from(size_bytes / self.rows.max(1)).unwrap_or(usize::MAX)
     }
 
-    /// Columns, as the format stores them, of which a dictionary would hold nearly every value: it would take time and
-    /// save nothing. Footers say so, where row groups are large enough and were written with one, or without.
-    pub fn without_dictionary(&self) -> HashSet<ColumnPath> {
-        let mut sizes: HashMap<ColumnPath, (u64, u64)> = HashMap::new();
-        let groups = self.files.iter().flat_map(|file| file.metadata.row_groups());
-        for chunk in groups.flat_map(RowGroupMetaData::columns) {
-            let values = u64::try_from(chunk.num_values()).unwrap_or(0);
-            let plain_bytes = match chunk.column_type() {
-                Type::INT32 | Type::FLOAT => 4 * values,
-                Type::INT64 | Type::DOUBLE => 8 * values,
-                // Each value is preceded by its length.
-                Type::BYTE_ARRAY => match chunk.unencoded_byte_array_data_bytes() {
-                    Some(size_bytes) => u64::try_from(size_bytes).unwrap_or(0) + 4 * values,
-                    None => continue,
-                },
-                _ => continue,
-            };
-            if values >= DICTIONARY_VALUES_MIN {
-                let (stored, plain) = sizes.entry(chunk.column_path().clone()).or_default();
-                *stored += u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
-                *plain += plain_bytes;
-            }
-        }
-        sizes.retain(|_, (stored, plain)| *stored > *plain / 4 * 3);
-        sizes.into_keys().collect()
+    /// The same, of the row group in which it is the most.
+    pub(super) fn widest_bytes(&self, columns: &BTreeSet<String>) -> usize {
+        let rows = |group: &RowGroupMetaData| u64::try_from(group.num_rows()).unwrap_or(0).max(1);
+        let width = |group: &RowGroupMetaData| values_bytes(group, columns) / rows(group);
+        self.groups().map(width).max().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &RowGroupMetaData> {
+        self.files.iter().flat_map(|file| file.metadata.row_groups())
+    }
+
+    /// How the columns, as the format stores them, are best written again. A column that is not there was in no row
+    /// group large enough to tell.
+    pub fn dictionaries(&self) -> HashMap<ColumnPath, Dictionary> {
+        dictionaries(self.groups())
     }
 
     /// How often a column is NULL, where the footers say so of every row group.
@@ -196,7 +182,7 @@ impl Input {
                 None => Some(group.num_rows().max(0) as u64),
             }
         };
-        self.files.iter().flat_map(|file| file.metadata.row_groups()).map(group_nulls).sum()
+        self.groups().map(group_nulls).sum()
     }
 
     /// Whether a file has a column.
@@ -215,13 +201,9 @@ impl Input {
         let chunks = file.metadata.row_group(unit.group).columns();
         let chunk = chunks.iter().find(|chunk| chunk.column_path().parts() == [field.name().as_str()])?;
         let is_text = chunk.column_descr().converted_type() == ConvertedType::UTF8;
-        let all_there = chunk.dictionary_page_offset().is_some()
-            && chunk
-                .page_encoding_stats_mask()
-                .is_some_and(|mask| mask.is_only(Encoding::RLE_DICTIONARY) || mask.is_only(Encoding::PLAIN_DICTIONARY));
         // A file may say that a text is but bytes: the reader gives no dictionary of a type that the file does not
         // have.
-        if !all_there || is_text != matches!(plain, DataType::Utf8 | DataType::LargeUtf8) {
+        if !is_dictionary_only(chunk) || is_text != matches!(plain, DataType::Utf8 | DataType::LargeUtf8) {
             return None;
         }
         let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(plain.clone()));
@@ -299,7 +281,7 @@ impl Input {
 fn batch_rows(group: &RowGroupMetaData, roots: &[usize], chosen: usize) -> usize {
     let root = |column| group.schema_descr().get_column_root_idx(column);
     let chunks = group.columns().iter().enumerate().filter(|(column, _)| roots.contains(&root(*column)));
-    let size_bytes: i64 = chunks.map(|(_, chunk)| chunk.uncompressed_size()).sum();
+    let size_bytes = chunks.map(|(_, chunk)| chunk.uncompressed_size()).fold(0, i64::saturating_add);
     let batches = usize::try_from(size_bytes).unwrap_or(0).div_ceil(BATCH_BYTES);
     (chosen / batches.max(1)).clamp(1, BATCH_ROWS)
 }

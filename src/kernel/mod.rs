@@ -21,6 +21,7 @@ mod odd;
 mod part;
 mod records;
 pub mod rule;
+mod spill;
 mod verdict;
 
 pub use budget::{Budget, Size};
@@ -44,7 +45,7 @@ use gather::Gathering;
 use group::Grouping;
 use hash::Seeds;
 use odd::Odd;
-use records::{Partitions, ROWS_MAX, partitions_for};
+use records::{Partitions, ROWS_MAX, Record, partitions_for};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -68,6 +69,9 @@ pub struct Ask {
     pub source: Option<String>,
     /// Fingerprints of keys that take no part.
     pub aside: HashSet<u128>,
+    /// Whether keys that need a look are listed, and not only counted. A list takes 16 bytes a key, beside the memory
+    /// that is given.
+    pub list: bool,
 }
 
 /// What a kernel may use.
@@ -112,7 +116,7 @@ impl Kernel {
             partitions: partitions_for(rows),
             footers_bytes: input.footers_bytes(),
             order_columns: columns.order.len(),
-            order_bytes: input.width_bytes(&columns.order_names()),
+            order_bytes: input.widest_bytes(&columns.order_names()),
         };
         let budget = Budget::new(memory_bytes, resources.threads, size);
         if !budget.is_enough() {
@@ -168,7 +172,7 @@ impl Kernel {
     /// When a file can't be read or has changed, or the disk is full.
     pub fn decide(&self, ask: &Ask, progress: &dyn Progress) -> Result<Verdict> {
         let mut verdict = Verdict::new(self.input.rows());
-        let partitions = Partitions::new(&self.budget, self.input.rows(), &self.resources);
+        let partitions = Partitions::new(&self.budget, &self.resources);
         let gathering = Gathering::new(self, ask, &verdict.aside)?;
         let all_days = Mutex::new(DayCounts::default());
         let found = threads::each_with(
@@ -207,15 +211,17 @@ impl Kernel {
     /// Decides the keys of all partitions. Records of odd keys are gathered from as many as memory allows before their
     /// rows are looked at: each look reads again what has any, and the fewer records are left, the more it can hold.
     fn settle(&self, ask: &Ask, partitions: &Partitions, verdict: &mut Verdict) -> Result<()> {
-        let threads = self.budget.settling_threads().min(partitions.count());
+        let threads = self.budget.settling_threads(partitions.used_bytes()).min(partitions.count());
         let odd = Odd { input: &self.input, columns: &self.columns, ask, threads: self.resources.threads };
         let next = AtomicUsize::new(0);
+        let mut large = Vec::new();
         while next.load(Ordering::Relaxed) < partitions.count() {
             let limit = self.budget.odd_records(partitions.used_bytes());
             let gathered = AtomicUsize::new(0);
             let winners = &verdict.winners;
             let work = || {
                 let (mut grouping, mut rows, mut records) = (Grouping::default(), Vec::new(), Vec::new());
+                let mut large = Vec::new();
                 while gathered.load(Ordering::Relaxed) < limit {
                     let part = next.fetch_add(1, Ordering::Relaxed);
                     if part >= partitions.count() {
@@ -223,29 +229,46 @@ impl Kernel {
                     }
                     let taken = partitions.take(part);
                     if taken.rows() > self.budget.partition_rows_max() {
-                        let most = self.budget.odd_records_max(partitions.used_bytes());
-                        grouping.settle_piecewise(&taken, winners, &mut rows, &gathered, most)?;
-                    } else {
-                        let before = rows.len();
-                        taken.read_into(&mut records)?;
-                        grouping.settle(&records, winners, &mut rows);
-                        gathered.fetch_add(rows.len() - before, Ordering::Relaxed);
+                        large.push((part, taken));
+                        continue;
                     }
+                    let before = rows.len();
+                    taken.read_into(&mut records)?;
+                    grouping.settle(&records, winners, &mut rows);
+                    gathered.fetch_add(rows.len() - before, Ordering::Relaxed);
                 }
-                Ok((grouping, rows))
+                Ok((grouping, rows, large))
             };
             let mut rows = Vec::new();
-            for (grouping, own) in threads::on_all(threads, &work)? {
-                verdict.keys += grouping.keys;
-                verdict.exact_losers += grouping.exact_losers;
-                verdict.winners_by_day.merge(&grouping.winners_by_day);
-                verdict.largest.merge(&grouping.largest);
+            for (grouping, own, own_large) in threads::on_all(threads, &work)? {
+                verdict.add(&grouping);
                 rows.extend(own);
+                large.extend(own_large);
             }
-            let held_bytes = partitions.used_bytes() + size_of_val(rows.as_slice());
-            odd.settle(rows, self.budget.odd_rows(held_bytes), self.budget.odd_rows_max(held_bytes), verdict)?;
+            self.settle_odd(&odd, rows, partitions, verdict)?;
+        }
+        // One at a time and at the end: whether there is room for the rows of a key must not depend on threads.
+        large.sort_unstable_by_key(|(part, _)| *part);
+        for (_, taken) in large {
+            let (mut grouping, mut rows) = (Grouping::default(), Vec::new());
+            let most = self.budget.odd_records_max(partitions.used_bytes());
+            grouping.settle_piecewise(&taken, &verdict.winners, &mut rows, most)?;
+            drop(taken);
+            verdict.add(&grouping);
+            self.settle_odd(&odd, rows, partitions, verdict)?;
         }
         Ok(())
+    }
+
+    fn settle_odd(
+        &self,
+        odd: &Odd<'_>,
+        rows: Vec<Record>,
+        partitions: &Partitions,
+        verdict: &mut Verdict,
+    ) -> Result<()> {
+        let held_bytes = partitions.used_bytes() + size_of_val(rows.as_slice());
+        odd.settle(rows, self.budget.odd_rows(held_bytes), self.budget.odd_rows_max(held_bytes), verdict)
     }
 
     /// The places of all rows that have one of these keys.

@@ -157,7 +157,7 @@ impl Odd<'_> {
             }
         }
         let count = rows.len() as u64;
-        let print = winner.print();
+        let print = self.ask.list.then(|| winner.print());
         if (0..self.ask.identity.len()).any(|i| differ(all().filter_map(|fact| fact.identities[i]))) {
             verdict.suspect.add(print, count);
         }
@@ -181,7 +181,7 @@ impl Odd<'_> {
         if ties { Class::Conflict } else { Class::Superseded }
     }
 
-    /// Whether a loser is re-dated, and if so whether by whole hours.
+    /// Whether a loser is re-dated, and if so whether the first fixed column in which it is differs by whole hours.
     fn redated(&self, loser: &Fact, winner: &Fact) -> Option<bool> {
         let pairs = loser.fixed.iter().zip(&winner.fixed).zip(&self.ask.fixed);
         pairs
@@ -189,7 +189,7 @@ impl Odd<'_> {
             .map(|((own, best), column)| {
                 let is_time = self.columns.schema.field(*column).data_type();
                 let is_time = matches!(is_time, DataType::Timestamp(TimeUnit::Microsecond, _));
-                is_time && own.zip(*best).is_some_and(|(own, best)| (best - own) % HOUR_US == 0)
+                is_time && own.zip(*best).is_some_and(|(own, best)| best.wrapping_sub(own) % HOUR_US == 0)
             })
             .next()
     }

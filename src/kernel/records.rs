@@ -1,12 +1,9 @@
 //! One small record for each row, in partitions by fingerprint; those that do not fit into memory wait on disk.
 
+use super::spill::{Spill, Spilled};
 use super::{Budget, Resources};
-use crate::error::{Doing, Error, Result};
+use crate::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,8 +12,6 @@ pub(super) const PARTITION_ROWS: u64 = 1 << 16;
 const PARTITIONS_MAX: u64 = 4_096;
 /// By how much a reservation of memory grows at a time.
 const RESERVE_BYTES: usize = 4 << 20;
-/// Records that go to disk, or come from it, at a time.
-const PIECE_ROWS: usize = 1 << 14;
 /// Bytes of a record, in memory and on disk.
 pub(super) const RECORD_BYTES: usize = size_of::<Record>();
 
@@ -64,7 +59,7 @@ impl Record {
         }
     }
 
-    fn to_bytes(self) -> [u8; RECORD_BYTES] {
+    pub(super) fn to_bytes(self) -> [u8; RECORD_BYTES] {
         let mut bytes = [0; RECORD_BYTES];
         let words = [self.print[0], self.print[1], self.rank, self.digest, self.place_and_day];
         for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
@@ -73,14 +68,17 @@ impl Record {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Record {
-        let word = |place: usize| {
-            let mut word = [0; 8];
-            word.copy_from_slice(&bytes[8 * place..8 * place + 8]);
-            u64::from_le_bytes(word)
-        };
+    pub(super) fn from_bytes(bytes: &[u8]) -> Record {
+        let word = |place| word(bytes, place);
         Record { print: [word(0), word(1)], rank: word(2), digest: word(3), place_and_day: word(4) }
     }
+}
+
+/// One of the numbers of which something is made on disk.
+pub(super) fn word(bytes: &[u8], place: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[8 * place..8 * place + 8]);
+    u64::from_le_bytes(word)
 }
 
 /// All records, in partitions by the first bits of the fingerprint.
@@ -108,22 +106,14 @@ struct Memory {
 #[derive(Debug, Default)]
 struct Part {
     chunks: Vec<Vec<Record>>,
-    /// Where in the spill file its other records are: offset and number.
-    spilled: Vec<(u64, usize)>,
-}
-
-/// A file without a name: the operating system frees it with the process, however that ends.
-#[derive(Debug)]
-struct Spill {
-    folder: PathBuf,
-    file: Mutex<Option<(File, u64)>>,
+    spilled: Spilled,
 }
 
 fn bytes_of(chunks: &[Vec<Record>]) -> usize {
     chunks.iter().map(|chunk| chunk.capacity() * RECORD_BYTES).sum()
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A thread that panicked ends the whole run; what it held is not looked at again.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -134,9 +124,9 @@ pub(super) fn partitions_for(rows: u64) -> usize {
 }
 
 impl Partitions {
-    /// Room for about this many rows. What budget or pool do not grant goes to a file in the folder of the resources.
-    pub(super) fn new(budget: &Budget, rows: u64, resources: &Resources) -> Partitions {
-        let count = partitions_for(rows);
+    /// As many as the budget counts on. What it or the pool do not grant goes to a file in the folder of the resources.
+    pub(super) fn new(budget: &Budget, resources: &Resources) -> Partitions {
+        let count = budget.partitions;
         let reservation = MemoryConsumer::new("records of keys").with_can_spill(true).register(&resources.pool);
         Partitions {
             parts: (0..count).map(|_| Mutex::default()).collect(),
@@ -146,7 +136,7 @@ impl Partitions {
             chunk_rows: budget.chunk_rows(),
             in_memory: AtomicUsize::new(count),
             spilling: Mutex::default(),
-            spill: Spill { folder: resources.folder.clone(), file: Mutex::new(None) },
+            spill: Spill::new(&resources.folder),
         }
     }
 
@@ -161,7 +151,7 @@ impl Partitions {
 
     /// Bytes that went to disk.
     pub(super) fn spilled_bytes(&self) -> u64 {
-        lock(&self.spill.file).as_ref().map_or(0, |(_, bytes)| *bytes)
+        self.spill.size_bytes()
     }
 
     /// Where a thread puts its records.
@@ -194,9 +184,7 @@ impl Partitions {
             drop(own);
             self.give_back(&chunks);
         }
-        let at = self.spill.append(&chunks)?;
-        lock(&self.parts[part]).spilled.extend(at);
-        Ok(())
+        self.spill.append(&mut lock(&self.parts[part]).spilled, &chunks)
     }
 
     fn grant(&self, chunks: &[Vec<Record>]) -> bool {
@@ -225,8 +213,7 @@ impl Partitions {
         for part in &self.parts[begin..end] {
             let mut own = lock(part);
             let chunks = std::mem::take(&mut own.chunks);
-            let at = self.spill.append(&chunks)?;
-            own.spilled.extend(at);
+            self.spill.append(&mut own.spilled, &chunks)?;
             drop(own);
             self.give_back(&chunks);
         }
@@ -242,7 +229,7 @@ impl Partitions {
         memory.reservation.shrink(surplus);
     }
 
-    /// All records of a partition, which is empty afterwards. Their order is that in which threads handed them over.
+    /// All records of a partition, which is empty afterwards. They are in no order.
     pub(super) fn take(&self, part: usize) -> Taken<'_> {
         Taken { partitions: self, part: std::mem::take(&mut *lock(&self.parts[part])) }
     }
@@ -258,8 +245,7 @@ pub(super) struct Taken<'a> {
 impl Taken<'_> {
     /// How many they are.
     pub(super) fn rows(&self) -> usize {
-        let spilled = self.part.spilled.iter().map(|(_, rows)| *rows);
-        self.part.chunks.iter().map(Vec::len).chain(spilled).sum()
+        self.part.chunks.iter().map(Vec::len).sum::<usize>() + self.part.spilled.rows()
     }
 
     /// All of them at once.
@@ -275,66 +261,13 @@ impl Taken<'_> {
     /// A few at a time.
     pub(super) fn pieces(&self, mut each: impl FnMut(&[Record]) -> Result<()>) -> Result<()> {
         self.part.chunks.iter().try_for_each(|chunk| each(chunk))?;
-        let mut piece = Vec::new();
-        for (offset, rows) in &self.part.spilled {
-            for first in (0..*rows).step_by(PIECE_ROWS) {
-                let offset = offset + (first * RECORD_BYTES) as u64;
-                piece.clear();
-                self.partitions.spill.read(offset, PIECE_ROWS.min(rows - first), &mut piece)?;
-                each(&piece)?;
-            }
-        }
-        Ok(())
+        self.partitions.spill.pieces(&self.part.spilled, &mut each)
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         self.partitions.give_back(&self.part.chunks);
-    }
-}
-
-impl Spill {
-    /// Writes chunks one after another. Gives where they are, or nothing for no records.
-    fn append(&self, chunks: &[Vec<Record>]) -> Result<Option<(u64, usize)>> {
-        let doing = "write what does not fit into memory to the temporary folder";
-        let rows: usize = chunks.iter().map(Vec::len).sum();
-        if rows == 0 {
-            return Ok(None);
-        }
-        let mut open = lock(&self.file);
-        let (mut file, offset) = match open.take() {
-            Some(open) => open,
-            None => (tempfile::tempfile_in(&self.folder).doing(doing).map_err(|error| self.advise(error))?, 0),
-        };
-        // A piece at a time: there is no memory left for a second copy of what has to go.
-        let mut bytes = Vec::with_capacity(rows.min(PIECE_ROWS) * RECORD_BYTES);
-        let mut written = Ok(());
-        let mut records = chunks.iter().flatten().peekable();
-        while written.is_ok() && records.peek().is_some() {
-            bytes.clear();
-            records.by_ref().take(PIECE_ROWS).for_each(|record| bytes.extend_from_slice(&record.to_bytes()));
-            written = file.write_all(&bytes);
-        }
-        *open = Some((file, offset + (rows * RECORD_BYTES) as u64));
-        written.doing(doing).map_err(|error| self.advise(error))?;
-        Ok(Some((offset, rows)))
-    }
-
-    fn advise(&self, error: Error) -> Error {
-        error
-            .with("folder", self.folder.display())
-            .hint("make room there, name another folder in TMPDIR, or allow more with --memory")
-    }
-
-    fn read(&self, offset: u64, rows: usize, records: &mut Vec<Record>) -> Result<()> {
-        let mut bytes = vec![0; rows * RECORD_BYTES];
-        let doing = "read back what did not fit into memory";
-        let open = lock(&self.file);
-        let (file, _) = open.as_ref().ok_or_else(|| Error::bug(doing))?;
-        file.read_exact_at(&mut bytes, offset).doing(doing)?;
-        records.extend(bytes.chunks_exact(RECORD_BYTES).map(Record::from_bytes));
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a kernel decides: a bit for every row, and counts.
 
-use super::group::DayCounts;
+use super::group::{DayCounts, Grouping};
 use super::input::Unit;
 use arrow::buffer::{BooleanBuffer, Buffer};
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,16 @@ impl Marks {
 
     /// How many of these rows are marked.
     pub fn count(&self, rows: Range<u64>) -> u64 {
-        if rows.is_empty() { 0 } else { self.of(rows).count_set_bits() as u64 }
+        if rows.is_empty() {
+            return 0;
+        }
+        let (begin, last) = ((rows.start / 64) as usize, ((rows.end - 1) / 64) as usize);
+        let count = |(at, word): (usize, &AtomicU64)| {
+            let after = if at == begin { u64::MAX << (rows.start % 64) } else { u64::MAX };
+            let before = if at == last { u64::MAX >> (63 - (rows.end - 1) % 64) } else { u64::MAX };
+            u64::from((word.load(Ordering::Relaxed) & after & before).count_ones())
+        };
+        self.words.iter().enumerate().take(last + 1).skip(begin).map(count).sum()
     }
 }
 
@@ -92,18 +101,21 @@ impl Largest {
     }
 }
 
-/// Keys that need a look, by their fingerprints.
+/// Keys that need a look.
 #[derive(Clone, Debug, Default)]
 pub struct Flag {
-    /// The fingerprint of each key.
+    /// The fingerprint of each key, where they are to be listed.
     pub prints: Vec<u128>,
+    /// How many they are.
+    pub keys: u64,
     /// How many rows they have together, unless said otherwise.
     pub rows: u64,
 }
 
 impl Flag {
-    pub(super) fn add(&mut self, print: u128, rows: u64) {
-        self.prints.push(print);
+    pub(super) fn add(&mut self, print: Option<u128>, rows: u64) {
+        self.prints.extend(print);
+        self.keys += 1;
         self.rows += rows;
     }
 }
@@ -198,6 +210,14 @@ impl Verdict {
             runs: Vec::new(),
             spilled_bytes: 0,
         }
+    }
+
+    /// Adds what was counted while keys were grouped.
+    pub(super) fn add(&mut self, grouping: &Grouping) {
+        self.keys += grouping.keys;
+        self.exact_losers += grouping.exact_losers;
+        self.winners_by_day.merge(&grouping.winners_by_day);
+        self.largest.merge(&grouping.largest);
     }
 
     /// The rows of a unit that did not win and were not set aside.

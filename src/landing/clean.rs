@@ -6,6 +6,7 @@ use super::parquet::ParquetInput;
 use super::rules::Rules;
 use super::values::is_text;
 use crate::error::{Error, Result};
+use crate::footer::is_dictionary_only;
 use crate::source::damaged;
 use crate::threads;
 use arrow::array::{Array, RecordBatch};
@@ -13,7 +14,6 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageReader};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
@@ -193,12 +193,9 @@ impl<'a> Check<'a> {
     fn dictionary(&self, group: usize, root: usize) -> Option<(bytes::Bytes, usize)> {
         let footer = self.metadata.metadata().row_group(group);
         let chunk = footer.column(self.leaves[root]?);
-        let pages = chunk.page_encoding_stats_mask()?;
-        let is_only = |encoding| pages.is_only(encoding);
-        if !(is_only(Encoding::PLAIN_DICTIONARY) || is_only(Encoding::RLE_DICTIONARY)) {
+        if !is_dictionary_only(chunk) {
             return None;
         }
-        chunk.dictionary_page_offset()?;
         let file = Arc::new(File::open(self.file.copy).ok()?);
         let mut reader = SerializedPageReader::new(file, chunk, rows_of(footer) as usize, None).ok()?;
         match reader.get_next_page().ok()?? {

@@ -6,12 +6,11 @@ use super::landed::LeftOut;
 use super::rules::Rules;
 use super::values::{Values, is_exact, unreadable};
 use crate::error::{Doing, Error, Result};
+use crate::footer;
 use crate::source::damaged;
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{FieldRef, SchemaRef};
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,8 +33,7 @@ impl<'a> ParquetInput<'a> {
     /// Reads the footer and refuses what can't land at all: a column whose type has no meaning for the contract.
     pub(crate) fn open(url: &'a str, copy: &'a Path, rules: &Rules) -> Result<ParquetInput<'a>> {
         let file = open(url, copy)?;
-        let metadata =
-            ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| damaged(url, error))?;
+        let metadata = footer::read(&file).map_err(|error| damaged(url, error))?;
         let schema = Arc::clone(metadata.schema());
         let slots: Vec<_> = schema.fields().iter().map(|field| rules.slot(field.name())).collect();
         for (field, slot) in schema.fields().iter().zip(&slots) {

@@ -95,9 +95,14 @@ impl ParquetFile {
         })
     }
 
-    /// What the row group that is open takes in memory.
+    /// What the row group that is open would take in the file, about.
     pub(super) fn open_bytes(&self) -> usize {
         self.open.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+    }
+
+    /// What the row group that is open takes in memory, about: more, since values of dictionaries are there twice.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.open.iter().map(ArrowColumnWriter::memory_size).sum()
     }
 
     /// Encodes rows. Texts may be views or dictionaries.

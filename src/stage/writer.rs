@@ -5,6 +5,7 @@ use super::file::{LEVEL, ParquetFile, writer_properties};
 use crate::dataset::Dataset;
 use crate::dedup::Decision;
 use crate::error::{Doing, Result};
+use crate::footer::Dictionary;
 use crate::kernel::{Decided, Unit, days};
 use crate::plan::Cuts;
 use crate::progress::{Progress, off_thread};
@@ -15,7 +16,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use parquet::schema::types::ColumnPath;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// When a row group is closed. BigQuery advises 16 MiB and more; past this much a writer takes memory and gains
@@ -25,8 +26,8 @@ const ROW_GROUP_BYTES: usize = 24 << 20;
 /// advises 16 MiB and more.
 const COPY_BYTES_MIN: u64 = 16 << 20;
 
-/// Past this size a column goes on without its dictionary. Columns that gain nothing from one have none, so that it is
-/// larger than usual: where thousands of long texts repeat, each row would bring its own again.
+/// Past this size a column goes on without its dictionary, where that may be large. Where thousands of long texts
+/// repeat, each row would soon bring its own again with a dictionary of the usual size.
 const DICTIONARY_BYTES_MAX: usize = 8 << 20;
 
 /// How winners are written.
@@ -124,10 +125,10 @@ pub struct Router {
     /// The places of the columns that are not compared.
     volatile: Vec<usize>,
     options: WriteOptions,
-    without_dictionary: HashSet<ColumnPath>,
+    dictionaries: HashMap<ColumnPath, Dictionary>,
     folder: PathBuf,
     number: usize,
-    open_bytes_max: usize,
+    held_bytes_max: usize,
     files: BTreeMap<usize, ParquetFile>,
     /// Rows by day.
     days: BTreeMap<Option<Day>, u64>,
@@ -145,10 +146,10 @@ impl Router {
             partition,
             volatile: (0..schema.fields().len()).filter(is_volatile).collect(),
             options,
-            without_dictionary: HashSet::new(),
+            dictionaries: HashMap::new(),
             folder: folder.to_path_buf(),
             number,
-            open_bytes_max: usize::MAX,
+            held_bytes_max: usize::MAX,
             files: BTreeMap::new(),
             days: BTreeMap::new(),
             copied_rows: 0,
@@ -158,21 +159,21 @@ impl Router {
     /// The same router, with a limit to what its open row groups may hold: past it the largest is written, however
     /// small.
     #[must_use]
-    pub fn with_open_bytes(mut self, most: usize) -> Router {
-        self.open_bytes_max = most;
+    pub fn with_held_bytes(mut self, most: usize) -> Router {
+        self.held_bytes_max = most;
         self
     }
 
-    /// The same router, for rows in which values of these columns hardly ever repeat.
+    /// The same router, with a choice for some columns; the others have a dictionary of the usual size.
     #[must_use]
-    pub fn without_dictionary(mut self, columns: HashSet<ColumnPath>) -> Router {
-        self.without_dictionary = columns;
+    pub fn with_dictionaries(mut self, dictionaries: HashMap<ColumnPath, Dictionary>) -> Router {
+        self.dictionaries = dictionaries;
         self
     }
 
     /// What the open row groups hold, as their encoders estimate it.
-    pub fn open_bytes(&self) -> usize {
-        self.files.values().map(ParquetFile::open_bytes).sum()
+    pub fn held_bytes(&self) -> usize {
+        self.files.values().map(ParquetFile::held_bytes).sum()
     }
 
     /// Takes winners with the columns of the dataset; texts may be views or dictionaries.
@@ -253,10 +254,15 @@ impl Router {
             std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let path = self.folder.join(format!("{number}-{}.parquet", self.number));
-                let mut properties =
-                    writer_properties(self.options.level)?.set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX);
-                for column in &self.without_dictionary {
-                    properties = properties.set_column_dictionary_enabled(column.clone(), false);
+                let mut properties = writer_properties(self.options.level)?;
+                for (column, dictionary) in &self.dictionaries {
+                    properties = match dictionary {
+                        Dictionary::None => properties.set_column_dictionary_enabled(column.clone(), false),
+                        Dictionary::Usual => properties,
+                        Dictionary::Large => {
+                            properties.set_column_dictionary_page_size_limit(column.clone(), DICTIONARY_BYTES_MAX)
+                        }
+                    };
                 }
                 Ok(entry.insert(ParquetFile::create(path, &self.schema, properties.build())?))
             }
@@ -269,9 +275,9 @@ impl Router {
         if file.open_bytes() >= ROW_GROUP_BYTES {
             return file.flush();
         }
-        let open_bytes = self.open_bytes();
-        match self.files.values_mut().max_by_key(|file| file.open_bytes()) {
-            Some(largest) if open_bytes > self.open_bytes_max => largest.flush(),
+        let held_bytes = self.held_bytes();
+        match self.files.values_mut().max_by_key(|file| file.held_bytes()) {
+            Some(largest) if held_bytes > self.held_bytes_max => largest.flush(),
             _ => Ok(()),
         }
     }
@@ -308,11 +314,11 @@ pub async fn write_winners(
     let decided = decision.decided().clone();
     let (encoders, open_bytes) = (decided.kernel.budget().encoders(), decided.kernel.budget().open_bytes());
     let (dataset, folder) = (dataset.clone(), folder.to_path_buf());
-    let without_dictionary = decided.kernel.input().without_dictionary();
+    let dictionaries = decided.kernel.input().dictionaries();
     let written = off_thread(progress, move |progress| {
         threads::each(encoders, encoders, &|number| {
-            let router = Router::new(&dataset, options.clone(), &folder, number).with_open_bytes(open_bytes);
-            let mut router = router.without_dictionary(without_dictionary.clone());
+            let router = Router::new(&dataset, options.clone(), &folder, number).with_held_bytes(open_bytes);
+            let mut router = router.with_dictionaries(dictionaries.clone());
             for (at, unit) in decided.kernel.input().units().iter().enumerate().skip(number).step_by(encoders) {
                 router.take(&decided, at, unit)?;
                 progress.advance(decided.verdict.winners.count(unit.places()));

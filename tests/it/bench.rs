@@ -53,6 +53,8 @@ fn tradefold_and_its_peers_agree() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let results = fs::read_to_string(folder.path().join("results.md")).unwrap();
     assert_eq!(results.matches("All 9 answers agree").count(), 2, "{results}");
+    assert_eq!(results.matches("In log_index and id as well: tradefold, ").count(), 2, "{results}");
+    assert_eq!(results.matches("No peer was asked for an order that binds all compared columns.").count(), 2);
     for name in ["tradefold", "duckdb-literal", "duckdb-subquery", "duckdb-plain", "duckdb-plain-ts", "polars"] {
         let measured = |line: &&str| line.starts_with(&format!("| {name} |")) && !line.contains("| |");
         assert_eq!(results.lines().filter(measured).count(), 2, "{name}\n{results}");

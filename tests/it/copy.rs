@@ -2,7 +2,7 @@
 
 use crate::rows::{compared, damage, engine, of_days, runtime, trades, values};
 use arrow::array::RecordBatch;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -79,6 +79,12 @@ fn write_from(
             for batch in decided.kernel.input().read(unit, dataset.schema(), Some(chosen)).unwrap() {
                 expected.extend(values(dataset, &batch.unwrap()));
             }
+        }
+        for file in &written.files {
+            let options = ArrowReaderOptions::new().with_encoding_stats_as_mask(false);
+            let footer = ArrowReaderMetadata::load(&File::open(&file.path).unwrap(), options).unwrap();
+            let mut chunks = footer.metadata().row_groups().iter().flat_map(|group| group.columns());
+            assert!(chunks.all(|chunk| chunk.page_encoding_stats().is_some()), "a copy says what the original said");
         }
         let batches = written.files.iter().flat_map(|file| read(&file.path)).collect::<Vec<_>>();
         assert!(batches.iter().all(|batch| batch.schema() == *dataset.schema()), "the types are the contract's");

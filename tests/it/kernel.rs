@@ -2,10 +2,11 @@
 
 mod plans;
 
+use crate::cli::Desk;
 use crate::rows::{batch, engine, odd, row, runtime, tables, text, trades, write};
 use arrow::array::{ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array};
 use arrow::array::{Int64Array, ListArray, RecordBatch, StringArray};
-use arrow::datatypes::Int32Type;
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, UnboundedMemoryPool};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
@@ -21,7 +22,7 @@ use tradefold::dataset::Dataset;
 use tradefold::dedup::rule::Value;
 use tradefold::engine::{Engine, FilesTable};
 use tradefold::error::Kind;
-use tradefold::kernel::{Ask, ExactKeys, KeepFirstExec, Kernel, Resources};
+use tradefold::kernel::{Ask, ExactKeys, KeepFirstExec, Kernel, Resources, days};
 use tradefold::progress::{Progress, Silent};
 use tradefold::sql::{Dialect, dedup};
 
@@ -222,6 +223,38 @@ fn records_that_do_not_fit_into_memory_wait_on_disk_and_change_nothing() {
         }
         assert!(winners.windows(2).all(|pair| pair[0] == pair[1]), "the same rows win");
     });
+}
+
+#[test]
+fn days_are_those_of_utc_whatever_the_unit_and_the_zone() {
+    let seconds = [-1, 0, 86_399, 86_400, 1_759_793_400];
+    let known = [-1, 0, 0, 1, 20_367];
+    let units = [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond];
+    for (unit, factor) in units.into_iter().zip([1, 1_000, 1_000_000, 1_000_000_000]) {
+        for zone in [None, Some("America/New_York".into())] {
+            let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(seconds.map(|second| second * factor)));
+            let times = arrow::compute::cast(&numbers, &DataType::Timestamp(unit, zone)).unwrap();
+            assert_eq!(days(&times).unwrap().values(), &known, "{unit:?}");
+        }
+    }
+    // Past the end of every calendar.
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(i64::MAX), None, Some(i64::MIN)]));
+    let times = arrow::compute::cast(&numbers, &DataType::Timestamp(TimeUnit::Second, None)).unwrap();
+    let found = days(&times).unwrap();
+    assert_eq!(found.iter().collect::<Vec<_>>(), [Some(i32::MAX), None, Some(i32::MIN)]);
+}
+
+#[test]
+fn two_columns_of_one_name_are_refused() {
+    let desk = Desk::new();
+    let number: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let field = |name: &str| Field::new(name, DataType::Int64, false);
+    let schema = Arc::new(Schema::new(vec![field("id"), field("a"), field("a")]));
+    let batch = RecordBatch::try_new(schema, vec![Arc::clone(&number), Arc::clone(&number), number]).unwrap();
+    write(&desk.path("twice.parquet"), &[batch], 2);
+    let ran = desk.run("dedup twice.parquet -o out --key id");
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("two columns of this name") && ran.err.contains("column `a`"), "{}", ran.err);
 }
 
 #[test]

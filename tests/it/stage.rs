@@ -85,11 +85,11 @@ async fn many_row_groups_of_many_batches_are_written_by_few_encoders() {
 }
 
 fn route(dataset: &Dataset, folder: &Path, inputs: &[RecordBatch], most: usize) -> (Written, usize) {
-    let mut router = Router::new(dataset, options(), folder, 0).with_open_bytes(most);
+    let mut router = Router::new(dataset, options(), folder, 0).with_held_bytes(most);
     let mut peak = 0;
     for batch in inputs {
         router.push(batch).unwrap();
-        peak = peak.max(router.open_bytes());
+        peak = peak.max(router.held_bytes());
     }
     (router.finish().unwrap(), peak)
 }

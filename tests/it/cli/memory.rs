@@ -78,7 +78,7 @@ fn a_key_of_very_many_different_rows_is_decided_where_they_fit() {
     let balance = desk.report(0, "analyze raw --key side --memory 32MB")["balance"].clone();
     let found = ["/winners", "/losers/exact", "/losers/superseded", "/losers/conflict"];
     assert_eq!(found.map(|name| number(&balance, name)), [2, 2, 0, 399_996], "{balance:#}");
-    let balance = desk.report(0, "analyze raw --key side --order id --memory 32MB")["balance"].clone();
+    let balance = desk.report(0, "analyze raw --key side --order id --memory 32MB --threads 8")["balance"].clone();
     assert_eq!(found.map(|name| number(&balance, name)), [2, 2, 399_996, 0], "{balance:#}");
     // All rows tie in this order: each is read, and what wins is the greatest number.
     let balance = desk.report(0, "analyze raw --key side --order side --memory 32MB --threads 8")["balance"].clone();
@@ -113,12 +113,12 @@ fn shares_of_memory_fit_into_it() {
                     let gathered = 2 * record * budget.odd_records_max(records_bytes);
                     assert!(held + gathered <= most, "{budget:?}");
                 }
-                let settling = budget.settling_threads();
+                let settling = budget.settling_threads(budget.records_bytes());
                 assert!((1..=budget.threads).contains(&settling), "{budget:?}");
                 if settling > 1 {
                     let partition = (rows as usize / partitions).max(65_536);
-                    let half = budget.free_bytes() / 2;
-                    assert!(budget.fixed_bytes + half + settling * partition * settled <= most, "{budget:?}");
+                    let held = budget.fixed_bytes + budget.records_bytes();
+                    assert!(held + settling * partition * settled <= most, "{budget:?}");
                 }
             }
         }
@@ -126,7 +126,7 @@ fn shares_of_memory_fit_into_it() {
     let size =
         Size { rows: 165_000_000, partitions: 4_096, footers_bytes: 1_000_000, order_columns: 20, order_bytes: 0 };
     let plenty = Budget::new(16_000_000_000, 8, size);
-    assert_eq!((plenty.threads, plenty.settling_threads(), plenty.encoders(), plenty.chunk_rows()), (8, 8, 4, 256));
+    assert_eq!((plenty.threads, plenty.settling_threads(0), plenty.encoders(), plenty.chunk_rows()), (8, 8, 4, 256));
     assert!(plenty.records_bytes() > 165_000_000 * 40, "nothing waits on disk where there is room");
 }
 
