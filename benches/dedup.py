@@ -244,7 +244,7 @@ def once(arguments, name, data, work, planted):
             wall_s, cpu_s = figures.ended_s - said["begun_s"], cpu_s - said["cpu_s"]
         else:
             check(said["balance"], answer, planted, ask("folded", out, temp=str(temp)))
-        print(f"{data.name} {name}: {wall_s:.2f} s wall, {cpu_s:.2f} s CPU", file=sys.stderr, flush=True)
+        print(f"{data.name} {name}: {wall_s:.2f} s wall", file=sys.stderr, flush=True)
         return Run(wall_s, cpu_s, peak_bytes, temp_bytes, folder_bytes(out), figures.curve), answer
     finally:
         shutil.rmtree(out, ignore_errors=True)

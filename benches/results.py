@@ -12,6 +12,10 @@ PREFACE = """# Results
   `tradefold-unclassed` does not compare other columns than those of key and order.
 - Each is a process of its own on the same cores, one after the other, in turns. The input is read before each run, so
   it comes from memory where it fits.
+- Peers are told how much memory they may take; tradefold takes its default, half of what the machine has, unless a
+  size stands behind its name.
+- The input is what `tradefold generate` writes: texts that repeat lie in dictionaries, also where a row group has tens
+  of thousands of them, and hashes lie there as they are.
 - Who needs more than twice as long as the best DuckDB form runs once, and with one share of odd copies of a layout.
 - Wall and CPU run from the moment that Python has loaded a peer's packages to the end of the process; for tradefold,
   of the whole process. Peak is the resident memory of the process. Temp is the largest size of its temporary files,
@@ -21,13 +25,15 @@ PREFACE = """# Results
   `-ts` orders by the timestamp alone, without log_index and id: less work, and DuckDB plans no window then. The best
   form is the one with the shortest median.
 - `datafusion` is stock DataFusion with the same query, `datafusion-total` with the query that tradefold renders.
-- `floor` decodes every row once and encodes the winners, with parquet-rs, nothing else: which rows win is decided
-  before its clock starts.
+- `floor` decodes every row once and encodes the winners, with parquet-rs as it comes, nothing else: which rows win is
+  decided before its clock starts. tradefold leaves dictionaries out where the input's footers say that they save
+  nothing; the floor does not.
 """
 
 
 def wrapped(line):
-    return textwrap.fill(line, 120, break_long_words=False, break_on_hyphens=False)
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.fill(line, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def put_section(path, heading, text):

@@ -1,4 +1,4 @@
-//! Footers of Parquet files: read in one place, and what they tell beyond what their library answers.
+//! Footers of Parquet files on the local disk: read in one place, and what they tell beyond what their library answers.
 
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::{Encoding, PageType, Type};
@@ -77,7 +77,10 @@ pub fn is_dictionary_only(chunk: &ColumnChunkMetaData) -> bool {
     let is_index = |encoding| matches!(encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
     let is_data = |page: &&PageEncodingStats| page.page_type != PageType::DICTIONARY_PAGE;
     let all_there = match (chunk.page_encoding_stats(), chunk.page_encoding_stats_mask()) {
-        (Some(pages), _) => pages.iter().filter(is_data).all(|page| is_index(page.encoding)),
+        // An empty list says nothing of pages that there may be.
+        (Some(pages), _) => {
+            pages.iter().any(|page| is_data(&page)) && pages.iter().filter(is_data).all(|page| is_index(page.encoding))
+        }
         (None, Some(mask)) => mask.is_only(Encoding::RLE_DICTIONARY) || mask.is_only(Encoding::PLAIN_DICTIONARY),
         (None, None) => false,
     };

@@ -266,12 +266,13 @@ pub(super) fn ranks(array: &ArrayRef, order: SortOptions) -> Result<Vec<u64>> {
             rank_each(whole, order, |row| (whole.value(row) as u64) ^ (1 << 63))
         }
         // Texts may be long, and nothing is made of them but their beginning.
-        DataType::Utf8 => rank_each(array, order, |row| beginning(array.as_string::<i32>().value(row).as_bytes())),
-        DataType::LargeUtf8 => rank_each(array, order, |row| beginning(array.as_string::<i64>().value(row).as_bytes())),
-        DataType::Utf8View => rank_each(array, order, |row| beginning(array.as_string_view().value(row).as_bytes())),
-        DataType::Binary => rank_each(array, order, |row| beginning(array.as_binary::<i32>().value(row))),
-        DataType::LargeBinary => rank_each(array, order, |row| beginning(array.as_binary::<i64>().value(row))),
-        DataType::BinaryView => rank_each(array, order, |row| beginning(array.as_binary_view().value(row))),
+        DataType::Utf8 => rank_each(array, order, |row| first_8(array.as_string::<i32>().value(row).as_bytes())),
+        DataType::LargeUtf8 => rank_each(array, order, |row| first_8(array.as_string::<i64>().value(row).as_bytes())),
+        DataType::Utf8View => rank_each(array, order, |row| first_8(array.as_string_view().value(row).as_bytes())),
+        DataType::Binary => rank_each(array, order, |row| first_8(array.as_binary::<i32>().value(row))),
+        DataType::LargeBinary => rank_each(array, order, |row| first_8(array.as_binary::<i64>().value(row))),
+        DataType::FixedSizeBinary(_) => rank_each(array, order, |row| first_8(array.as_fixed_size_binary().value(row))),
+        DataType::BinaryView => rank_each(array, order, |row| first_8(array.as_binary_view().value(row))),
         _ => {
             let rows = rows_of(&[Arc::clone(array)], &[order])?;
             (0..rows.num_rows()).map(|row| !first_8(rows.row(row).as_ref())).collect()
@@ -290,12 +291,7 @@ fn rank_each(array: &dyn Array, order: SortOptions, value: impl Fn(usize) -> u64
     (0..array.len()).map(rank).collect()
 }
 
-/// A number that does not fall where bytes come later in their order: whether there are any, and the first seven.
-fn beginning(bytes: &[u8]) -> u64 {
-    u64::from(!bytes.is_empty()) << 56 | first_8(bytes) >> 8
-}
-
-/// The first bytes as a number, the very first on top. Those that are missing are 0.
+/// The first bytes as a number that does not fall where bytes come later in their order. Those that are missing are 0.
 fn first_8(bytes: &[u8]) -> u64 {
     let mut first = [0; 8];
     let known = bytes.len().min(8);

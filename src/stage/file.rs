@@ -100,7 +100,7 @@ impl ParquetFile {
         self.open.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
     }
 
-    /// What the row group that is open takes in memory, about: more, since values of dictionaries are there twice.
+    /// What the row group that is open takes in memory, about: more, since places in dictionaries are not packed yet.
     pub(super) fn held_bytes(&self) -> usize {
         self.open.iter().map(ArrowColumnWriter::memory_size).sum()
     }

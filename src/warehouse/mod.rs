@@ -7,6 +7,8 @@
 pub mod local;
 mod statements;
 
+pub use statements::Statements;
+
 use crate::error::{Error, Result};
 use crate::stage::Manifest;
 use crate::window::Day;

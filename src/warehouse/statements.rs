@@ -10,17 +10,19 @@ use std::collections::BTreeSet;
 
 /// Renders them for one dataset and its tables, whose names are quoted already.
 #[derive(Debug)]
-pub(super) struct Statements<'a> {
-    pub(super) dataset: &'a Dataset,
-    pub(super) dialect: Dialect,
+pub struct Statements<'a> {
+    /// Whose contract.
+    pub dataset: &'a Dataset,
+    /// For whom.
+    pub dialect: Dialect,
     /// The target.
-    pub(super) target: &'a str,
+    pub target: &'a str,
     /// The staged winners of a batch.
-    pub(super) staged: &'a str,
+    pub staged: &'a str,
     /// Losers that know a number which their winner does not.
-    pub(super) witnesses: &'a str,
+    pub witnesses: &'a str,
     /// The target's own column that says the UTC day, where it has one beside the partition column.
-    pub(super) day: Option<&'static str>,
+    pub day: Option<&'static str>,
 }
 
 impl Statements<'_> {
@@ -64,20 +66,29 @@ impl Statements<'_> {
     }
 
     /// The counts of a comparison but for the last two, in their order.
-    pub(super) fn compare(&self, touched: &BTreeSet<Day>) -> Result<String> {
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub fn compare(&self, touched: &BTreeSet<Day>) -> Result<String> {
         let joined = self.joined(self.staged, touched, "1 AS _one")?;
         render(include_str!("../../sql/compare.sql"), &[("joined", &joined)])
     }
 
     /// How many of the losers that know a number which their winner does not number another event than the target's
     /// row.
-    pub(super) fn suspect_witnesses(&self, touched: &BTreeSet<Day>) -> Result<String> {
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub fn suspect_witnesses(&self, touched: &BTreeSet<Day>) -> Result<String> {
         let joined = self.joined(self.witnesses, touched, "1 AS _one")?;
         Ok(format!("SELECT COUNT(*) FROM ({joined}) AS j WHERE _found AND _suspect"))
     }
 
     /// What must hold after a merge: how many winners are missing, repeated, lower.
-    pub(super) fn verify(&self, touched: &BTreeSet<Day>) -> Result<String> {
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub fn verify(&self, touched: &BTreeSet<Day>) -> Result<String> {
         let exprs = self.exprs();
         // An immutable row is never raised, so it may well be lower.
         let newer = if self.dataset.immutable { "FALSE".to_string() } else { exprs.higher("s", "t")? };
@@ -95,7 +106,10 @@ impl Statements<'_> {
     }
 
     /// The days, other than these, on which the target holds a winner's key.
-    pub(super) fn key_search(&self, touched: &BTreeSet<Day>) -> Result<String> {
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub fn key_search(&self, touched: &BTreeSet<Day>) -> Result<String> {
         let exprs = self.exprs();
         render(
             include_str!("../../sql/key_search.sql"),
@@ -110,7 +124,10 @@ impl Statements<'_> {
     }
 
     /// The keys that the target holds more than once.
-    pub(super) fn repeated(&self, touched: &BTreeSet<Day>) -> Result<String> {
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub fn repeated(&self, touched: &BTreeSet<Day>) -> Result<String> {
         let exprs = self.exprs();
         render(
             include_str!("../../sql/repeated.sql"),
@@ -124,7 +141,10 @@ impl Statements<'_> {
     }
 
     /// Rows of the target whose key landing would have folded; `None` where no key column is folded.
-    pub(super) fn unfolded(&self, touched: &BTreeSet<Day>) -> Result<Option<String>> {
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub fn unfolded(&self, touched: &BTreeSet<Day>) -> Result<Option<String>> {
         let exprs = self.exprs();
         let names: BTreeSet<&str> = self.dataset.key.iter().flat_map(KeyPart::columns).collect();
         let hex = names.into_iter().filter(|name| self.dataset.column(name).is_some_and(|column| column.hex));
@@ -142,7 +162,10 @@ impl Statements<'_> {
     }
 
     /// The rows behind a count of the comparison.
-    pub(super) fn rows_of(&self, touched: &BTreeSet<Day>, finding: Finding) -> Result<String> {
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub fn rows_of(&self, touched: &BTreeSet<Day>, finding: Finding) -> Result<String> {
         let exprs = self.exprs();
         let condition = match finding {
             Finding::Unfolded => {

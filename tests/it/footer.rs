@@ -1,10 +1,12 @@
 //! What footers tell: which dictionaries were worth it, and what can't be true.
 
+use crate::cli::{Desk, project};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::basic::Compression;
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::basic::{Compression, PageType};
+use parquet::file::metadata::{ColumnChunkMetaData, PageEncodingStats, ParquetMetaData};
+use parquet::file::metadata::{ParquetMetaDataWriter, RowGroupMetaData};
 use parquet::file::properties::WriterProperties;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,6 +60,38 @@ fn a_dictionary_is_as_large_as_it_was_worth() {
         assert!(dictionaries(metadata.row_groups()[1..].iter()).is_empty(), "100 values tell nothing");
         let only = metadata.row_group(0).columns().iter().map(is_dictionary_only).collect::<Vec<_>>();
         assert_eq!(only, [true, true, false, false, true]);
+    }
+}
+
+#[test]
+fn a_footer_that_says_nothing_of_its_pages_is_not_believed() {
+    let metadata = read(&written(), false);
+    let side = metadata.row_group(0).column(1);
+    let with = |pages: Vec<PageEncodingStats>| {
+        is_dictionary_only(&side.clone().into_builder().set_page_encoding_stats(pages).build().unwrap())
+    };
+    let pages = side.page_encoding_stats().unwrap().clone();
+    assert!(with(pages.clone()));
+    assert!(!with(Vec::new()), "there may be pages of any encoding");
+    let dictionary = pages.iter().filter(|page| page.page_type == PageType::DICTIONARY_PAGE).cloned().collect();
+    assert!(!with(dictionary), "and here as well");
+}
+
+#[test]
+fn a_file_whose_footer_can_not_be_true_is_refused_by_name() {
+    let desk = Desk::new();
+    let whole = std::fs::read(project("fixtures/demo/run-1-000.parquet")).unwrap();
+    let metadata = read(&whole, false);
+    let groups =
+        metadata.row_groups().iter().map(|group| group.clone().into_builder().set_num_rows(-1).build().unwrap());
+    let lying = metadata.as_ref().clone().into_builder().set_row_groups(groups.collect()).build();
+    let mut file = whole.clone();
+    ParquetMetaDataWriter::new(&mut file, &lying).finish().unwrap();
+    std::fs::write(desk.path("lying.parquet"), file).unwrap();
+    for command in ["dedup lying.parquet -o out --key tx_hash", "backfill lying.parquet", "analyze lying.parquet"] {
+        let ran = desk.run(command);
+        assert_eq!(ran.code, 65, "{command}: {}", ran.err);
+        assert!(ran.err.contains("lying.parquet") && ran.err.contains("row group 0 has -1 rows"), "{}", ran.err);
     }
 }
 

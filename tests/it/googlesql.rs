@@ -15,6 +15,7 @@ use tradefold::dataset::Dataset;
 use tradefold::dedup::Class;
 use tradefold::dedup::rule::{Fate, Row, Value, fates};
 use tradefold::sql::{self, Dialect, Exprs};
+use tradefold::warehouse::{Finding, Statements};
 use tradefold::window::Day;
 
 /// The Python with the oracles: `make test` makes it and names it.
@@ -210,7 +211,24 @@ fn googlesql_accepts_every_statement_for_bigquery() {
     for dataset in [trades(), immutable, odd()] {
         let merge = sql::merge_bigquery(&dataset, "`p.d.t`", "`p.d.staged`", &days).unwrap();
         let dedup = sql::dedup(&dataset, Dialect::GoogleSql, "`p.d.staged`").unwrap();
-        for sql in [&merge, &dedup] {
+        let (target, staged, witnesses) = ("`p.d.t`", "`p.d.staged`", "`p.d.staged`");
+        let dialect = Dialect::GoogleSql;
+        let looks = Statements { dataset: &dataset, dialect, target, staged, witnesses, day: None };
+        let mut all = vec![merge.clone(), dedup];
+        for look in [
+            Statements::compare,
+            Statements::suspect_witnesses,
+            Statements::verify,
+            Statements::key_search,
+            Statements::repeated,
+        ] {
+            all.push(look(&looks, &days).unwrap());
+        }
+        all.extend(looks.unfolded(&days).unwrap());
+        for finding in [Finding::Conflict, Finding::Suspect, Finding::Redated, Finding::Repeated, Finding::Unfolded] {
+            all.push(looks.rows_of(&days, finding).unwrap());
+        }
+        for sql in &all {
             let answer = judge.analyze(sql, &[("p.d.t", &dataset), ("p.d.staged", &dataset)]);
             assert_eq!(answer, json!({ "ok": true }), "{sql}");
         }

@@ -217,6 +217,10 @@ fn records_that_do_not_fit_into_memory_wait_on_disk_and_change_nothing() {
             // 120,000 rows of odd keys: more than are looked at together where memory is short.
             assert_eq!(verdict.conflicts.count(0..verdict.rows), 2 * 40_000);
             assert_eq!(verdict.superseded.count(0..verdict.rows), 0);
+            let parts = (0..verdict.rows).step_by(999).map(|at| at..(at + 999).min(verdict.rows));
+            assert_eq!(parts.map(|part| verdict.winners.count(part)).sum::<u64>(), 120_000);
+            // Who does not ask for a list gets none, and the count all the same.
+            assert_eq!((verdict.conflicting.keys, verdict.conflicting.prints.len()), (40_000, 0));
             assert_eq!(pool.reserved(), 0, "all memory is given back");
             let marked = verdict.winners.of(0..verdict.rows);
             winners.push(marked.set_indices().collect::<Vec<_>>());

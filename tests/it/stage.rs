@@ -9,6 +9,7 @@ use std::path::Path;
 use tradefold::dataset::Dataset;
 use tradefold::dedup::Dedup;
 use tradefold::dedup::rule::Value;
+use tradefold::footer::{self, Dictionary};
 use tradefold::plan::{Batch, Cuts};
 use tradefold::progress::Silent;
 use tradefold::stage::{Router, StagedFile, WriteOptions, Written, upload, write_winners};
@@ -107,6 +108,32 @@ fn an_encoder_writes_out_its_largest_row_group_before_all_together_hold_too_much
     check(&written, &dataset, &inputs);
     assert!(held <= most, "{held} bytes were held where {most} are allowed, and {peak} without a limit");
     assert!(written.files.iter().any(|file| read(file).1 > 1), "some row groups were closed early");
+}
+
+#[test]
+fn a_dictionary_may_be_as_large_as_it_is_chosen() {
+    let mut dataset = trades();
+    dataset.partition = None;
+    // 15,000 texts of 100 characters, twice each: more than the usual dictionary holds.
+    let trade = |number: i64| {
+        let title = text(&format!("{:0100}", number % 15_000));
+        row(&dataset, &[("wallet_address", text("0xa")), ("tx_hash", text("0xb")), ("title", title)])
+    };
+    let rows = batch(&dataset, &(0..30_000).map(trade).collect::<Vec<_>>());
+    let written_with = |dictionary: Dictionary| {
+        let folder = tempfile::tempdir().unwrap();
+        let dictionaries = [("title".into(), dictionary)].into();
+        let mut router = Router::new(&dataset, options(), folder.path(), 0).with_dictionaries(dictionaries);
+        router.push(&rows).unwrap();
+        let written = router.finish().unwrap();
+        let file = footer::read(&File::open(&written.files[0].path).unwrap()).unwrap();
+        let group = file.metadata().row_group(0);
+        let title = group.columns().iter().find(|chunk| chunk.column_path().string() == "title").unwrap();
+        (title.dictionary_page_offset().is_some(), footer::is_dictionary_only(title))
+    };
+    assert_eq!(written_with(Dictionary::None), (false, false));
+    assert_eq!(written_with(Dictionary::Usual), (true, false));
+    assert_eq!(written_with(Dictionary::Large), (true, true));
 }
 
 #[tokio::test]

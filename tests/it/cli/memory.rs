@@ -3,7 +3,12 @@
 use super::{Desk, number};
 use crate::bench::says;
 use crate::rows::write;
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, StringDictionaryBuilder};
+use arrow::datatypes::Int32Type;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 use std::sync::Arc;
 use tradefold::generate::{Profile, Recipe, generate};
@@ -182,4 +187,40 @@ fn long_values_take_no_more_than_the_memory_given() {
         assert!(peak_bytes < MEMORY_BYTES + BESIDE_BYTES, "{arguments}: {peak_bytes} bytes");
         assert_eq!((number(&report, "/balance/winners"), number(&report, "/rows")), (12_000, 36_000));
     }
+    // Short ones beside them do not make them shorter.
+    let ids = 12_000..1_512_000;
+    let note: ArrayRef = Arc::new(StringArray::from_iter_values(ids.clone().map(|_| "short")));
+    let id: ArrayRef = Arc::new(Int64Array::from_iter_values(ids));
+    let batch = RecordBatch::try_from_iter([("id", id), ("note", note)]).unwrap();
+    write(&desk.path("raw/3.parquet"), &[batch], 100_000);
+    let arguments = format!("analyze {} --key id --memory {MEMORY_BYTES} --threads 2", desk.path("raw").display());
+    let (report, peak_bytes) = measured(&desk, &arguments);
+    assert!(peak_bytes < MEMORY_BYTES + BESIDE_BYTES, "{peak_bytes} bytes");
+    assert_eq!((number(&report, "/balance/winners"), number(&report, "/rows")), (1_512_000, 1_536_000));
+}
+
+#[test]
+fn long_values_that_repeat_are_ranked_without_a_copy() {
+    let desk = Desk::new();
+    std::fs::create_dir_all(desk.path("raw")).unwrap();
+    // 20,000 rows have eight texts of 100,000 characters: 2 GB, were each row to have its own.
+    let texts: Vec<String> = (0..8).map(|number| format!("{number}").repeat(100_000)).collect();
+    let mut note = StringDictionaryBuilder::<Int32Type>::new();
+    (0..20_000).for_each(|row| note.append_value(&texts[row % 8]));
+    let note: ArrayRef = Arc::new(note.finish());
+    let id: ArrayRef = Arc::new(Int64Array::from_iter_values((0..20_000).map(|row| row / 2)));
+    let batch = RecordBatch::try_from_iter([("id", id), ("note", note)]).unwrap();
+    // In the schema of the file a text is a text, and no dictionary.
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    let file = std::fs::File::create(desk.path("raw/0.parquet")).unwrap();
+    let mut writer = ArrowWriter::try_new_with_options(file, batch.schema(), options).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let raw = desk.path("raw").display().to_string();
+    let arguments = format!("analyze {raw} --key id --order note --memory {MEMORY_BYTES} --threads 2");
+    let (report, peak_bytes) = measured(&desk, &arguments);
+    println!("{peak_bytes} bytes");
+    assert!(peak_bytes < MEMORY_BYTES + BESIDE_BYTES, "{peak_bytes} bytes");
+    assert_eq!((number(&report, "/balance/winners"), number(&report, "/rows")), (10_000, 20_000));
 }
