@@ -52,6 +52,7 @@ test: .venv/complete
 	python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	.venv/bin/python tests/oracle/googlesql.py --compile
+	.venv/bin/python -c 'from duckdb_extensions import import_extension as i; [i(e) for e in ("spatial", "icu", "avro")]'
 	touch $@
 
 release := $${CARGO_TARGET_DIR:-target}/release/tradefold

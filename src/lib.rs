@@ -9,6 +9,8 @@ pub mod threads;
 pub mod progress;
 pub mod window;
 pub mod footer;
+pub mod retry;
+pub mod google;
 pub mod storage;
 pub mod dataset;
 pub mod sql;

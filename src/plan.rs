@@ -12,6 +12,8 @@ pub struct Limits {
     pub days_per_batch: u32,
     /// How many winners a batch has at most, unless they are of one day.
     pub rows_per_batch: u64,
+    /// How many days of the target a batch looks at, at most, unless they are those of one day's winners.
+    pub touched_per_batch: usize,
 }
 
 /// The days on which batches begin, in their order. A dataset without a partition column has one batch.
@@ -19,17 +21,27 @@ pub struct Limits {
 pub struct Cuts(Vec<Day>);
 
 impl Cuts {
-    /// Cuts the days of winners, which are counted by day: at the grid, and where a batch would have too many of them.
-    pub fn new(winners: &BTreeMap<Option<Day>, u64>, limits: Limits) -> Cuts {
+    /// Cuts the days of winners, which are counted by day: at the grid, and where a batch would have too many of them
+    /// or look at too many days.
+    pub fn new(
+        dataset: &Dataset,
+        winners: &BTreeMap<Option<Day>, u64>,
+        loser_days: &BTreeMap<Day, BTreeSet<Day>>,
+        limits: Limits,
+    ) -> Cuts {
         let mut begins = Vec::new();
-        let (mut cell, mut rows) = (None, 0_u64);
+        let (mut cell, mut rows, mut touched) = (None, 0_u64, BTreeSet::new());
         for (day, &more) in winners.iter().filter_map(|(day, more)| day.map(|day| (day, more))) {
             let own = Some(day.0.div_euclid(limits.days_per_batch.max(1) as i32));
-            if cell != own || rows.saturating_add(more) > limits.rows_per_batch {
+            let days = touched_by(dataset, day, loser_days);
+            let looks_at = touched.union(&days).count();
+            if cell != own || rows.saturating_add(more) > limits.rows_per_batch || looks_at > limits.touched_per_batch {
                 begins.push(day);
                 (cell, rows) = (own, 0);
+                touched.clear();
             }
             rows = rows.saturating_add(more);
+            touched.extend(days);
         }
         Cuts(begins)
     }
@@ -76,13 +88,18 @@ pub fn plan(
         batch.rows += rows;
         let Some(day) = day else { continue };
         *batch.days.entry(day).or_default() += rows;
-        let drift = dataset.drift_days as i32;
-        let losers = loser_days.get(&day).into_iter().flatten().copied();
-        for day in std::iter::once(day).chain(losers) {
-            batch.touched.extend((-drift..=drift).map(|days| day.plus(days)));
-        }
+        batch.touched.extend(touched_by(dataset, day, loser_days));
     }
     batches.into_values().collect()
+}
+
+/// The days on which a row with the key of a winner of this day may stand: those of the winner and its losers, widened
+/// by the drift.
+fn touched_by(dataset: &Dataset, day: Day, loser_days: &BTreeMap<Day, BTreeSet<Day>>) -> BTreeSet<Day> {
+    let drift = dataset.drift_days as i32;
+    let losers = loser_days.get(&day).into_iter().flatten().copied();
+    let days = std::iter::once(day).chain(losers);
+    days.flat_map(|day| (-drift..=drift).map(move |days| day.plus(days))).collect()
 }
 
 /// The name of a batch: a function of the work alone, so that a rerun finds its own.

@@ -1,9 +1,11 @@
 //! Where bytes live: a folder in an object store, the local disk included.
 
 use crate::error::{Doing, Error, Result};
+use crate::google::Identity;
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use object_store::buffered::BufWriter;
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use std::sync::Arc;
@@ -46,9 +48,14 @@ impl Folder {
         // Stores take names without a prefix, too; a `TOKEN` or `ENDPOINT` of something else must not reach them.
         let ours = |name: &str| ["aws_", "google_", "azure_"].iter().any(|prefix| name.starts_with(prefix));
         let options = options.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
-        let options = options.filter(|(name, _)| ours(name));
-        let (store, prefix) = object_store::parse_url_opts(&url, options)
-            .map_err(|error| Error::usage("open a location").with("location", text).because(error).hint(KNOWN))?;
+        let options: Vec<(String, String)> = options.filter(|(name, _)| ours(name)).collect();
+        let unknown = |error| Error::usage("open a location").with("location", text).because(error).hint(KNOWN);
+        if url.scheme() == "gs" {
+            let prefix = Path::from_url_path(url.path()).doing("read a location")?;
+            let store = cloud_storage(&url, &options)?.build().map_err(unknown)?;
+            return Ok(Folder { store: Arc::new(store), url, prefix });
+        }
+        let (store, prefix) = object_store::parse_url_opts(&url, options).map_err(unknown)?;
         Ok(Folder { store: Arc::from(store), url, prefix })
     }
 
@@ -147,6 +154,22 @@ impl Folder {
         .map_err(|error| error.with("object", self.url_of(name)))
     }
 
+    /// Moves an object of the local disk into another folder, which may be in another store.
+    ///
+    /// # Errors
+    /// What the disk or a store says.
+    pub async fn move_to(&self, other: &Folder, name: &str) -> Result<()> {
+        if self.url.scheme() == other.url.scheme() {
+            let moved = self.store.rename(&self.path(name), &other.path(name)).await;
+            return moved.map_err(|error| self.failed("move an object", name, error));
+        }
+        let Some(folder) = self.local_path() else {
+            return Err(Error::bug("move an object").with("object", self.url_of(name)).because("it is not on a disk"));
+        };
+        other.upload(name, &folder.join(name)).await?;
+        self.store.delete(&self.path(name)).await.map_err(|error| self.failed("remove an object", name, error))
+    }
+
     /// How a person calls the folder.
     fn shown(&self) -> String {
         self.local_path().map_or_else(|| self.url.to_string(), |path| path.display().to_string())
@@ -216,6 +239,25 @@ impl Folder {
         let error = Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing));
         error.with("object", self.url_of(name)).in_folder(self.shown())
     }
+}
+
+/// A bucket of Cloud Storage. The store itself knows two kinds of credentials; unless one of them is set, it gets those
+/// of every kind.
+fn cloud_storage(url: &Url, options: &[(String, String)]) -> Result<GoogleCloudStorageBuilder> {
+    let mut builder = GoogleCloudStorageBuilder::new().with_url(url.as_str());
+    let mut is_set = false;
+    for (name, value) in options {
+        let Ok(key) = name.parse::<GoogleConfigKey>() else { continue };
+        is_set |= matches!(key, GoogleConfigKey::ServiceAccount | GoogleConfigKey::ServiceAccountKey);
+        builder = builder.with_config(key, value);
+    }
+    // A store that is told not to sign would still ask for credentials to write.
+    let is_unsigned = builder.get_config_value(&GoogleConfigKey::SkipSignature).as_deref() == Some("true");
+    Ok(match (is_unsigned, is_set) {
+        (true, _) => builder.with_credentials(Identity::anonymous().for_storage()),
+        (false, true) => builder,
+        (false, false) => builder.with_credentials(Identity::from_environment()?.for_storage()),
+    })
 }
 
 /// How much of a file is read at once to be uploaded.

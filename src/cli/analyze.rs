@@ -49,7 +49,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         let mut options = LandingOptions::new((world.now_us)());
         options.key_chosen = named.key_chosen();
         options.threads = engine.threads();
-        let landed = land(&dataset, &inputs, &into, &options, &world.progress).await?;
+        let landed = land(&dataset, &inputs, &into, &options, world.progress.as_ref()).await?;
         let by_file = landed.inputs.iter().map(|input| (input.url.clone(), input.counts.landed)).collect();
         let report = analyze(&engine, &dataset, &landed_files(&landed), landed.counts, by_file, world).await?;
         Analysis { rejects_by_reason: landed.rejects_by_reason, ..report }
@@ -72,7 +72,7 @@ async fn analyze(
         world.progress.note(&format!("NULL in a key column counts as one value here: {rows} with it"));
     }
     world.progress.begin("find duplicates", Some(landing.landed));
-    let decision = dedup.decide(&world.progress).await?;
+    let decision = dedup.decide(world.progress.as_ref()).await?;
     let balance = Balance {
         landing,
         winners: decision.winners_count(),

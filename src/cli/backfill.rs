@@ -1,16 +1,16 @@
 //! `tradefold backfill`
 
 use super::Outcome;
-use super::common::{DatasetArgs, EngineArgs, Lake, WindowArgs, World, open_lake};
+use super::common::{DatasetArgs, EngineArgs, WindowArgs, World};
+use super::target::{Target, TargetArgs};
 use crate::dataset::Dataset;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::report::backfill_text;
 use crate::run::{Choice, Run, RunOptions};
 use crate::source::{Input, discover};
-use crate::storage::Folder;
-use crate::warehouse::local::{DeltaWarehouse, lock};
+use crate::warehouse::local::lock;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +29,6 @@ use std::time::Duration;
 
 A stop ends with exit code 65 before anything is written, and names the file with the rows and the flag to choose.")]
 pub(super) struct Args {
-    /// The folder of the embedded warehouse; the table is named for the dataset.
-    #[arg(long, default_value = "lake", value_name = "FOLDER")]
-    warehouse: String,
     /// How many seconds to wait for another writer.
     #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
     wait: u64,
@@ -44,12 +41,13 @@ pub(super) struct Args {
 #[derive(Debug, ClapArgs)]
 pub(super) struct RunArgs {
     /// Files, folders and globs.
-    #[arg(required = true)]
     files: Vec<String>,
     #[command(flatten)]
-    dataset: DatasetArgs,
+    pub(super) dataset: DatasetArgs,
     #[command(flatten)]
     window: WindowArgs,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
     #[command(flatten)]
     decisions: Decisions,
     #[command(flatten)]
@@ -62,21 +60,23 @@ pub(super) struct Ready {
     pub(super) options: RunOptions,
     pub(super) engine: Engine,
     pub(super) inputs: Vec<Input>,
-    pub(super) warehouse: DeltaWarehouse,
-    /// The folder for what is kept beside the target.
-    pub(super) home: Folder,
+    pub(super) target: Target,
 }
 
 impl RunArgs {
-    /// Reads the contract, finds the inputs and opens the folder of the embedded warehouse.
-    pub(super) async fn ready(&self, warehouse: &str, world: &World) -> Result<Ready> {
+    /// Reads the contract, finds the inputs and opens the target.
+    pub(super) async fn ready(&self, world: &World) -> Result<Ready> {
+        if self.files.is_empty() {
+            return Err(Error::usage("find the inputs")
+                .because("no files are named")
+                .hint("name files, folders or globs, such as fixtures/demo"));
+        }
         let dataset = Arc::new(self.dataset.load()?);
         let options = self.decisions.options(&self.window, &self.dataset)?;
         let engine = self.engine.start()?;
         let inputs = discover(&self.files, &world.environment).await?;
-        let Lake { table, home } = open_lake(warehouse, &dataset)?;
-        let warehouse = DeltaWarehouse::new(engine.clone(), Arc::clone(&dataset), table);
-        Ok(Ready { dataset, options, engine, inputs, warehouse, home })
+        let target = self.target.open(&engine, &dataset, world).await?;
+        Ok(Ready { dataset, options, engine, inputs, target })
     }
 }
 
@@ -159,19 +159,22 @@ impl Decisions {
 }
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
-    let Ready { dataset, options, engine, inputs, warehouse, home } = args.run.ready(&args.warehouse, world).await?;
+    let Ready { dataset, options, engine, inputs, target } = args.run.ready(world).await?;
+    let Target { warehouse, home, work } = target;
+    let progress = world.progress.as_ref();
     let _lock = match home.local_path() {
-        Some(path) => Some(lock(&path.join("lock"), Duration::from_secs(args.wait), &world.progress).await?),
+        Some(path) => Some(lock(&path.join("lock"), Duration::from_secs(args.wait), progress).await?),
         None => None,
     };
     let mut ledger = Ledger::open(home.join("ledger"), nonce(world)).await?;
     let run = Run {
         dataset: &dataset,
         engine: &engine,
-        warehouse: &warehouse,
+        warehouse: warehouse.as_ref(),
         home,
+        work,
         options,
-        progress: &world.progress,
+        progress,
         now_us: &world.now_us,
     };
     let report = Box::pin(run.backfill(&inputs, &mut ledger)).await?;

@@ -5,7 +5,6 @@ use crate::dataset::{Dataset, parse_key, parse_order};
 use crate::engine::{DataFile, Engine, EngineOptions};
 use crate::error::{Doing, Error, Result};
 use crate::source::{Format, Input, Local, fetch};
-use crate::storage::Folder;
 use crate::window::{Window, parse_us};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use clap::Args;
@@ -18,12 +17,12 @@ use url::Url;
 pub(super) struct World {
     pub(super) environment: Vec<(String, String)>,
     pub(super) now_us: fn() -> i64,
-    pub(super) progress: Shown,
+    pub(super) progress: Arc<Shown>,
 }
 
 impl World {
     pub(super) fn new(environment: Vec<(String, String)>, now_us: fn() -> i64, quiet: bool) -> World {
-        World { environment, now_us, progress: Shown::new(quiet) }
+        World { environment, now_us, progress: Arc::new(Shown::new(quiet)) }
     }
 }
 
@@ -160,35 +159,6 @@ impl WindowArgs {
                 .hint("--from is the first moment that is taken, --to the first that is not")),
         }
     }
-}
-
-/// The folders of a target in an embedded warehouse.
-pub(super) struct Lake {
-    /// The table.
-    pub(super) table: Folder,
-    /// What tradefold keeps beside it.
-    pub(super) home: Folder,
-}
-
-/// Opens the embedded warehouse in a folder of the local disk.
-pub(super) fn open_lake(warehouse: &str, dataset: &Dataset) -> Result<Lake> {
-    let lake = Folder::open(warehouse, &[])?;
-    let local = lake.local_path();
-    if local.is_none() {
-        return Err(Error::usage("open the warehouse")
-            .with("warehouse", warehouse)
-            .because("this version writes to an embedded Delta Lake warehouse on the local disk")
-            .hint("give a folder, such as --warehouse ./lake"));
-    }
-    // delta-rs makes a URL of the path again, and stumbles over these.
-    let path = local.map(|path| path.display().to_string()).unwrap_or_default();
-    if let Some(unfit) = path.chars().find(|c| "[]|^\\%".contains(*c)) {
-        return Err(Error::usage("open the warehouse")
-            .with("warehouse", path)
-            .because(format!("a Delta table can't be in a folder with `{unfit}` in its path"))
-            .hint("give another folder, such as --warehouse ./lake"));
-    }
-    Ok(Lake { table: lake.join(&dataset.name), home: lake.join("_tradefold").join(&dataset.name) })
 }
 
 /// Parquet files as they are, with a dataset made of their columns.

@@ -60,7 +60,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
             .hint("say what stands in for NULL, as in --key \"a, COALESCE(b, c, '')\""));
     }
     world.progress.begin("find duplicates", Some(read.rows));
-    let decision = dedup.decide(&world.progress).await?;
+    let decision = dedup.decide(world.progress.as_ref()).await?;
     world.progress.begin("keep winners", Some(decision.winners_count()));
     // Beside its place, so that the move at the end is one step and a death before it leaves nothing there.
     let output = std::path::absolute(&args.output).doing("resolve the output folder")?;
@@ -73,7 +73,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     flat.partition = None;
     // What is not compared is not decoded where a whole row group is copied: files are taken as they are here.
     let options = WriteOptions { level: args.level, decode_copied: false, ..WriteOptions::new(Cuts::default()) };
-    let written = write_winners(&decision, &flat, options, scratch.path(), &world.progress).await;
+    let written = write_winners(&decision, &flat, options, scratch.path(), world.progress.as_ref()).await;
     let mut written = written.map_err(full)?;
     if written.files.is_empty() {
         // Who reads the output next expects a table, be it one without rows.

@@ -8,6 +8,7 @@ mod generate;
 mod plan;
 mod progress;
 mod status;
+mod target;
 
 use crate::error::{Doing, Error, Result};
 use clap::{CommandFactory, Parser, Subcommand};

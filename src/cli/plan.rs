@@ -7,7 +7,7 @@ use crate::error::{Doing, Error, Result};
 use crate::report::{PlanReport, plan_text};
 use crate::run::Run;
 use crate::storage::Folder;
-use crate::warehouse::Warehouse;
+use crate::warehouse::bigquery::ddl;
 use clap::Args as ClapArgs;
 
 /// Say what backfill would do, and write nothing.
@@ -17,23 +17,35 @@ use clap::Args as ClapArgs;
 #[command(after_help = "Example:
   tradefold plan fixtures/demo --warehouse ./lake")]
 pub(super) struct Args {
-    /// The folder of the embedded warehouse.
-    #[arg(long, default_value = "lake", value_name = "FOLDER")]
-    warehouse: String,
+    /// Print the statement that makes the table in BigQuery, and nothing else; no files are read.
+    #[arg(long)]
+    ddl: bool,
     #[command(flatten)]
     run: RunArgs,
 }
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
-    let Ready { dataset, options, engine, inputs, warehouse, .. } = args.run.ready(&args.warehouse, world).await?;
+    if args.ddl {
+        let Some((place, layout)) = args.run.target.place()? else {
+            return Err(Error::usage("print the DDL of a table")
+                .because("a Delta table is made by its first commit")
+                .hint("name the place of a table in BigQuery: --warehouse bigquery://project.dataset"));
+        };
+        let text = ddl(&args.run.dataset.load()?, &place, layout)? + ";\n";
+        return Ok(Outcome { json: serde_json::json!({ "ddl": text }), text, stopped: false });
+    }
+    let Ready { dataset, options, engine, inputs, target } = args.run.ready(world).await?;
+    let warehouse = target.warehouse.as_ref();
     let scratch = tempfile::tempdir().doing("make room for a landing").map_err(Error::in_temporary_folder)?;
+    let folder = Folder::open(&scratch.path().to_string_lossy(), &[])?;
     let run = Run {
         dataset: &dataset,
         engine: &engine,
-        warehouse: &warehouse,
-        home: Folder::open(&scratch.path().to_string_lossy(), &[])?,
+        warehouse,
+        work: folder.clone(),
+        home: folder,
         options,
-        progress: &world.progress,
+        progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };
     let (balance, batches) = run.plan(&inputs).await?;

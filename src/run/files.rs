@@ -1,16 +1,15 @@
 //! Where a run keeps its files, and which of them outlive it.
 
-use crate::error::{Doing, Result};
+use crate::error::Result;
 use crate::landing::Landed;
 use crate::source::Input;
 use crate::storage::Folder;
-use object_store::ObjectStoreExt;
 use std::collections::BTreeMap;
 
 /// The folders of one run, beside the target's ledger.
 #[derive(Clone, Debug)]
 pub struct RunFiles {
-    /// The folder of all that follow.
+    /// The folder of what is on the local disk, or may be.
     own: Folder,
     /// Landed rows, until the run is done.
     pub landing: Folder,
@@ -22,9 +21,9 @@ pub struct RunFiles {
 
 impl RunFiles {
     /// The folders of the run of this name.
-    pub fn new(home: &Folder, run_id: &str) -> RunFiles {
-        let own = home.join("runs").join(run_id);
-        RunFiles { landing: own.join("landing"), stage: own.join("stage"), kept: own.join("rows"), own }
+    pub fn new(home: &Folder, work: &Folder, run_id: &str) -> RunFiles {
+        let (home, own) = (home.join("runs").join(run_id), work.join("runs").join(run_id));
+        RunFiles { landing: own.join("landing"), stage: home.join("stage"), kept: home.join("rows"), own }
     }
 
     /// Whether all files of a landing are there, with their sizes, and inputs that were landed by reference unchanged.
@@ -61,8 +60,7 @@ impl RunFiles {
     pub async fn keep_rejects(&self, landed: &Landed) -> Result<Option<String>> {
         let Some(url) = &landed.rejects else { return Ok(None) };
         let name = name_of(url);
-        let store = self.landing.store();
-        store.rename(&self.landing.path(name), &self.kept.path(name)).await.doing("keep the rejects")?;
+        self.landing.move_to(&self.kept, name).await?;
         Ok(Some(self.kept.url_of(name)))
     }
 

@@ -24,15 +24,18 @@ pub(super) struct Compared {
 }
 
 impl Run<'_> {
-    /// Loads and compares every batch. Reasons to stop go into the report; keys to set aside are given back.
+    /// Loads and compares every batch. Reasons to stop go into the report; keys to set aside are given back. What was
+    /// begun to be loaded is added to `loaded`.
     pub(super) async fn compare_all(
         &self,
         batches: &[Manifest],
         files: &RunFiles,
+        loaded: &mut Vec<Manifest>,
         report: &mut RunReport,
     ) -> Result<(Vec<Compared>, Vec<Flagged>)> {
         self.progress.begin("compare batches with the target", Some(batches.len() as u64));
         report.batches.clear();
+        loaded.extend_from_slice(batches);
         let (mut compared, mut aside) = (Vec::new(), Vec::new());
         for manifest in batches {
             let one = self.compare(manifest).await?;
@@ -177,7 +180,7 @@ impl Run<'_> {
             let changes = one.found.new + to_update(self.dataset, &one.found);
             // Nothing to change, and a commit without its receipt: an earlier try died between the two.
             let remembered = match changes {
-                0 => self.warehouse.remembered(id).await?,
+                0 => self.warehouse.remembered(&one.manifest).await?,
                 _ => None,
             };
             let remembered =
@@ -201,7 +204,6 @@ impl Run<'_> {
                 };
                 ledger.append(Entry::Merged { receipt: Box::new(receipt) }, (self.now_us)()).await?;
             }
-            self.warehouse.unload(&one.manifest).await?;
             if let Some(batch) = report.batches.get_mut(place) {
                 batch.merged = Some(merged);
             }

@@ -111,6 +111,8 @@ pub struct Run<'a> {
     pub warehouse: &'a dyn Warehouse,
     /// Where the ledger, the stage and the files to look at are.
     pub home: Folder,
+    /// Where landed rows are while the run works: on the local disk, and the same folder as `home` where that is, too.
+    pub work: Folder,
     /// How the run behaves.
     pub options: RunOptions,
     /// Who listens.
@@ -132,8 +134,9 @@ impl Run<'_> {
     /// Whatever went wrong. The same command goes on where this one ended.
     pub async fn backfill(&self, inputs: &[Input], ledger: &mut Ledger) -> Result<RunReport> {
         let run_id = self.run_id(inputs);
-        let files = RunFiles::new(&self.home, &run_id);
-        let report = self.walk(inputs, &run_id, &files, ledger).await?;
+        let files = RunFiles::new(&self.home, &self.work, &run_id);
+        let mut loaded = Vec::new();
+        let report = self.walk(inputs, &run_id, &files, &mut loaded, ledger).await?;
         let reasons: Vec<String> = report.stops.iter().map(|stop| stop.reason.clone()).collect();
         let entry = match reasons.is_empty() {
             true => Entry::Finished { run_id },
@@ -141,11 +144,22 @@ impl Run<'_> {
             false => Entry::Stopped { run_id, reasons },
         };
         ledger.append(entry, (self.now_us)()).await?;
+        // Only now: a run that is taken up finds what it had loaded.
+        for batch in &loaded {
+            self.warehouse.unload(batch).await?;
+        }
         files.clear_work().await?;
         Ok(report)
     }
 
-    async fn walk(&self, inputs: &[Input], run_id: &str, files: &RunFiles, ledger: &mut Ledger) -> Result<RunReport> {
+    async fn walk(
+        &self,
+        inputs: &[Input],
+        run_id: &str,
+        files: &RunFiles,
+        loaded: &mut Vec<Manifest>,
+        ledger: &mut Ledger,
+    ) -> Result<RunReport> {
         let mut report = RunReport {
             run_id: run_id.to_string(),
             target: self.warehouse.target(),
@@ -179,7 +193,7 @@ impl Run<'_> {
         loop {
             let reduced = self.reduce(&landed, files, ledger, run_id, &aside, &mut report).await?;
             let Some(batches) = reduced else { return Ok(report) };
-            let (compared, found) = self.compare_all(&batches, files, &mut report).await?;
+            let (compared, found) = self.compare_all(&batches, files, loaded, &mut report).await?;
             if !report.stops.is_empty() {
                 return Ok(report);
             }

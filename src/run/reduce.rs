@@ -55,7 +55,7 @@ impl Run<'_> {
     /// # Errors
     /// When the inputs can't be landed or can't be decided.
     pub async fn plan(&self, inputs: &[Input]) -> Result<(Balance, Vec<Batch>)> {
-        let files = RunFiles::new(&self.home, "plan");
+        let files = RunFiles::new(&self.home, &self.work, "plan");
         let landed = land(self.dataset, inputs, &files.landing, &self.landing_options(), self.progress).await?;
         let mut report = RunReport::default();
         report.balance.landing = landed.counts;
@@ -127,12 +127,17 @@ impl Run<'_> {
         dedup.decide(self.progress).await
     }
 
-    /// Where batches begin: so that what a merge holds of one fits into the memory that there is.
+    /// Where batches begin: so that what a merge holds of one fits into the memory that there is, where it is done
+    /// here, and that it changes no more days than the target takes at once.
     fn cuts(&self, decision: &Decision<'_>) -> Cuts {
         let row_bytes = (decision.row_bytes() + MERGED_BYTES) as u64;
-        let rows_per_batch = self.engine.memory_bytes() as u64 / MERGE_SHARE / row_bytes;
-        let limits = Limits { days_per_batch: self.options.days_per_batch, rows_per_batch };
-        Cuts::new(&decision.winners_by_day(), limits)
+        let rows_per_batch = match self.warehouse.merges_here() {
+            true => self.engine.memory_bytes() as u64 / MERGE_SHARE / row_bytes,
+            false => u64::MAX,
+        };
+        let touched_per_batch = self.warehouse.days_per_merge();
+        let limits = Limits { days_per_batch: self.options.days_per_batch, rows_per_batch, touched_per_batch };
+        Cuts::new(self.dataset, &decision.winners_by_day(), &decision.loser_days(), limits)
     }
 
     async fn stage(

@@ -8,7 +8,7 @@ pub use rowfile::RowFile;
 pub use writer::{Router, StagedFile, WriteOptions, Written, write_empty, write_winners, write_witnesses};
 
 use crate::engine::DataFile;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::Batch;
 use crate::progress::{Silent, off_thread};
 use crate::storage::Folder;
@@ -134,12 +134,33 @@ pub async fn upload(
     Ok(Manifest { batch_id: batch_id.to_string(), batch: batch.clone(), objects, witnesses })
 }
 
+/// An object of up to this size is uploaded by one request.
+const WHOLE_BYTES_MAX: u64 = 8 << 20;
+
 async fn upload_one(folder: &Folder, file: &StagedFile) -> Result<StagedObject> {
     let path = file.path.clone();
     let digest = off_thread(&Silent, move |_| file::digest(&path)).await?;
     let name = format!("{digest}.parquet");
-    if folder.head(&name).await?.is_none_or(|meta| meta.size != file.size_bytes) {
-        folder.upload(&name, &file.path).await?;
+    match folder.head(&name).await? {
+        Some(meta) if meta.size == file.size_bytes => {}
+        // Only whole objects can be made if there is none: what comes in parts replaces what is there, which has the
+        // same bytes if it has this name.
+        None if file.size_bytes <= WHOLE_BYTES_MAX => {
+            let bytes = tokio::fs::read(&file.path).await.doing("read a file to upload")?;
+            folder.create(&name, bytes.into()).await?;
+        }
+        _ => folder.upload(&name, &file.path).await?,
+    }
+    // A request that was repeated may have found its own first try, or somebody else's.
+    match folder.head(&name).await? {
+        Some(meta) if meta.size == file.size_bytes => {}
+        found => {
+            let size = found.map_or_else(|| "no object".into(), |meta| format!("{} bytes", meta.size));
+            return Err(Error::new(Kind::Transient, "stage an object")
+                .with("object", folder.url_of(&name))
+                .because(format!("{} bytes were uploaded and {size} are there", file.size_bytes))
+                .hint("run the same command again"));
+        }
     }
     Ok(StagedObject { url: folder.url_of(&name), name, size_bytes: file.size_bytes, digest, rows: file.rows })
 }

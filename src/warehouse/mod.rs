@@ -4,14 +4,17 @@
 //! through `merge`, `verify`, `unload`. Nothing before `merge` changes the target. All of them may be repeated: a merge
 //! that is run twice changes nothing the second time.
 
+pub mod bigquery;
 pub mod local;
 mod statements;
 
 pub use statements::Statements;
 
+use crate::engine::number;
 use crate::error::{Error, Result};
 use crate::stage::Manifest;
 use crate::window::Day;
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use serde::{Deserialize, Serialize};
@@ -88,7 +91,7 @@ pub struct Merged {
     pub rows_before: u64,
     /// Rows of the target after.
     pub rows_after: u64,
-    /// The days that were written anew.
+    /// The days that were written anew, or may have been.
     pub days_changed: BTreeSet<Day>,
     /// The target's version after it; `None` where nothing had to be written.
     pub version: Option<u64>,
@@ -158,11 +161,28 @@ pub enum Finding {
     Unfolded,
 }
 
+/// The days in the first column of what a query has found.
+fn days(found: &[RecordBatch]) -> BTreeSet<Day> {
+    let of_batch = |batch: &RecordBatch| -> Vec<Day> {
+        let column = batch.column(0);
+        (0..batch.num_rows()).filter_map(|row| number(column.as_ref(), row)).map(|day| Day(day as i32)).collect()
+    };
+    found.iter().flat_map(of_batch).collect()
+}
+
 /// The target table, as a batch needs it.
 #[async_trait]
 pub trait Warehouse: Send + Sync + std::fmt::Debug {
     /// The target's full name.
     fn target(&self) -> String;
+
+    /// Whether a merge is done by this process, with its memory.
+    fn merges_here(&self) -> bool;
+
+    /// How many days one merge may change.
+    fn days_per_merge(&self) -> usize {
+        usize::MAX
+    }
 
     /// Checks that the target fits the contract, and counts its rows. A missing target fits and has none.
     ///
@@ -212,12 +232,12 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
     /// What the warehouse says.
     async fn verify(&self, batch: &Manifest, touched: &BTreeSet<Day>, merged: &Merged) -> Result<Verification>;
 
-    /// What the last merge of this batch found and did, as the target itself remembers it, with the rows that it had
-    /// afterwards counted anew. Nothing, where the target was restored since.
+    /// What the last merge of this batch found and did, as the target itself or its jobs remember it, with the rows
+    /// that it had afterwards counted anew. Nothing, where the target was restored since.
     ///
     /// # Errors
     /// What the warehouse says.
-    async fn remembered(&self, batch_id: &str) -> Result<Option<(Comparison, Merged)>>;
+    async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>>;
 
     /// Drops what `load` made.
     ///

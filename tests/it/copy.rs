@@ -1,6 +1,6 @@
 //! Row groups all of whose rows win are copied as they are, and nothing but them.
 
-use crate::rows::{compared, damage, engine, of_days, runtime, trades, values};
+use crate::rows::{compared, cut, damage, engine, of_days, runtime, trades, values};
 use arrow::array::RecordBatch;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ fn read(path: &Path) -> Vec<RecordBatch> {
 
 /// Batches of 16 days.
 fn cuts(winners: &BTreeMap<Option<Day>, u64>) -> Cuts {
-    Cuts::new(winners, of_days(16))
+    cut(winners, of_days(16))
 }
 
 /// As [`write_from`], where any row group is large enough.

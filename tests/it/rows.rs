@@ -10,12 +10,14 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use tradefold::dataset::Dataset;
 use tradefold::dedup::rule::{Row, Value};
 use tradefold::engine::{DataFile, Engine, EngineOptions};
-use tradefold::plan::Limits;
+use tradefold::plan::{Cuts, Limits};
+use tradefold::window::Day;
 
 pub const HOUR_US: i64 = 3_600_000_000;
 /// 2025-10-06T23:30:00Z: half an hour more is another day, and another batch.
@@ -229,5 +231,10 @@ pub fn damage(path: &Path, group: usize, column: &str) {
 
 /// Batches of at most so many days, with any number of winners.
 pub fn of_days(days_per_batch: u32) -> Limits {
-    Limits { days_per_batch, rows_per_batch: u64::MAX }
+    Limits { days_per_batch, rows_per_batch: u64::MAX, touched_per_batch: usize::MAX }
+}
+
+/// Cuts winners of trades, whose losers are all of the same days.
+pub fn cut(winners: &BTreeMap<Option<Day>, u64>, limits: Limits) -> Cuts {
+    Cuts::new(&trades(), winners, &BTreeMap::new(), limits)
 }

@@ -20,7 +20,8 @@ fn run_id(dataset: &Dataset, inputs: &[Input], options: RunOptions) -> String {
     let (engine, home) = (engine(1), Folder::open("nowhere", &[]).unwrap());
     let warehouse = DeltaWarehouse::new(engine.clone(), Arc::new(dataset.clone()), home.clone());
     let (progress, now_us) = (&Silent, &|| 0);
-    Run { dataset, engine: &engine, warehouse: &warehouse, home, options, progress, now_us }.run_id(inputs)
+    let (work, warehouse) = (home.clone(), &warehouse);
+    Run { dataset, engine: &engine, warehouse, home, work, options, progress, now_us }.run_id(inputs)
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Staging: the files of many batches, written at once by few encoders of bounded memory.
 
-use crate::rows::{LATE_US, batch, compared, engine, of_days, row, text, trades, values, write};
+use crate::rows::{LATE_US, batch, compared, cut, engine, of_days, row, text, trades, values, write};
 use arrow::array::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use tradefold::dataset::Dataset;
 use tradefold::dedup::Dedup;
 use tradefold::dedup::rule::Value;
 use tradefold::footer::{self, Dictionary};
-use tradefold::plan::{Batch, Cuts};
+use tradefold::plan::Batch;
 use tradefold::progress::Silent;
 use tradefold::stage::{Router, StagedFile, WriteOptions, Written, upload, write_winners};
 use tradefold::storage::Folder;
@@ -22,7 +22,7 @@ const DAYS: i64 = 40;
 fn options() -> WriteOptions {
     let first = LATE_US.div_euclid(DAY_US) as i32;
     let winners = (0..DAYS as i32).map(|day| (Some(Day(first + day)), 1)).collect();
-    WriteOptions::new(Cuts::new(&winners, of_days(1)))
+    WriteOptions::new(cut(&winners, of_days(1)))
 }
 
 /// One trade on each of the days, each with a text that packs badly. `number` tells their keys apart.

@@ -11,7 +11,7 @@ pub use lock::{WriterLock, lock};
 pub use statements::DAY;
 
 use super::statements::Statements;
-use super::{Comparison, Finding, Merged, Verification, Warehouse};
+use super::{Comparison, Finding, Merged, Verification, Warehouse, days};
 use crate::dataset::Dataset;
 use crate::engine::{Engine, FilesTable, number};
 use crate::error::{Doing, Error, Kind, Result};
@@ -222,6 +222,10 @@ impl Warehouse for DeltaWarehouse {
         self.folder.url().to_string()
     }
 
+    fn merges_here(&self) -> bool {
+        true
+    }
+
     async fn check_target(&self) -> Result<u64> {
         if self.open().await?.is_none() {
             return Ok(0);
@@ -291,11 +295,7 @@ impl Warehouse for DeltaWarehouse {
         }
         self.register_staged(batch)?;
         let batches = self.engine.collect(&self.statements().key_search(touched)?).await?;
-        let days = |batch: &RecordBatch| -> Vec<Day> {
-            let column = batch.column(0);
-            (0..batch.num_rows()).filter_map(|row| number(column.as_ref(), row)).map(|day| Day(day as i32)).collect()
-        };
-        Ok(batches.iter().flat_map(days).collect())
+        Ok(days(&batches))
     }
 
     async fn rows_of(
@@ -354,7 +354,7 @@ impl Warehouse for DeltaWarehouse {
         Ok(Verification { missing, repeated, lower, lost: self.lost(merged).await? })
     }
 
-    async fn remembered(&self, batch_id: &str) -> Result<Option<(Comparison, Merged)>> {
+    async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {
         let Some(table) = self.open().await? else { return Ok(None) };
         let commits: Vec<_> =
             table.history(None).try_collect().await.map_err(|error| self.failed("read a table's history", error))?;
@@ -365,7 +365,7 @@ impl Warehouse for DeltaWarehouse {
                 break;
             }
             let Some(remembered) = commit.info.get(REMEMBERED) else { continue };
-            if remembered.get("batch_id").and_then(|id| id.as_str()) != Some(batch_id) {
+            if remembered.get("batch_id").and_then(|id| id.as_str()) != Some(&batch.batch_id) {
                 continue;
             }
             let part = |name: &str| remembered.get(name).cloned().unwrap_or_default();

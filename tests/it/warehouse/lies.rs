@@ -38,6 +38,10 @@ impl Warehouse for Liar<'_> {
         self.inner.target()
     }
 
+    fn merges_here(&self) -> bool {
+        self.inner.merges_here()
+    }
+
     async fn check_target(&self) -> Result<u64> {
         self.inner.check_target().await
     }
@@ -79,8 +83,8 @@ impl Warehouse for Liar<'_> {
         Ok(wrong)
     }
 
-    async fn remembered(&self, batch_id: &str) -> Result<Option<(Comparison, Merged)>> {
-        self.inner.remembered(batch_id).await
+    async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {
+        self.inner.remembered(batch).await
     }
 
     async fn unload(&self, batch: &Manifest) -> Result<()> {

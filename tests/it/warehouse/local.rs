@@ -1,14 +1,13 @@
 //! The embedded warehouse on a stand: the whole suite runs against it.
 
-use super::{DAY_S, EDGE_S, Stand, ascending, contract, engine, fills, lines};
+use super::{Stand, ascending, bystanders, contract, engine, fills, lines};
 use async_trait::async_trait;
 use deltalake::DeltaTable;
 use deltalake::kernel::transaction::CommitProperties;
 use futures::TryStreamExt;
 use object_store::ObjectStore;
-use serde_json::{Value, json};
-use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use serde_json::Value;
+use std::sync::Arc;
 use tradefold::dataset::Dataset;
 use tradefold::engine::Engine;
 use tradefold::landing::{LandingOptions, land};
@@ -40,10 +39,7 @@ impl LocalStand {
     /// A lake whose table has rows that no test names, on the days that tests write.
     pub async fn crowded(dataset: Arc<Dataset>) -> LocalStand {
         let mut stand = LocalStand::of(dataset);
-        let row = |wallet: &str, hash, ts, rev| super::fill(wallet, hash, ts, rev, 7.5);
-        let mut unranked = row("0xeee3", json!(""), EDGE_S + DAY_S, 1);
-        unranked["rev"] = Value::Null;
-        let rows = [row("0xeee1", Value::Null, EDGE_S, 3), row("0xeee2", json!("o"), EDGE_S - 1, 1), unranked];
+        let rows = bystanders();
         stand.plant(&rows).await;
         stand.bystanders = stand.table().await;
         assert_eq!(stand.bystanders.len(), rows.len());
@@ -90,10 +86,8 @@ impl Stand for LocalStand {
         self.lake.join("_tradefold").join(&self.dataset.name)
     }
 
-    fn inputs(&self) -> &Path {
-        // One folder for all stands: an input's name is part of what lands, and so of the names of the work.
-        static INPUTS: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
-        INPUTS.path()
+    fn work(&self) -> Folder {
+        self.home()
     }
 
     fn bystanders(&self) -> u64 {
@@ -180,33 +174,9 @@ macro_rules! suite {
     };
 }
 
-suite!(
-    new_keys_are_inserted,
-    r6_only_a_higher_row_updates,
-    r6_rows_that_tie_or_are_lower_stay_where_others_change,
-    an_update_never_blanks_what_is_known,
-    a_replay_changes_nothing,
-    batches_out_of_order_give_the_same_table,
-    a_key_on_both_sides_of_midnight_and_of_a_batch_edge_is_one,
-    a_key_five_days_apart_in_one_run_is_one,
-    a_key_five_days_apart_in_two_runs_is_one,
-    a_narrower_file_keeps_the_wider_rows,
-    null_and_empty_in_a_nullable_key_part_are_one_key,
-    duplicates_in_the_target_stop_the_run,
-    one_conflict_in_ten_thousand_rows_is_found,
-    a_suspect_key_in_the_target_stops_the_run,
-    a_suspect_key_whose_number_only_a_loser_knows_stops_the_run,
-    a_suspect_key_in_the_target_can_be_quarantined,
-    a_run_that_set_everything_aside_looks_again,
-    what_is_found_of_a_key_goes_when_the_key_is_set_aside,
-    a_key_that_the_target_has_at_another_time_is_counted_and_can_stop_the_run,
-    a_restored_table_gets_its_rows_back,
-    a_row_that_moves_to_another_day_leaves_the_old_one,
-    r5_no_key_of_the_target_is_lost,
-    r5_verify_finds_a_key_that_is_gone,
-    an_empty_input_changes_nothing,
-    r3_a_load_counts_what_the_footers_count,
-    every_loaded_winner_is_compared,
-    r4_verify_finds_what_is_missing_repeated_or_lower,
-    r4_a_merge_counts_its_rows,
-);
+promises!(suite);
+
+#[tokio::test]
+async fn what_a_merge_did_is_remembered() {
+    contract::what_a_merge_did_is_remembered(&LocalStand::crowded(fills()).await).await;
+}

@@ -1,5 +1,42 @@
 //! The warehouse suite: what every target must do, and the embedded one doing it; runs that die and go on.
 
+/// Hands the promises of every warehouse to a macro that shows them on its own stand.
+macro_rules! promises {
+    ($suite:ident) => {
+        $suite!(
+            new_keys_are_inserted,
+            r6_only_a_higher_row_updates,
+            r6_rows_that_tie_or_are_lower_stay_where_others_change,
+            an_update_never_blanks_what_is_known,
+            a_replay_changes_nothing,
+            batches_out_of_order_give_the_same_table,
+            a_key_on_both_sides_of_midnight_and_of_a_batch_edge_is_one,
+            a_key_five_days_apart_in_one_run_is_one,
+            a_key_five_days_apart_in_two_runs_is_one,
+            a_narrower_file_keeps_the_wider_rows,
+            null_and_empty_in_a_nullable_key_part_are_one_key,
+            duplicates_in_the_target_stop_the_run,
+            one_conflict_in_ten_thousand_rows_is_found,
+            a_suspect_key_in_the_target_stops_the_run,
+            a_suspect_key_whose_number_only_a_loser_knows_stops_the_run,
+            a_suspect_key_in_the_target_can_be_quarantined,
+            a_run_that_set_everything_aside_looks_again,
+            what_is_found_of_a_key_goes_when_the_key_is_set_aside,
+            a_key_that_the_target_has_at_another_time_is_counted_and_can_stop_the_run,
+            a_restored_table_gets_its_rows_back,
+            a_row_that_moves_to_another_day_leaves_the_old_one,
+            r5_no_key_of_the_target_is_lost,
+            r5_verify_finds_a_key_that_is_gone,
+            an_empty_input_changes_nothing,
+            r3_a_load_counts_what_the_footers_count,
+            every_loaded_winner_is_compared,
+            r4_verify_finds_what_is_missing_repeated_or_lower,
+            r4_a_merge_counts_its_rows,
+        );
+    };
+}
+
+mod bigquery;
 mod contract;
 mod crash;
 mod embedded;
@@ -7,19 +44,21 @@ mod fuel;
 mod lies;
 mod local;
 mod race;
+mod steps;
 
-use crate::rows::of_days;
+use crate::rows::{cut, of_days};
+use object_store::ObjectStoreExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use tradefold::dataset::Dataset;
 use tradefold::dedup::Dedup;
 use tradefold::engine::{Engine, EngineOptions};
 use tradefold::error::Result;
 use tradefold::landing::{LandingOptions, land};
 use tradefold::ledger::Ledger;
-use tradefold::plan::{Cuts, plan};
+use tradefold::plan::plan;
 use tradefold::progress::Silent;
 use tradefold::report::RunReport;
 use tradefold::run::{Run, RunOptions, landed_files};
@@ -53,6 +92,14 @@ pub fn fill(wallet: &str, order_hash: Value, ts: i64, rev: i64, price: f64) -> V
            "run": "r"})
 }
 
+/// Rows that no test names, on the days that tests write.
+pub fn bystanders() -> [Value; 3] {
+    let row = |wallet: &str, hash, ts, rev| fill(wallet, hash, ts, rev, 7.5);
+    let mut unranked = row("0xeee3", json!(""), EDGE_S + DAY_S, 1);
+    unranked["rev"] = Value::Null;
+    [row("0xeee1", Value::Null, EDGE_S, 3), row("0xeee2", json!("o"), EDGE_S - 1, 1), unranked]
+}
+
 /// Rows as NDJSON, with the columns that a contract has backwards.
 pub fn lines(dataset: &Dataset, rows: &[Value]) -> String {
     let line = |row: &Value| {
@@ -75,8 +122,8 @@ pub trait Stand: Sync {
     fn warehouse(&self) -> &dyn Warehouse;
     /// The folder of the ledger and of what runs keep.
     fn home(&self) -> Folder;
-    /// A local folder for inputs.
-    fn inputs(&self) -> &Path;
+    /// The local folder of landed rows.
+    fn work(&self) -> Folder;
     /// How many rows the target had before anything was done to it.
     fn bystanders(&self) -> u64;
     /// Every other row of the target, without its volatile columns, sorted. Makes sure that bystanders are as they
@@ -90,14 +137,20 @@ pub trait Stand: Sync {
     async fn changes(&self) -> u64;
 }
 
+/// The folder of inputs, one for all stands: an input's name is part of what lands, and so of the names of the work.
+pub fn inputs() -> &'static Path {
+    static INPUTS: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+    INPUTS.path()
+}
+
 /// Writes rows as one NDJSON file and finds it as an input.
 pub async fn input(stand: &impl Stand, rows: &[Value]) -> Vec<Input> {
-    put(stand, lines(stand.dataset(), rows).as_bytes(), "ndjson").await
+    put(lines(stand.dataset(), rows).as_bytes(), "ndjson").await
 }
 
 /// Writes rows as one Parquet file, which lands by reference, and finds it as an input.
 pub async fn parquet_input(stand: &impl Stand, rows: &[Value]) -> Vec<Input> {
-    put(stand, &parquet(stand.dataset(), rows), "parquet").await
+    put(&parquet(stand.dataset(), rows), "parquet").await
 }
 
 /// Rows as a Parquet file with the contract's types.
@@ -116,10 +169,10 @@ pub fn parquet(dataset: &Dataset, rows: &[Value]) -> Vec<u8> {
 }
 
 /// Puts a file where inputs are and finds it.
-async fn put(stand: &impl Stand, bytes: &[u8], extension: &str) -> Vec<Input> {
-    let path = stand.inputs().join(format!("{}.{extension}", blake3::hash(bytes).to_hex()));
+async fn put(bytes: &[u8], extension: &str) -> Vec<Input> {
+    let path = inputs().join(format!("{}.{extension}", blake3::hash(bytes).to_hex()));
     // Tests run at once, and a file that is written again is another input: in one step, and only once.
-    let draft = tempfile::NamedTempFile::new_in(stand.inputs()).unwrap();
+    let draft = tempfile::NamedTempFile::new_in(inputs()).unwrap();
     std::fs::write(draft.path(), bytes).unwrap();
     let _ = draft.persist_noclobber(&path);
     discover(&[path.to_string_lossy().into_owned()], &[]).await.unwrap()
@@ -150,6 +203,7 @@ pub async fn walk(
         engine: stand.engine(),
         warehouse,
         home,
+        work: stand.work(),
         options,
         progress: &Silent,
         now_us: &|| now_us,
@@ -161,12 +215,12 @@ pub async fn walk(
 pub async fn staged(stand: &impl Stand, rows: &[Value]) -> (Folder, Manifest) {
     let dataset = stand.dataset();
     let inputs = input(stand, rows).await;
-    let landing = stand.home().join("landing");
+    let landing = stand.work().join("landing");
     let landed = land(dataset, &inputs, &landing, &LandingOptions::new(NOW_US), &Silent).await.unwrap();
     let dedup = Dedup::new(stand.engine(), dataset, &landed_files(&landed)).await.unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let decision = dedup.decide(&Silent).await.unwrap();
-    let cuts = Cuts::new(&decision.winners_by_day(), of_days(16));
+    let cuts = cut(&decision.winners_by_day(), of_days(16));
     let options = WriteOptions::new(cuts.clone());
     let written = write_winners(&decision, dataset, options, scratch.path(), &Silent).await.unwrap();
     let batches = plan(dataset, &written.days, &BTreeMap::new(), &cuts);
@@ -182,6 +236,13 @@ pub async fn merged(stand: &impl Stand, rows: &[Value]) -> RunReport {
         backfill(stand, rows, RunOptions::default()).await.unwrap_or_else(|error| panic!("{}", error.render()));
     assert_eq!(report.stops, [], "nothing should stop this run");
     report
+}
+
+/// What is in a file that a report names.
+pub async fn text_of(stand: &impl Stand, file: &str) -> String {
+    let path = object_store::path::Path::from_url_path(url::Url::parse(file).unwrap().path()).unwrap();
+    let found = stand.home().store().get(&path).await.unwrap().bytes().await.unwrap();
+    String::from_utf8(found.to_vec()).unwrap()
 }
 
 /// Inserted, updated, unchanged.

@@ -1,0 +1,178 @@
+//! Which table is written to: in the embedded warehouse, or in BigQuery.
+
+use super::common::World;
+use crate::dataset::Dataset;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::google::Identity;
+use crate::progress::Progress;
+use crate::retry::Waits;
+use crate::storage::Folder;
+use crate::warehouse::Warehouse;
+use crate::warehouse::bigquery::{Access, BigQueryWarehouse, Layout, Options, Place, SCHEME};
+use crate::warehouse::local::DeltaWarehouse;
+use clap::Args;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Which table.
+#[derive(Debug, Args)]
+pub(super) struct TargetArgs {
+    /// The folder of the embedded warehouse, or bigquery://project.dataset; the table is named for the dataset.
+    #[arg(long, default_value = "lake", value_name = "PLACE")]
+    warehouse: String,
+    #[command(flatten)]
+    bigquery: BigQueryArgs,
+}
+
+/// Settings of a target in BigQuery.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "BigQuery")]
+struct BigQueryArgs {
+    /// Where winners are staged and the ledger is kept, such as gs://bucket/prefix; always the same for a table.
+    #[arg(long, value_name = "URL")]
+    stage: Option<String>,
+    /// The local folder for landed rows while a run works.
+    #[arg(long, default_value = ".tradefold", value_name = "FOLDER")]
+    work: String,
+    /// The project that jobs run in and are billed to. Default: that of the warehouse.
+    #[arg(long, value_name = "PROJECT")]
+    job_project: Option<String>,
+    /// A label that every job carries, as key=value; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    label: Vec<(String, String)>,
+    /// The most bytes that one query may bill; a MERGE that would bill more is refused before it runs.
+    #[arg(long, value_name = "BYTES")]
+    max_bytes_billed: Option<u64>,
+    /// Add the contract's columns that the table lacks, as NULLABLE ones.
+    #[arg(long)]
+    allow_field_addition: bool,
+    /// Make the table so that queries have to name the days that they read.
+    #[arg(long)]
+    require_partition_filter: bool,
+    /// Make the table without partitions, only clustered.
+    #[arg(long)]
+    unpartitioned: bool,
+    /// The address of an emulator, which is asked instead of BigQuery, without credentials.
+    #[arg(long, value_name = "URL")]
+    emulator: Option<String>,
+}
+
+/// A table that may be written to, and the folders that belong to it.
+pub(super) struct Target {
+    pub(super) warehouse: Box<dyn Warehouse>,
+    /// What is kept beside it: the ledger, the stage, rows to look at.
+    pub(super) home: Folder,
+    /// Where landed rows are while a run works.
+    pub(super) work: Folder,
+}
+
+impl TargetArgs {
+    /// Opens the table, which need not be there yet.
+    pub(super) async fn open(&self, engine: &Engine, dataset: &Arc<Dataset>, world: &World) -> Result<Target> {
+        if self.warehouse.starts_with(SCHEME) {
+            return self.bigquery.open(&self.warehouse, dataset, world).await;
+        }
+        let lake = open_lake(&self.warehouse, dataset)?;
+        let warehouse = Box::new(DeltaWarehouse::new(engine.clone(), Arc::clone(dataset), lake.table));
+        Ok(Target { warehouse, work: lake.home.clone(), home: lake.home })
+    }
+
+    /// The place of the table in BigQuery and how it is made, if it is there.
+    pub(super) fn place(&self) -> Result<Option<(Place, Layout)>> {
+        let place = self.warehouse.starts_with(SCHEME).then(|| Place::parse(&self.warehouse)).transpose()?;
+        Ok(place.map(|place| (place, self.bigquery.layout())))
+    }
+}
+
+impl BigQueryArgs {
+    fn layout(&self) -> Layout {
+        Layout { is_unpartitioned: self.unpartitioned, requires_partition_filter: self.require_partition_filter }
+    }
+
+    async fn open(&self, warehouse: &str, dataset: &Arc<Dataset>, world: &World) -> Result<Target> {
+        let place = Place::parse(warehouse)?;
+        let stage = self.stage.as_deref().filter(|stage| stage.starts_with("gs://"));
+        let Some(stage) = stage else {
+            return Err(Error::usage("open the warehouse")
+                .with("warehouse", warehouse)
+                .because("BigQuery loads from Cloud Storage, and no --stage there is given")
+                .hint("give a bucket in the dataset's location, such as --stage gs://bucket/tradefold"));
+        };
+        let stage_folder = Folder::open(stage, &world.environment)?;
+        let identity = match &self.emulator {
+            Some(_) => Identity::anonymous(),
+            None => Identity::from_environment()?,
+        };
+        let access = Access {
+            endpoint: self.emulator.clone(),
+            is_emulator: self.emulator.is_some(),
+            credentials: identity.credentials(),
+            job_project: self.job_project.clone(),
+            labels: self.label.iter().cloned().collect::<BTreeMap<_, _>>(),
+            max_billed_bytes: self.max_bytes_billed,
+            waits: Waits::USUAL,
+            now_us: world.now_us,
+            progress: Arc::clone(&world.progress) as Arc<dyn Progress>,
+        };
+        let options = Options {
+            layout: self.layout(),
+            allows_field_addition: self.allow_field_addition,
+            stage: stage_folder.url().to_string(),
+        };
+        let warehouse = BigQueryWarehouse::connect(access, Arc::clone(dataset), place.clone(), options).await?;
+        let own = format!("_tradefold/{}.{}.{}", place.project, place.dataset, dataset.name);
+        let work = Folder::open(&self.work, &[])?;
+        if work.local_path().is_none() {
+            return Err(Error::usage("open the folder for landed rows")
+                .with("folder", &self.work)
+                .because("it is not on the local disk")
+                .hint("give a local folder with --work"));
+        }
+        Ok(Target { warehouse: Box::new(warehouse), home: stage_folder.join(&own), work: work.join(&own) })
+    }
+}
+
+/// Reads `key=value` as BigQuery allows it for labels.
+/// <https://docs.cloud.google.com/bigquery/docs/labels-intro>
+fn parse_label(text: &str) -> std::result::Result<(String, String), String> {
+    let fits = |text: &str| {
+        text.len() <= 63 && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
+    };
+    match text.split_once('=') {
+        Some((key, value)) if key.starts_with(|c: char| c.is_ascii_lowercase()) && fits(key) && fits(value) => {
+            Ok((key.to_string(), value.to_string()))
+        }
+        _ => Err("write key=value of small letters, digits, `-` and `_`, at most 63 each; a key begins with a letter"
+            .to_string()),
+    }
+}
+
+/// The folders of a target in an embedded warehouse.
+struct Lake {
+    /// The table.
+    table: Folder,
+    /// What tradefold keeps beside it.
+    home: Folder,
+}
+
+/// Opens the embedded warehouse in a folder of the local disk.
+fn open_lake(warehouse: &str, dataset: &Dataset) -> Result<Lake> {
+    let lake = Folder::open(warehouse, &[])?;
+    let local = lake.local_path();
+    if local.is_none() {
+        return Err(Error::usage("open the warehouse")
+            .with("warehouse", warehouse)
+            .because("an embedded Delta Lake warehouse is on the local disk")
+            .hint("give a folder, such as --warehouse ./lake, or bigquery://project.dataset"));
+    }
+    // delta-rs makes a URL of the path again, and stumbles over these.
+    let path = local.map(|path| path.display().to_string()).unwrap_or_default();
+    if let Some(unfit) = path.chars().find(|c| "[]|^\\%".contains(*c)) {
+        return Err(Error::usage("open the warehouse")
+            .with("warehouse", path)
+            .because(format!("a Delta table can't be in a folder with `{unfit}` in its path"))
+            .hint("give another folder, such as --warehouse ./lake"));
+    }
+    Ok(Lake { table: lake.join(&dataset.name), home: lake.join("_tradefold").join(&dataset.name) })
+}

@@ -1,0 +1,316 @@
+//! BigQuery as the target: one load job and one MERGE for each batch.
+//!
+//! Winners are loaded from their objects in Cloud Storage into a temporary table beside the target, looked at there,
+//! and brought in by one statement. The ids of the jobs that write come from the work, so that whoever takes a run up,
+//! on whatever machine, finds them.
+
+mod access;
+mod answers;
+mod client;
+mod jobs;
+mod statements;
+mod table;
+mod target;
+mod writes;
+
+pub use access::{Access, Place, SCHEME};
+pub use table::{Layout, ddl};
+
+use super::{Comparison, Finding, Merged, Statements, Verification, Warehouse, days};
+use crate::dataset::Dataset;
+use crate::engine::number;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::sql::{Dialect, merge_bigquery};
+use crate::stage::Manifest;
+use crate::window::Day;
+use arrow::array::{ArrayRef, RecordBatch};
+use async_trait::async_trait;
+use client::Client;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use google_cloud_bigquery_v2::model::{JobConfiguration, JobConfigurationQuery, TableReference};
+use jobs::{Done, Work};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// How long a temporary table lives if nobody drops it: longer than any run.
+const TEMPORARY_MS: i64 = 3 * 24 * 3600 * 1000;
+/// The most partitions that one job may change.
+pub const PARTITIONS_MAX: usize = 4_000;
+/// The most objects that one load job may take.
+pub const URIS_MAX: usize = 10_000;
+/// The label of a target that names the stage of its runs.
+const STAGE: &str = "tradefold_stage";
+
+/// How the target is treated.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How it is made where there is none.
+    pub layout: Layout,
+    /// Whether columns of the contract may be added to a table that lacks them.
+    pub allows_field_addition: bool,
+    /// The URL of the stage, where the ledger is: the target remembers it, since a second ledger would know nothing of
+    /// the first.
+    pub stage: String,
+}
+
+/// A table of BigQuery as the target.
+#[derive(Debug)]
+pub struct BigQueryWarehouse {
+    dataset: Arc<Dataset>,
+    client: Client,
+    place: Place,
+    options: Options,
+    /// Tells the queries of this process from all others.
+    nonce: u64,
+    /// When the target was made, in milliseconds; 0 until it is known.
+    created_ms: AtomicI64,
+}
+
+/// The names of the tables of a batch, quoted.
+struct Names {
+    target: String,
+    staged: String,
+    witnesses: String,
+}
+
+impl BigQueryWarehouse {
+    /// Connects to the dataset in `place`; the table is named for the contract and need not exist yet.
+    ///
+    /// # Errors
+    /// Usage, when there is no such dataset; refused, when the credentials do not serve.
+    pub async fn connect(
+        access: Access,
+        dataset: Arc<Dataset>,
+        place: Place,
+        options: Options,
+    ) -> Result<BigQueryWarehouse> {
+        let client = Client::connect(access, &place).await?;
+        Ok(BigQueryWarehouse {
+            dataset,
+            client,
+            place,
+            options,
+            nonce: fastrand::u64(..),
+            created_ms: AtomicI64::new(0),
+        })
+    }
+
+    fn reference(&self) -> TableReference {
+        self.place.table(&self.dataset.name)
+    }
+
+    fn work<'a>(&self, target: &'a str, created_ms: i64, batch_id: &'a str) -> Work<'a> {
+        Work { batch_id, target, target_created_ms: created_ms }
+    }
+
+    /// The temporary table of a piece of work.
+    fn temporary(&self, work: &Work<'_>) -> TableReference {
+        self.place.table(&format!("tradefold_tmp_{}", work.digest()))
+    }
+
+    async fn names(&self, batch: &Manifest) -> Result<Names> {
+        let (target, created_ms) = (self.target(), self.created_ms().await?);
+        let staged = self.temporary(&self.work(&target, created_ms, &batch.batch_id));
+        let witnesses = match &batch.witnesses {
+            Some(object) => self.temporary(&self.work(&target, created_ms, &object.digest)),
+            None => staged.clone(),
+        };
+        Ok(Names { target: quoted(&self.reference())?, staged: quoted(&staged)?, witnesses: quoted(&witnesses)? })
+    }
+
+    fn statements<'a>(&'a self, names: &'a Names) -> Statements<'a> {
+        Statements {
+            dataset: &self.dataset,
+            dialect: Dialect::GoogleSql,
+            target: &names.target,
+            staged: &names.staged,
+            witnesses: &names.witnesses,
+            day: None,
+        }
+    }
+
+    fn query(&self, sql: String, labels: HashMap<String, String>) -> Box<JobConfiguration> {
+        let mut query = JobConfigurationQuery::new().set_query(sql).set_use_legacy_sql(false);
+        if let Some(most) = self.client.access().max_billed_bytes {
+            query = query.set_maximum_bytes_billed(i64::try_from(most).unwrap_or(i64::MAX));
+        }
+        Box::new(JobConfiguration::new().set_query(query).set_labels(labels))
+    }
+
+    /// Runs a query that changes nothing, or nothing the second time.
+    async fn rows(&self, step: &str, batch_id: &str, sql: String) -> Result<SendableRecordBatchStream> {
+        let target = self.target();
+        let work = self.work(&target, 0, batch_id);
+        // An answer that was kept is that of the tables as they are: BigQuery forgets it when they change.
+        let configuration = self.query(sql, jobs::labels(&self.client, &work, step));
+        let id = format!("{step}_{:016x}_{:016x}", self.nonce, fastrand::u64(..));
+        let reference = jobs::read(&self.client, &id, &configuration).await?;
+        answers::stream(&self.client, reference).await
+    }
+
+    /// Runs a query that answers with one row of counts.
+    async fn counts(&self, step: &str, batch_id: &str, sql: String) -> Result<Vec<u64>> {
+        let rows: Vec<RecordBatch> = self.rows(step, batch_id, sql).await?.try_collect().await.doing("count rows")?;
+        let row = rows.iter().find(|batch| batch.num_rows() > 0);
+        let count = |column: &ArrayRef| u64::try_from(number(column.as_ref(), 0)?).ok();
+        let counts = row.and_then(|batch| batch.columns().iter().map(count).collect::<Option<Vec<u64>>>());
+        counts.ok_or_else(|| Error::bug("count rows").because("the answer is no row of whole numbers"))
+    }
+}
+
+fn quoted(name: &TableReference) -> Result<String> {
+    Dialect::GoogleSql.quote_path([name.project_id.as_str(), &name.dataset_id, &name.table_id])
+}
+
+#[async_trait]
+impl Warehouse for BigQueryWarehouse {
+    fn target(&self) -> String {
+        format!("{}.{}", self.place, self.dataset.name)
+    }
+
+    fn merges_here(&self) -> bool {
+        false
+    }
+
+    fn days_per_merge(&self) -> usize {
+        PARTITIONS_MAX
+    }
+
+    async fn check_target(&self) -> Result<u64> {
+        match self.find().await? {
+            Some(_) => Ok(self.row_count(&self.reference()).await?.unwrap_or(0)),
+            None => Ok(0),
+        }
+    }
+
+    async fn load(&self, batch: &Manifest) -> Result<u64> {
+        let (target, created_ms) = (self.target(), self.prepared().await?.creation_time);
+        self.created_ms.store(created_ms, Ordering::Relaxed);
+        if let Some(object) = &batch.witnesses {
+            let work = self.work(&target, created_ms, &object.digest);
+            let loaded = self.load_into(&work, std::slice::from_ref(object)).await?;
+            if loaded != object.rows {
+                return Err(Error::data("balance a load (R3)")
+                    .with("object", &object.url)
+                    .because(format!("{} rows were staged, {loaded} were loaded", object.rows)));
+            }
+        }
+        self.load_into(&self.work(&target, created_ms, &batch.batch_id), &batch.objects).await
+    }
+
+    async fn compare(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<Comparison> {
+        let names = self.names(batch).await?;
+        let sql = self.statements(&names).counts_at_once(touched, batch.witnesses.is_some())?;
+        let counts = self.counts("compare", &batch.batch_id, sql).await?;
+        let [staged, new, newer, older, same, conflict, suspect, redated, repeated, unfolded, witnesses] = counts[..]
+        else {
+            return Err(Error::bug("compare a batch with the target").because("the counts have another number"));
+        };
+        let suspect = suspect + witnesses;
+        Ok(Comparison { staged, new, newer, older, same, conflict, suspect, redated, repeated, unfolded })
+    }
+
+    async fn key_search(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<BTreeSet<Day>> {
+        if self.dataset.partition.is_none() {
+            return Ok(BTreeSet::new());
+        }
+        let names = self.names(batch).await?;
+        let sql = self.statements(&names).key_search(touched)?;
+        let rows = self.rows("search", &batch.batch_id, sql).await?;
+        let rows: Vec<RecordBatch> = rows.try_collect().await.doing("search the target for keys")?;
+        Ok(days(&rows))
+    }
+
+    async fn rows_of(
+        &self,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        finding: Finding,
+    ) -> Result<SendableRecordBatchStream> {
+        let names = self.names(batch).await?;
+        let sql = self.statements(&names).rows_of(touched, finding)?;
+        self.rows("rows", &batch.batch_id, sql).await
+    }
+
+    async fn merge(&self, batch: &Manifest, touched: &BTreeSet<Day>, found: &Comparison) -> Result<Merged> {
+        let rows_before = self.row_count(&self.reference()).await?.unwrap_or(0);
+        if found.new == 0 && (found.newer == 0 || self.dataset.immutable) {
+            return Ok(Merged { rows_before, rows_after: rows_before, ..Merged::default() });
+        }
+        if touched.len() > PARTITIONS_MAX {
+            return Err(Error::new(Kind::Refused, "merge a batch")
+                .with("batch", &batch.batch_id)
+                .because(format!("it touches {} days, and a job may change {PARTITIONS_MAX}", touched.len()))
+                .hint("bring fewer days together with --batch-days"));
+        }
+        let names = self.names(batch).await?;
+        let (target, created_ms) = (self.target(), self.created_ms().await?);
+        let work = self.work(&target, created_ms, &batch.batch_id);
+        let sql = merge_bigquery(&self.dataset, &names.target, &names.staged, touched)?;
+        self.check_budget(&work, &sql).await?;
+        let mut labels = jobs::labels(&self.client, &work, "merge");
+        for (name, count) in [
+            ("rows_before", rows_before),
+            ("staged", found.staged),
+            ("new", found.new),
+            ("newer", found.newer),
+            ("older", found.older),
+            ("same", found.same),
+            ("conflict", found.conflict),
+            ("suspect", found.suspect),
+            ("redated", found.redated),
+        ] {
+            labels.insert(format!("tradefold_{name}"), count.to_string());
+        }
+        let configuration = self.query(sql, labels);
+        let effect = |done: Done| async move {
+            let nothing = Merged::default();
+            let verified = self.verify(batch, touched, &nothing).await?;
+            Ok((verified == Verification::default()).then_some(done))
+        };
+        let done = jobs::run(&self.client, &work, "merge", &configuration, effect).await?;
+        let rows_after = self.row_count(&self.reference()).await?;
+        self.told(&done, batch, touched, Some(rows_after.unwrap_or(0)))
+    }
+
+    /// A MERGE that deletes nothing loses no key: its statement has no DELETE, an update keeps the key that it was
+    /// found by, and the counts of rows say so (R4).
+    async fn verify(&self, batch: &Manifest, touched: &BTreeSet<Day>, merged: &Merged) -> Result<Verification> {
+        let names = self.names(batch).await?;
+        let sql = self.statements(&names).verify(touched)?;
+        let counts = self.counts("verify", &batch.batch_id, sql).await?;
+        let [missing, repeated, lower] = counts[..] else {
+            return Err(Error::bug("verify a merge").because("the counts have another number"));
+        };
+        let rows = self.row_count(&self.reference()).await?.unwrap_or(0);
+        let lost = (merged.rows_before + merged.inserted).saturating_sub(rows);
+        Ok(Verification { missing, repeated, lower, lost })
+    }
+
+    /// The rows are counted where nobody has changed the table since; else they can't be told any more.
+    async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {
+        let Some(table) = self.client.table(&self.reference()).await? else { return Ok(None) };
+        let target = self.target();
+        let work = self.work(&target, table.creation_time, &batch.batch_id);
+        let made = jobs::attempts(&self.client, &work, "merge").await?;
+        let Some(done) = made.into_iter().find(|done| jobs::error_of(&done.job).is_none()) else { return Ok(None) };
+        let Some(found) = writes::found(&done.job) else { return Ok(None) };
+        let ended_ms = done.job.statistics.as_ref().map_or(0, |statistics| statistics.end_time);
+        let is_last = u64::try_from(ended_ms).is_ok_and(|ended_ms| table.last_modified_time <= ended_ms);
+        let rows_after = match is_last || self.client.access().is_emulator {
+            true => self.row_count(&self.reference()).await?,
+            false => None,
+        };
+        Ok(Some((found, self.told(&done, batch, &batch.batch.touched, rows_after)?)))
+    }
+
+    async fn unload(&self, batch: &Manifest) -> Result<()> {
+        let (target, created_ms) = (self.target(), self.created_ms().await?);
+        for id in std::iter::once(&batch.batch_id).chain(batch.witnesses.iter().map(|object| &object.digest)) {
+            self.client.drop(&self.temporary(&self.work(&target, created_ms, id))).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+//! The one statement that only BigQuery has: every count of a comparison at once, since each job takes its time and
+//! each is billed for what it reads.
+
+use super::super::statements::Statements;
+use crate::error::Result;
+use crate::window::Day;
+use std::collections::BTreeSet;
+
+impl Statements<'_> {
+    /// The counts of a comparison, in their order, and the suspects among the witnesses.
+    pub(super) fn counts_at_once(&self, touched: &BTreeSet<Day>, has_witnesses: bool) -> Result<String> {
+        let repeated = format!("(SELECT COUNT(*) FROM ({}) AS r)", self.repeated(touched)?);
+        let unfolded = match self.unfolded(touched)? {
+            Some(sql) => format!("(SELECT COUNT(*) FROM ({sql}) AS u)"),
+            None => "0".into(),
+        };
+        let witnesses = match has_witnesses {
+            true => format!("({})", self.suspect_witnesses(touched)?),
+            false => "0".into(),
+        };
+        Ok(format!(
+            "SELECT c.*, {repeated} AS repeated, {unfolded} AS unfolded, {witnesses} AS witnesses\nFROM ({}) AS c",
+            self.compare(touched)?
+        ))
+    }
+}

@@ -1,0 +1,91 @@
+//! The care for the target: it is looked up, checked, made where there is none, and counted.
+
+use super::client::shown;
+use super::{BigQueryWarehouse, STAGE, quoted, table};
+use crate::error::{Error, Result};
+use crate::warehouse::Warehouse;
+use google_cloud_bigquery_v2::model::{Table, TableReference};
+use std::sync::atomic::Ordering;
+
+impl BigQueryWarehouse {
+    /// The target, checked; `None`: there is none.
+    pub(super) async fn find(&self) -> Result<Option<Box<Table>>> {
+        let Some(table) = self.client.table(&self.reference()).await? else { return Ok(None) };
+        let refuse = |why: String, hint: &str| {
+            Error::usage("use a table as the target").with("table", self.target()).because(why).hint(hint)
+        };
+        let mut misfits = table::misfits(&self.dataset, &table);
+        if !self.options.allows_field_addition {
+            misfits.wrong.extend(misfits.missing.iter().map(|field| format!("`{}` is missing", field.name)));
+        }
+        if !misfits.wrong.is_empty() {
+            let hint = match misfits.missing.is_empty() {
+                true => "write to a new table, or give a contract that fits with --dataset",
+                false => {
+                    "write to a new table, give a contract that fits with --dataset, or have missing columns \
+                          added with --allow-field-addition"
+                }
+            };
+            return Err(refuse(misfits.wrong.join("; "), hint));
+        }
+        if let Some(stage) = table.labels.get(STAGE).filter(|stage| **stage != self.stage_label()) {
+            return Err(refuse(
+                format!("its label `{STAGE}` is {stage}: its runs keep their ledger in another stage"),
+                "give the --stage of the earlier runs; if it is lost, remove the label from the table",
+            ));
+        }
+        Ok(Some(table))
+    }
+
+    /// A label can't hold a URL, so it holds its digest.
+    pub(super) fn stage_label(&self) -> String {
+        blake3::hash(self.options.stage.trim_end_matches('/').as_bytes()).to_hex()[..32].to_string()
+    }
+
+    /// The target, made or mended where it has to be.
+    pub(super) async fn prepared(&self) -> Result<Box<Table>> {
+        let name = self.reference();
+        let Some(found) = self.find().await? else {
+            let wanted = table::target(&self.dataset, self.options.layout).set_labels([(STAGE, self.stage_label())]);
+            if let Some(made) = self.client.create(&name, Box::new(wanted)).await? {
+                return Ok(made);
+            }
+            // Another request of ours was faster, or somebody else: then it has to fit.
+            return self.find().await?.ok_or_else(|| Error::bug("make a table").with("table", shown(&name)));
+        };
+        let missing = table::misfits(&self.dataset, &found).missing;
+        if !missing.is_empty() {
+            let sql = table::addition(&quoted(&name)?, &self.dataset, &missing)?;
+            self.rows("add", "", sql).await?;
+        }
+        if found.labels.contains_key(STAGE) {
+            return Ok(found);
+        }
+        let mut labels = found.labels.clone();
+        labels.insert(STAGE.into(), self.stage_label());
+        let changed = self.client.patch(&name, Box::new(Table::new().set_labels(labels))).await?;
+        changed.ok_or_else(|| Error::usage("change a table").with("table", shown(&name)).because("it is gone"))
+    }
+
+    /// When the target was made; 0 where there is none. It is looked up once: jobs of one run go into one table.
+    pub(super) async fn created_ms(&self) -> Result<i64> {
+        match self.created_ms.load(Ordering::Relaxed) {
+            0 => {
+                let found = self.client.table(&self.reference()).await?.map_or(0, |table| table.creation_time);
+                self.created_ms.store(found, Ordering::Relaxed);
+                Ok(found)
+            }
+            known => Ok(known),
+        }
+    }
+
+    /// How many rows a table has. An emulator does not keep count, BigQuery does.
+    pub(super) async fn row_count(&self, name: &TableReference) -> Result<Option<u64>> {
+        let Some(table) = self.client.table(name).await? else { return Ok(None) };
+        if !self.client.access().is_emulator {
+            return Ok(table.num_rows);
+        }
+        let sql = format!("SELECT COUNT(*) AS n FROM {}", quoted(name)?);
+        Ok(self.counts("count", "", sql).await?.first().copied())
+    }
+}

@@ -1,0 +1,136 @@
+//! The two jobs of a batch that write: the load into a table of its own, and the MERGE.
+
+use super::jobs::{self, Done, Work};
+use super::{BigQueryWarehouse, TEMPORARY_MS, URIS_MAX, table};
+use crate::error::{Error, Kind, Result};
+use crate::stage::{Manifest, StagedObject};
+use crate::warehouse::{Comparison, Merged};
+use crate::window::Day;
+use google_cloud_bigquery_v2::model::{
+    Job, JobConfiguration, JobConfigurationLoad, JobConfigurationQuery, Table, TableReference,
+};
+use std::collections::BTreeSet;
+
+impl BigQueryWarehouse {
+    /// Loads objects into a temporary table of their own. Gives the rows that it then has.
+    pub(super) async fn load_into(&self, work: &Work<'_>, objects: &[StagedObject]) -> Result<u64> {
+        if objects.len() > URIS_MAX {
+            return Err(Error::new(Kind::Refused, "load a batch")
+                .with("batch", work.batch_id)
+                .because(format!("it has {} objects, and a load job takes {URIS_MAX}", objects.len()))
+                .hint("bring fewer days together with --batch-days"));
+        }
+        let name = self.temporary(work);
+        let rows: u64 = objects.iter().map(|object| object.rows).sum();
+        let load = JobConfigurationLoad::new()
+            .set_source_uris(objects.iter().map(|object| object.url.clone()))
+            .set_source_format("PARQUET")
+            .set_schema(table::schema(&self.dataset))
+            .set_destination_table(name.clone())
+            .set_create_disposition("CREATE_NEVER")
+            .set_write_disposition("WRITE_TRUNCATE");
+        let labels = jobs::labels(&self.client, work, "load");
+        let configuration = Box::new(JobConfiguration::new().set_load(load).set_labels(labels));
+        self.make_temporary(&name).await?;
+        let effect = |done: Done| {
+            let name = &name;
+            async move { Ok(self.row_count(name).await?.filter(|found| *found == rows).map(|_| done)) }
+        };
+        let Done { job, .. } = jobs::run(&self.client, work, "load", &configuration, effect).await?;
+        // The job's own count is the evidence; an emulator may not give it.
+        let said = job.statistics.and_then(|statistics| statistics.load?.output_rows);
+        let loaded = match said {
+            Some(loaded) => u64::try_from(loaded).ok(),
+            None if self.client.access().is_emulator => self.row_count(&name).await?,
+            None => None,
+        };
+        loaded.ok_or_else(|| {
+            Error::data("balance a load (R3)")
+                .with("batch", work.batch_id)
+                .because("the load job does not say how many rows it has loaded")
+        })
+    }
+
+    /// Makes a temporary table, or gives the one that is there more time.
+    pub(super) async fn make_temporary(&self, name: &TableReference) -> Result<()> {
+        let ends_ms = (self.client.access().now_us)() / 1000 + TEMPORARY_MS;
+        let table = Table::new()
+            .set_schema(table::schema(&self.dataset))
+            .set_expiration_time(ends_ms)
+            .set_labels([("tradefold", "temporary")]);
+        if self.client.create(name, Box::new(table)).await?.is_none() {
+            self.client.patch(name, Box::new(Table::new().set_expiration_time(ends_ms))).await?;
+        }
+        Ok(())
+    }
+
+    /// What a MERGE did, as its job tells.
+    pub(super) fn told(
+        &self,
+        done: &Done,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        rows_after: Option<u64>,
+    ) -> Result<Merged> {
+        let doing = "read what a MERGE did";
+        let labels = done.job.configuration.as_ref().map(|configuration| &configuration.labels);
+        let rows_before = labels.and_then(|labels| labels.get("tradefold_rows_before")?.parse().ok());
+        let Some(rows_before) = rows_before else {
+            return Err(Error::bug(doing).with("batch", &batch.batch_id).because("the job has lost its labels"));
+        };
+        let query = done.job.statistics.as_ref().and_then(|statistics| statistics.query.as_ref());
+        let stats = query.and_then(|query| query.dml_stats.as_ref());
+        let count = |value: Option<i64>| u64::try_from(value.unwrap_or(0)).unwrap_or(0);
+        let (inserted, updated) = match (stats, query.and_then(|query| query.num_dml_affected_rows)) {
+            (Some(stats), _) => (count(stats.inserted_row_count), count(stats.updated_row_count)),
+            (None, Some(affected)) if self.client.access().is_emulator => {
+                let inserted = rows_after.unwrap_or(0).saturating_sub(rows_before);
+                (inserted, count(Some(affected)).saturating_sub(inserted))
+            }
+            _ => {
+                return Err(Error::data(doing)
+                    .with("batch", &batch.batch_id)
+                    .because("the job does not say what it inserted and updated (dmlStats)")
+                    .hint("an emulator has to be named as one: see --emulator"));
+            }
+        };
+        let days_changed = if inserted + updated == 0 { BTreeSet::new() } else { touched.clone() };
+        let rows_after = rows_after.unwrap_or(rows_before + inserted);
+        Ok(Merged { inserted, updated, rows_before, rows_after, days_changed, version: Some(u64::from(done.attempt)) })
+    }
+
+    /// Refuses a statement that would bill more than is allowed.
+    pub(super) async fn check_budget(&self, work: &Work<'_>, sql: &str) -> Result<()> {
+        let Some(most) = self.client.access().max_billed_bytes else { return Ok(()) };
+        let query = JobConfigurationQuery::new().set_query(sql).set_use_legacy_sql(false);
+        let dry = Box::new(JobConfiguration::new().set_query(query).set_dry_run(true));
+        let reference = self.client.reference(&format!("tradefold_dry_{:016x}_{:016x}", self.nonce, fastrand::u64(..)));
+        let job = self.client.insert(&reference, &dry).await?.unwrap_or_default();
+        let bytes = job.statistics.and_then(|statistics| statistics.total_bytes_processed);
+        let bytes = u64::try_from(bytes.unwrap_or(0)).unwrap_or(0);
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Refused, "merge a batch within the budget")
+            .with("batch", work.batch_id)
+            .because(format!("its MERGE would read {bytes} bytes, and --max-bytes-billed allows {most}"))
+            .hint("allow more, or bring fewer days together with --batch-days; nothing was written"))
+    }
+}
+
+/// Of a job's labels, what a comparison had found.
+pub(super) fn found(job: &Job) -> Option<Comparison> {
+    let labels = &job.configuration.as_ref()?.labels;
+    let count = |name: &str| labels.get(&format!("tradefold_{name}"))?.parse().ok();
+    Some(Comparison {
+        staged: count("staged")?,
+        new: count("new")?,
+        newer: count("newer")?,
+        older: count("older")?,
+        same: count("same")?,
+        conflict: count("conflict")?,
+        suspect: count("suspect")?,
+        redated: count("redated")?,
+        ..Comparison::default()
+    })
+}

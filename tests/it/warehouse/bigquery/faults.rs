@@ -1,0 +1,234 @@
+//! What can go wrong between here and BigQuery, one at a time: the same end, and no job that ran twice.
+
+use super::front::{Fault, Front, refusal};
+use super::servers::servers;
+use super::stand::{BigQueryStand, access, place};
+use crate::warehouse::{EDGE_S, Stand, backfill, counts, fill, fills, merged};
+use serde_json::{Value, json};
+use tradefold::error::{Error, Kind};
+use tradefold::run::RunOptions;
+use tradefold::warehouse::bigquery::Access;
+
+async fn world() -> (Front, BigQueryStand) {
+    let front = Front::start(&servers().bigquery).await;
+    let stand = BigQueryStand::at(fills(), place(servers()).await, access(&front.url, false)).await;
+    (front, stand)
+}
+
+/// Another process over the same dataset.
+async fn again(front: &Front, stand: &BigQueryStand, change: impl FnOnce(&mut Access)) -> BigQueryStand {
+    let mut access = access(&front.url, false);
+    change(&mut access);
+    BigQueryStand::at(fills(), stand.place.clone(), access).await
+}
+
+fn rows() -> Vec<Value> {
+    vec![fill("0xa", json!("o"), EDGE_S, 1, 0.1), fill("0xb", Value::Null, EDGE_S, 1, 0.2)]
+}
+
+async fn refused(stand: &BigQueryStand) -> Error {
+    backfill(stand, &rows(), RunOptions::default()).await.unwrap_err()
+}
+
+/// Runs once with these faults: nobody sees anything of them.
+async fn unharmed(faults: &[(&str, u32, Fault)]) -> Front {
+    let (front, stand) = world().await;
+    for (line, times, fault) in faults {
+        front.fail(line, *times, fault.clone());
+    }
+    let report = merged(&stand, &rows()).await;
+    assert_eq!(counts(&report), (2, 0, 0));
+    assert!(front.is_through(), "{faults:?}");
+    assert_eq!((stand.table().await.len(), front.ran("load"), front.ran("merge")), (2, 1, 1), "{:#?}", front.log());
+    front
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_takes_one_load_job_and_one_merge_for_a_batch() {
+    let (front, stand) = world().await;
+    assert_eq!(counts(&merged(&stand, &rows()).await), (2, 0, 0));
+    assert_eq!((front.ran("load"), front.ran("merge")), (1, 1));
+    let second = again(&front, &stand, |_| {}).await;
+    assert_eq!(counts(&merged(&second, &rows()).await), (0, 0, 2));
+    assert_eq!(front.ran("merge"), 1, "nothing to change, no MERGE");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_lost_makes_no_second_job() {
+    for step in ["load", "compare", "merge"] {
+        let line = format!("POST job {step}");
+        unharmed(&[(&line, 1, Fault::CutAfter)]).await;
+        unharmed(&[(&line, 1, Fault::Cut)]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_id_is_taken_may_be_unknown_for_a_while() {
+    for step in ["load", "merge"] {
+        let line = format!("POST job {step}");
+        unharmed(&[(&line, 1, Fault::CutAfter), (&line, 1, Fault::Unknown(3))]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_passes_is_waited_for() {
+    let html = Fault::Answer(503, None, "<html>come back later</html>".into());
+    let empty = Fault::Answer(502, None, String::new());
+    let limit = |status| match refusal(status, "rateLimitExceeded") {
+        Fault::Answer(status, _, body) => Fault::Answer(status, Some(("retry-after", "0")), body),
+        other => other,
+    };
+    for fault in [html, empty, limit(403), limit(429), refusal(500, "backendError"), Fault::Cut] {
+        unharmed(&[("POST job load", 2, fault.clone()), ("GET job", 1, fault.clone()), ("GET table", 1, fault)]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_waits_as_long_as_it_is_asked_to() {
+    let limit = Fault::Answer(429, Some(("retry-after", "1")), String::new());
+    let begun = std::time::Instant::now();
+    unharmed(&[("POST job merge", 1, limit)]).await;
+    // Waits of its own are at most 20 ms here. (`most` bounds what it is asked for, four times.)
+    assert!(begun.elapsed().as_millis() >= 80);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_not_tried_again() {
+    for (line, fault) in [
+        ("POST job load", refusal(403, "quotaExceeded")),
+        ("POST job merge", refusal(403, "accessDenied")),
+        ("POST table tradefold", refusal(403, "quotaExceeded")),
+    ] {
+        let (front, stand) = world().await;
+        front.fail(line, 1, fault);
+        let error = refused(&stand).await;
+        assert_eq!(error.kind(), Kind::Refused, "{}", error.render());
+        assert!(error.render().contains("reason `"), "{}", error.render());
+        // The user has mended it; the same command.
+        assert_eq!(counts(&merged(&stand, &rows()).await), (2, 0, 0));
+        assert_eq!((front.ran("load"), front.ran("merge")), (1, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_fails_for_now_is_begun_anew_under_another_id() {
+    for step in ["load", "merge"] {
+        let (front, stand) = world().await;
+        front.fail(&format!("POST job {step}"), 2, Fault::FailJob("backendError"));
+        assert_eq!(counts(&merged(&stand, &rows()).await), (2, 0, 0));
+        assert_eq!(front.ran(step), 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_fails_for_good_is_named_with_its_reason() {
+    for (reason, kind) in [
+        ("invalidQuery", Kind::Bug),
+        ("notFound", Kind::Usage),
+        ("accessDenied", Kind::Refused),
+        ("quotaExceeded", Kind::Refused),
+        ("stopped", Kind::Transient),
+    ] {
+        let (front, stand) = world().await;
+        front.fail("POST job merge", 1, Fault::FailJob(reason));
+        let error = refused(&stand).await;
+        let said = error.render();
+        assert_eq!(error.kind(), kind, "{said}");
+        assert!(said.contains(&format!("reason `{reason}`")) && said.contains(&format!("the job said {reason}")));
+        assert!(said.contains("https://console.cloud.google.com/bigquery?project=tests&j=bq:europe-west1:tradefold_"));
+        assert_eq!(front.ran("merge"), 1);
+        // What failed before this command does not count against it.
+        assert_eq!(counts(&merged(&stand, &rows()).await), (2, 0, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r3_a_load_of_fewer_rows_than_were_sent_stops_the_run() {
+    for more in [-1, 1] {
+        let (front, stand) = world().await;
+        front.fail("POST job load", 1, Fault::Miscount(more));
+        let error = refused(&stand).await;
+        assert_eq!(error.kind(), Kind::Data);
+        let said = error.render();
+        assert!(said.contains("(R3)") && said.contains("2 rows were staged"), "{said}");
+        assert_eq!(front.ran("merge"), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_temporary_table_that_has_expired_is_loaded_again() {
+    let (front, stand) = world().await;
+    front.fail("POST job compare", 1, refusal(403, "quotaExceeded"));
+    refused(&stand).await;
+    let tables = format!("SELECT table_name FROM `tests`.`{0}`.INFORMATION_SCHEMA.TABLES", stand.place.dataset);
+    let tables = stand.witness.run(&tables).await;
+    let temporary = tables.iter().find_map(|row| row["table_name"].as_str().filter(|name| name.contains("_tmp_")));
+    stand.witness.run(&format!("DROP TABLE `tests`.`{}`.`{}`", stand.place.dataset, temporary.unwrap())).await;
+    let second = again(&front, &stand, |_| {}).await;
+    assert_eq!(counts(&merged(&second, &rows()).await), (2, 0, 0));
+    assert_eq!((front.ran("load"), front.ran("merge")), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_loaded_is_found_by_the_next_try() {
+    let (front, stand) = world().await;
+    front.fail("POST job compare", 1, refusal(403, "quotaExceeded"));
+    refused(&stand).await;
+    let second = again(&front, &stand, |_| {}).await;
+    assert_eq!(counts(&merged(&second, &rows()).await), (2, 0, 0));
+    assert_eq!((front.ran("load"), front.ran("merge")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_batch_goes_into_a_second_target() {
+    let front = Front::start(&servers().bigquery).await;
+    for _ in 0..2 {
+        let stand = BigQueryStand::at(fills(), place(servers()).await, access(&front.url, false)).await;
+        assert_eq!(counts(&merged(&stand, &rows()).await), (2, 0, 0));
+    }
+    assert_eq!((front.ran("load"), front.ran("merge")), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_was_made_anew_or_restored_gets_its_rows_again() {
+    for is_made_anew in [true, false] {
+        let (front, stand) = world().await;
+        merged(&stand, &rows()).await;
+        match is_made_anew {
+            true => {
+                stand.witness.run(&format!("DROP TABLE `tests`.`{}`.`fills`", stand.place.dataset)).await;
+            }
+            false => stand.roll_back().await,
+        }
+        assert_eq!(stand_rows(&stand, is_made_anew).await, 0);
+        let second = again(&front, &stand, |_| {}).await;
+        assert_eq!(counts(&merged(&second, &rows()).await), (2, 0, 0));
+        assert_eq!(second.table().await.len(), 2);
+        assert_eq!(front.ran("merge"), 2);
+    }
+}
+
+async fn stand_rows(stand: &BigQueryStand, is_gone: bool) -> usize {
+    if is_gone { 0 } else { stand.table().await.len() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_that_would_bill_more_than_is_allowed_is_refused_before_it_runs() {
+    let (front, stand) = world().await;
+    let thrifty = again(&front, &stand, |access| access.max_billed_bytes = Some(1000)).await;
+    front.set_dry_bytes(1001);
+    let error = refused(&thrifty).await;
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(error.render().contains("would read 1001 bytes, and --max-bytes-billed allows 1000"), "{}", error.render());
+    assert_eq!((front.ran("load"), front.ran("merge"), thrifty.table().await.len()), (1, 0, 0));
+    front.set_dry_bytes(1000);
+    assert_eq!(counts(&merged(&thrifty, &rows()).await), (2, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_tells_too_little_has_to_be_named_as_an_emulator() {
+    let stand = BigQueryStand::at(fills(), place(servers()).await, access(&servers().bigquery, false)).await;
+    let error = refused(&stand).await;
+    assert!(error.render().contains("dmlStats") || error.render().contains("how many rows"), "{}", error.render());
+    assert_eq!(error.kind(), Kind::Data);
+}

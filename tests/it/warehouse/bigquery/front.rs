@@ -1,0 +1,352 @@
+//! What stands before the emulator and behaves as BigQuery's documentation says where the emulator does not: jobs have
+//! an identity, take their time and tell what they did, tables keep count, and whatever can go wrong on the way does so
+//! where a test wants it.
+
+use super::servers::PROJECT;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+
+/// Where the data lie, as the front says. Whoever looks for a job elsewhere does not find it.
+pub const LOCATION: &str = "europe-west1";
+
+/// What happens to a request instead of what should.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It is not carried out, and this is the answer: the status, a header and the body.
+    Answer(u16, Option<(&'static str, &'static str)>, String),
+    /// It is not carried out, and the connection ends.
+    Cut,
+    /// It is carried out, and the connection ends before the answer.
+    CutAfter,
+    /// The job that it begins ends with this error, and did nothing.
+    FailJob(&'static str),
+    /// The load job that it begins says that it loaded this many rows more.
+    Miscount(i64),
+    /// Its first so many lookups find nothing.
+    Unknown(u32),
+}
+
+/// An error in BigQuery's own words.
+pub fn refusal(status: u16, reason: &str) -> Fault {
+    let body = json!({ "error": { "code": status, "message": format!("said {reason}"), "errors":
+        [{ "reason": reason, "domain": "global", "message": format!("said {reason}") }] } });
+    Fault::Answer(status, None, body.to_string())
+}
+
+/// Which requests a fault happens to.
+struct Rule {
+    /// A part of the line that the log has for it.
+    line: String,
+    times: u32,
+    fault: Fault,
+}
+
+#[derive(Default)]
+struct State {
+    rules: Vec<Rule>,
+    log: Vec<String>,
+    jobs: BTreeMap<String, Value>,
+    /// How often a job is still to be found unknown.
+    unknown: BTreeMap<String, u32>,
+    /// How many requests are answered before the asking process dies, and whether the last one is carried out.
+    fuel: Option<(i64, bool)>,
+    /// What a dry run says that a query reads.
+    dry_bytes: i64,
+    expires: BTreeMap<String, Value>,
+}
+
+/// A server before the emulator.
+pub struct Front {
+    pub url: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    emulator: String,
+    client: reqwest::Client,
+    state: Mutex<State>,
+}
+
+/// What a request is answered with; `None`: the connection ends.
+type Answer = Option<(u16, Option<(&'static str, &'static str)>, Bytes)>;
+
+impl Front {
+    pub async fn start(emulator: &str) -> Front {
+        let (client, state) = (reqwest::Client::new(), Mutex::default());
+        let shared = Arc::new(Shared { emulator: emulator.to_string(), client, state });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = Arc::clone(&shared);
+        tokio::spawn(async move {
+            loop {
+                let Ok((socket, _)) = listener.accept().await else { continue };
+                let _ = socket.set_nodelay(true);
+                let shared = Arc::clone(&serving);
+                tokio::spawn(async move {
+                    let answer = service_fn(move |request| {
+                        let shared = Arc::clone(&shared);
+                        async move { shared.answer(request).await }
+                    });
+                    let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), answer).await;
+                });
+            }
+        });
+        Front { url, shared }
+    }
+
+    /// The next `times` requests whose line in the log has this part meet a fault.
+    pub fn fail(&self, line: &str, times: u32, fault: Fault) {
+        self.shared.state().rules.push(Rule { line: line.into(), times, fault });
+    }
+
+    /// Whether every fault has happened as often as it should.
+    pub fn is_through(&self) -> bool {
+        self.shared.state().rules.iter().all(|rule| rule.times == 0)
+    }
+
+    /// Requests that were carried out, as `METHOD what`: `POST job load`, `GET table fills`.
+    pub fn log(&self) -> Vec<String> {
+        self.shared.state().log.clone()
+    }
+
+    /// How many jobs of a step have run: `load`, `merge`.
+    pub fn ran(&self, step: &str) -> usize {
+        let line = format!("POST job {step}");
+        self.shared.state().log.iter().filter(|entry| **entry == line).count()
+    }
+
+    /// Lets the asking process die after so many requests. The last one is carried out, and its answer lost, or not.
+    pub fn die_after(&self, requests: i64, is_carried_out: bool) {
+        self.shared.state().fuel = Some((requests, is_carried_out));
+    }
+
+    /// Whether the process has died.
+    pub fn is_dead(&self) -> bool {
+        self.shared.state().fuel.is_some_and(|(left, _)| left < 0)
+    }
+
+    /// Another process asks.
+    pub fn revive(&self) {
+        self.shared.state().fuel = None;
+    }
+
+    pub fn set_dry_bytes(&self, bytes: i64) {
+        self.shared.state().dry_bytes = bytes;
+    }
+}
+
+/// A request as the log names it.
+fn line(method: &Method, path: &str, body: &Value) -> String {
+    let parts: Vec<&str> = path.trim_start_matches("/bigquery/v2/projects/").split('/').skip(1).collect();
+    let what = match parts.as_slice() {
+        ["jobs"] if body["configuration"]["dryRun"] == json!(true) => "dry run".to_string(),
+        ["jobs"] => {
+            format!("job {}", body["configuration"]["labels"]["tradefold_step"].as_str().unwrap_or("unknown"))
+        }
+        ["jobs", id] => {
+            let step = id.rsplit('_').nth(1).unwrap_or_default();
+            format!("job {step}")
+        }
+        ["queries", _] => "answer".into(),
+        ["datasets", _] => "dataset".into(),
+        ["datasets", _, "tables"] => {
+            let name = body["tableReference"]["tableId"].as_str().unwrap_or_default();
+            format!("table {}", name.split("_tmp").next().unwrap_or_default())
+        }
+        ["datasets", _, "tables", name] => format!("table {}", name.split("_tmp").next().unwrap_or_default()),
+        other => other.join("/"),
+    };
+    format!("{method} {what}")
+}
+
+impl Shared {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+        let uri = parts.uri.path_and_query().unwrap().as_str().to_string();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match self.decide(&parts.method, parts.uri.path(), &uri, body).await {
+            None => Err(std::io::Error::other("cut")),
+            Some((status, header, body)) => {
+                let mut response = Response::builder().status(status).header("content-type", "application/json");
+                if let Some((name, value)) = header {
+                    response = response.header(name, value);
+                }
+                Ok(response.body(Full::new(body)).unwrap())
+            }
+        }
+    }
+
+    async fn decide(&self, method: &Method, path: &str, uri: &str, body: Value) -> Answer {
+        let line = line(method, path, &body);
+        let (fault, is_last) = {
+            let mut state = self.state();
+            let mut is_last = false;
+            if let Some((left, is_carried_out)) = &mut state.fuel {
+                *left -= 1;
+                if *left < 0 && !(*left == -1 && *is_carried_out) {
+                    return None;
+                }
+                is_last = *left == -1;
+            }
+            let rule = state.rules.iter_mut().find(|rule| rule.times > 0 && line.contains(&rule.line));
+            let fault = rule.map(|rule| {
+                rule.times -= 1;
+                rule.fault.clone()
+            });
+            (fault, is_last)
+        };
+        match &fault {
+            Some(Fault::Answer(status, header, body)) => {
+                return Some((*status, *header, Bytes::from(body.clone())));
+            }
+            Some(Fault::Cut) => return None,
+            _ => {}
+        }
+        let answer = self.carry_out(method, path, uri, &body, &line, fault.as_ref()).await;
+        match fault {
+            Some(Fault::CutAfter) => None,
+            _ if is_last => None,
+            _ => answer,
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        method: &Method,
+        path: &str,
+        uri: &str,
+        body: &Value,
+        line: &str,
+        fault: Option<&Fault>,
+    ) -> Answer {
+        if *method == Method::POST && path.ends_with("/jobs") {
+            return self.begin_job(uri, body, line, fault).await;
+        }
+        let name = path.rsplit('/').next().unwrap_or_default().to_string();
+        if *method == Method::GET && path.contains("/jobs/") {
+            return self.look_up(&name, uri);
+        }
+        self.state().log.push(line.to_string());
+        let (status, mut found) = self.ask(method, uri, body).await;
+        if status == 200 && line == "GET dataset" {
+            found["location"] = json!(LOCATION);
+        }
+        if let Some(table) = found["tableReference"]["tableId"].as_str().map(str::to_string) {
+            let dataset = found["tableReference"]["datasetId"].as_str().unwrap_or_default().to_string();
+            let place = format!("{dataset}.{table}");
+            if !body["expirationTime"].is_null() {
+                self.state().expires.insert(place.clone(), body["expirationTime"].clone());
+            }
+            if let Some(expires) = self.state().expires.get(&place) {
+                found["expirationTime"] = expires.clone();
+            }
+            let rows = self.count(&format!("`{PROJECT}`.`{dataset}`.`{table}`")).await;
+            found["numRows"] = json!(rows.to_string());
+        }
+        Some((status, None, Bytes::from(found.to_string())))
+    }
+
+    fn look_up(&self, id: &str, uri: &str) -> Answer {
+        let mut state = self.state();
+        state.log.push("GET job".into());
+        let unknown = state.unknown.get_mut(id).is_some_and(|left| {
+            *left = left.saturating_sub(1);
+            *left > 0
+        });
+        let found = state.jobs.get(id).filter(|_| !unknown && uri.contains(&format!("location={LOCATION}")));
+        match found {
+            Some(job) => Some((200, None, Bytes::from(job.to_string()))),
+            None => {
+                let error = json!({ "error": { "code": 404, "message": format!("Not found: Job {id}"), "errors":
+                    [{ "reason": "notFound", "message": "Not found" }], "status": "NOT_FOUND" } });
+                Some((404, None, Bytes::from(error.to_string())))
+            }
+        }
+    }
+
+    async fn begin_job(&self, uri: &str, body: &Value, line: &str, fault: Option<&Fault>) -> Answer {
+        let id = body["jobReference"]["jobId"].as_str().unwrap().to_string();
+        assert!(id.len() <= 1024 && id.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)), "{id}");
+        assert_eq!(body["jobReference"]["location"], json!(LOCATION), "a job is told where its data lie");
+        if line == "POST dry run" {
+            let (status, mut job) = self.ask(&Method::POST, uri, body).await;
+            job["statistics"]["totalBytesProcessed"] = json!(self.state().dry_bytes.to_string());
+            return Some((status, None, Bytes::from(job.to_string())));
+        }
+        if self.state().jobs.contains_key(&id) {
+            if let Some(Fault::Unknown(times)) = fault {
+                self.state().unknown.insert(id.clone(), times + 1);
+            }
+            let error = json!({ "error": { "code": 409, "message": format!("Already Exists: Job {PROJECT}:{id}"),
+                "errors": [{ "reason": "duplicate", "message": "Already Exists" }], "status": "ALREADY_EXISTS" } });
+            return Some((409, None, Bytes::from(error.to_string())));
+        }
+        self.state().log.push(line.to_string());
+        let reference = json!({ "projectId": PROJECT, "jobId": id, "location": LOCATION });
+        if let Some(Fault::FailJob(reason)) = fault {
+            let error = json!({ "reason": reason, "message": format!("the job said {reason}") });
+            let job = json!({ "jobReference": reference, "configuration": body["configuration"],
+                "status": { "state": "DONE", "errorResult": error, "errors": [error] } });
+            self.state().jobs.insert(id, job);
+        } else {
+            let sql = body["configuration"]["query"]["query"].as_str().unwrap_or_default();
+            let target = sql.strip_prefix("MERGE ").and_then(|rest| rest.split(" AS t").next()).map(str::to_string);
+            let before = match &target {
+                Some(target) => self.count(target).await,
+                None => 0,
+            };
+            let (status, mut job) = self.ask(&Method::POST, uri, body).await;
+            if status != 200 {
+                return Some((status, None, Bytes::from(job.to_string())));
+            }
+            if let Some(target) = &target {
+                let affected: i64 = job["statistics"]["query"]["numDmlAffectedRows"].as_str().unwrap().parse().unwrap();
+                let inserted = self.count(target).await - before;
+                job["statistics"]["query"]["dmlStats"] = json!({ "insertedRowCount": inserted.to_string(),
+                    "updatedRowCount": (affected - inserted).to_string(), "deletedRowCount": "0" });
+            }
+            if let Some(Fault::Miscount(more)) = fault {
+                let rows: i64 = job["statistics"]["load"]["outputRows"].as_str().unwrap().parse().unwrap();
+                job["statistics"]["load"]["outputRows"] = json!((rows + more).to_string());
+            }
+            job["jobReference"] = reference.clone();
+            self.state().jobs.insert(id, job);
+        }
+        // Jobs take their time.
+        let begun = json!({ "jobReference": reference, "status": { "state": "RUNNING" } });
+        Some((200, None, Bytes::from(begun.to_string())))
+    }
+
+    /// Asks the emulator.
+    async fn ask(&self, method: &Method, uri: &str, body: &Value) -> (u16, Value) {
+        let url = format!("{}{uri}", self.emulator);
+        let mut request = self.client.request(method.clone(), url);
+        if !body.is_null() {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let answer = request.send().await.unwrap();
+        let (status, text) = (answer.status().as_u16(), answer.bytes().await.unwrap());
+        (status, serde_json::from_slice(&text).unwrap_or_default())
+    }
+
+    async fn count(&self, table: &str) -> i64 {
+        let query = json!({ "query": format!("SELECT COUNT(*) FROM {table}"), "useLegacySql": false });
+        let uri = format!("/bigquery/v2/projects/{PROJECT}/queries");
+        let (_, answer) = self.ask(&Method::POST, &uri, &query).await;
+        answer["rows"][0]["f"][0]["v"].as_str().map_or(0, |rows| rows.parse().unwrap())
+    }
+}

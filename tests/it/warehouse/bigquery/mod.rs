@@ -1,0 +1,44 @@
+//! BigQuery on a stand: the whole suite runs against an emulator of it.
+
+mod crash;
+mod faults;
+mod front;
+mod servers;
+mod stand;
+mod table;
+
+use super::{ascending, contract, fills};
+use stand::BigQueryStand;
+
+/// Runs each function of the suite on fresh stands, one for each contract.
+macro_rules! suite {
+    ($($name:ident),* $(,)?) => {
+        mod descending_by_day {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let stand = Box::pin(BigQueryStand::crowded(fills())).await;
+                Box::pin(contract::$name(&stand)).await;
+            })*
+        }
+
+        mod ascending_in_one_part {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let stand = Box::pin(BigQueryStand::crowded(ascending())).await;
+                Box::pin(contract::$name(&stand)).await;
+            })*
+        }
+    };
+}
+
+promises!(suite);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_merge_did_is_remembered() {
+    let front = front::Front::start(&servers::servers().bigquery).await;
+    let place = stand::place(servers::servers()).await;
+    let stand = BigQueryStand::at(fills(), place, stand::access(&front.url, false)).await;
+    Box::pin(contract::what_a_merge_did_is_remembered(&stand)).await;
+}
