@@ -100,6 +100,18 @@ impl BigQueryArgs {
                 .hint("give a bucket in the dataset's location, such as --stage gs://bucket/tradefold"));
         };
         let stage_folder = Folder::open(stage, &world.environment)?;
+        // Load jobs take the names of objects as they are, and a star for any of them.
+        if let Some(unfit) = stage_folder.url().path().chars().find(|c| "%*".contains(*c)) {
+            return Err(Error::usage("open the stage")
+                .with("stage", stage)
+                .because(format!("a load job can't name an object with `{unfit}` in its URL"))
+                .hint("give a prefix of letters, digits, `-`, `_`, `.` and `/`"));
+        }
+        if self.label.len() > LABELS_MAX || self.label.iter().any(|(key, _)| key.starts_with("tradefold")) {
+            return Err(Error::usage("label jobs")
+                .because(format!("{} labels are given", self.label.len()))
+                .hint(format!("give at most {LABELS_MAX}, none of which begins with tradefold")));
+        }
         let identity = match &self.emulator {
             Some(_) => Identity::anonymous(),
             None => Identity::from_environment()?,
@@ -132,6 +144,9 @@ impl BigQueryArgs {
         Ok(Target { warehouse: Box::new(warehouse), home: stage_folder.join(&own), work: work.join(&own) })
     }
 }
+
+/// How many labels a user may give: a job takes 64, and some are its own.
+const LABELS_MAX: usize = 40;
 
 /// Reads `key=value` as BigQuery allows it for labels.
 /// <https://docs.cloud.google.com/bigquery/docs/labels-intro>

@@ -161,13 +161,23 @@ pub enum Finding {
     Unfolded,
 }
 
-/// The days in the first column of what a query has found.
-fn days(found: &[RecordBatch]) -> BTreeSet<Day> {
-    let of_batch = |batch: &RecordBatch| -> Vec<Day> {
-        let column = batch.column(0);
-        (0..batch.num_rows()).filter_map(|row| number(column.as_ref(), row)).map(|day| Day(day as i32)).collect()
-    };
-    found.iter().flat_map(of_batch).collect()
+/// The days that a key search has found.
+///
+/// # Errors
+/// Data, when a row without a day is among them: no merge could find it.
+fn days(found: &[RecordBatch]) -> Result<BTreeSet<Day>> {
+    let mut days = BTreeSet::new();
+    for batch in found {
+        for row in 0..batch.num_rows() {
+            let Some(day) = number(batch.column(0).as_ref(), row) else {
+                return Err(Error::data("search the target for keys")
+                    .because("it holds a key of this run in a row that has no day")
+                    .hint("give such rows a time, or remove them, then run the same command again"));
+            };
+            days.insert(Day(day as i32));
+        }
+    }
+    Ok(days)
 }
 
 /// The target table, as a batch needs it.

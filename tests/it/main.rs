@@ -24,6 +24,7 @@ mod kernel;
 mod landing;
 mod ledger;
 mod plan;
+mod retry;
 mod rows;
 mod run;
 mod sql;

@@ -9,6 +9,7 @@ use google_cloud_bigquery_v2::client::{DatasetService, JobService, TableService}
 use google_cloud_bigquery_v2::model::{
     DataFormatOptions, GetQueryResultsResponse, Job, JobConfiguration, JobReference, Table, TableReference,
 };
+use google_cloud_gax::error::CredentialsError;
 use google_cloud_gax::options::RequestOptionsBuilder;
 use google_cloud_gax::retry_policy::NeverRetry;
 use std::time::Duration;
@@ -232,8 +233,11 @@ fn failure(doing: &str, what: &str, error: google_cloud_bigquery_v2::Error) -> F
     // It may have been carried out all the same: whoever calls this gives ids and names of its own.
     let unanswered =
         status.is_none() && (error.is_io() || error.is_timeout() || error.is_connect() || error.is_transport());
+    let no_token_yet = std::error::Error::source(&error)
+        .and_then(|cause| cause.downcast_ref::<CredentialsError>())
+        .is_some_and(CredentialsError::is_transient);
     let (kind, again) = match status {
-        _ if passing || unanswered => (Kind::Transient, wanted.map_or(Again::Later, Again::After)),
+        _ if passing || unanswered || no_token_yet => (Kind::Transient, wanted.map_or(Again::Later, Again::After)),
         _ if error.is_authentication() => (Kind::Refused, Again::Never),
         Some(401 | 403) => (Kind::Refused, Again::Never),
         Some(_) => (reason.as_deref().map_or(Kind::Usage, kind_of), Again::Never),

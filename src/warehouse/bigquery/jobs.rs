@@ -38,11 +38,12 @@ const UNKNOWN_MAX: Duration = Duration::from_secs(240);
 /// How long to wait at most before a job is asked after again.
 const POLL_MAX: Duration = Duration::from_secs(10);
 
-/// A job that is done, and which attempt it was, from 1.
+/// A job that is done.
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) job: Box<Job>,
-    pub(super) attempt: u32,
+    /// Whether it was begun before.
+    pub(super) is_adopted: bool,
 }
 
 /// Runs a step's job, or finds that it has run. `has_effect` says of one that had run whether what it did is there: a
@@ -72,9 +73,9 @@ where
         };
         let job = wait(client, &reference, job).await?;
         match error_of(&job) {
-            None if !is_adopted => return Ok(Done { job, attempt }),
+            None if !is_adopted => return Ok(Done { job, is_adopted }),
             None => {
-                if let Some(done) = has_effect(Done { job, attempt }).await? {
+                if let Some(done) = has_effect(Done { job, is_adopted }).await? {
                     client.progress().note(&format!("job {} has run already", reference.job_id));
                     return Ok(done);
                 }
@@ -87,6 +88,7 @@ where
                     return Err(refused(client, &reference, reason, message));
                 }
                 client.progress().note(&format!("job {} failed and is begun anew: {message}", reference.job_id));
+                tokio::time::sleep(client.access().waits.step(failed, POLL_MAX)).await;
             }
         }
     }
@@ -102,7 +104,7 @@ pub(super) async fn attempts(client: &Client, work: &Work<'_>, step: &str) -> Re
     for attempt in 1..=ATTEMPTS_MAX {
         let reference = client.reference(&work.job_id(step, attempt));
         let Some(job) = client.job(&reference).await? else { break };
-        made.push(Done { job: wait(client, &reference, job).await?, attempt });
+        made.push(Done { job: wait(client, &reference, job).await?, is_adopted: true });
     }
     made.reverse();
     Ok(made)
@@ -123,6 +125,7 @@ pub(super) async fn read(client: &Client, id: &str, configuration: &JobConfigura
         if !is_passing(reason) || failed >= FAILED_MAX {
             return Err(refused(client, &reference, reason, message));
         }
+        tokio::time::sleep(client.access().waits.step(failed, POLL_MAX)).await;
     }
 }
 
@@ -184,13 +187,17 @@ pub(super) fn error_of(job: &Job) -> Option<(&str, &str)> {
 }
 
 fn refused(client: &Client, reference: &JobReference, reason: &str, message: &str) -> Error {
-    let hint = match kind_of(reason) {
+    // Both come with the reason of a statement that is wrong.
+    let is_busy = ["concurrent update", "streaming buffer"].iter().any(|part| message.contains(part));
+    let kind = if is_busy { Kind::Busy } else { kind_of(reason) };
+    let hint = match kind {
+        Kind::Busy => "wait until nobody else writes to the table, then run the same command again",
         Kind::Transient => "run the same command again",
         Kind::Usage => "look at the job; make sure that the table, its dataset and the bucket are in one location",
         Kind::Refused => "look at the roles of these credentials, the quotas and --max-bytes-billed, then run it again",
         _ => "report this as a bug, with the statement of the job",
     };
-    Error::new(kind_of(reason), "run a job")
+    Error::new(kind, "run a job")
         .with("job", &reference.job_id)
         .with("reason", reason)
         .with("console", client.link(reference))
@@ -205,9 +212,9 @@ pub(super) fn label(text: &str) -> String {
 }
 
 /// A job's labels, of which each batch's step has some.
-pub(super) fn labels(client: &Client, work: &Work<'_>, step: &str) -> HashMap<String, String> {
+pub(super) fn labels(client: &Client, batch_id: &str, step: &str) -> HashMap<String, String> {
     let mut labels: HashMap<String, String> = client.access().labels.clone().into_iter().collect();
     labels.insert("tradefold_step".into(), label(step));
-    labels.insert("tradefold_batch".into(), label(work.batch_id));
+    labels.insert("tradefold_batch".into(), label(batch_id));
     labels
 }

@@ -28,11 +28,11 @@ use async_trait::async_trait;
 use client::Client;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt;
-use google_cloud_bigquery_v2::model::{JobConfiguration, JobConfigurationQuery, TableReference};
+use google_cloud_bigquery_v2::model::{ConnectionProperty, JobConfiguration, JobConfigurationQuery, TableReference};
 use jobs::{Done, Work};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 
 /// How long a temporary table lives if nobody drops it: longer than any run.
 const TEMPORARY_MS: i64 = 3 * 24 * 3600 * 1000;
@@ -113,11 +113,12 @@ impl BigQueryWarehouse {
     async fn names(&self, batch: &Manifest) -> Result<Names> {
         let (target, created_ms) = (self.target(), self.created_ms().await?);
         let staged = self.temporary(&self.work(&target, created_ms, &batch.batch_id));
+        let staged = quoted(&staged)?;
         let witnesses = match &batch.witnesses {
-            Some(object) => self.temporary(&self.work(&target, created_ms, &object.digest)),
-            None => staged.clone(),
+            Some(object) => quoted(&self.temporary(&self.work(&target, created_ms, &object.digest)))?,
+            None => format!("(SELECT * FROM {staged} WHERE FALSE)"),
         };
-        Ok(Names { target: quoted(&self.reference())?, staged: quoted(&staged)?, witnesses: quoted(&witnesses)? })
+        Ok(Names { target: quoted(&self.reference())?, staged, witnesses })
     }
 
     fn statements<'a>(&'a self, names: &'a Names) -> Statements<'a> {
@@ -132,7 +133,10 @@ impl BigQueryWarehouse {
     }
 
     fn query(&self, sql: String, labels: HashMap<String, String>) -> Box<JobConfiguration> {
+        // A project may have another time zone than that of its partitions.
+        let zone = ConnectionProperty::new().set_key("time_zone").set_value("UTC");
         let mut query = JobConfigurationQuery::new().set_query(sql).set_use_legacy_sql(false);
+        query = query.set_connection_properties([zone]);
         if let Some(most) = self.client.access().max_billed_bytes {
             query = query.set_maximum_bytes_billed(i64::try_from(most).unwrap_or(i64::MAX));
         }
@@ -141,10 +145,8 @@ impl BigQueryWarehouse {
 
     /// Runs a query that changes nothing, or nothing the second time.
     async fn rows(&self, step: &str, batch_id: &str, sql: String) -> Result<SendableRecordBatchStream> {
-        let target = self.target();
-        let work = self.work(&target, 0, batch_id);
         // An answer that was kept is that of the tables as they are: BigQuery forgets it when they change.
-        let configuration = self.query(sql, jobs::labels(&self.client, &work, step));
+        let configuration = self.query(sql, jobs::labels(&self.client, batch_id, step));
         let id = format!("{step}_{:016x}_{:016x}", self.nonce, fastrand::u64(..));
         let reference = jobs::read(&self.client, &id, &configuration).await?;
         answers::stream(&self.client, reference).await
@@ -186,8 +188,7 @@ impl Warehouse for BigQueryWarehouse {
     }
 
     async fn load(&self, batch: &Manifest) -> Result<u64> {
-        let (target, created_ms) = (self.target(), self.prepared().await?.creation_time);
-        self.created_ms.store(created_ms, Ordering::Relaxed);
+        let (target, created_ms) = (self.target(), self.prepare().await?);
         if let Some(object) = &batch.witnesses {
             let work = self.work(&target, created_ms, &object.digest);
             let loaded = self.load_into(&work, std::slice::from_ref(object)).await?;
@@ -201,6 +202,12 @@ impl Warehouse for BigQueryWarehouse {
     }
 
     async fn compare(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<Comparison> {
+        if touched.len() > PARTITIONS_MAX {
+            return Err(Error::new(Kind::Refused, "compare a batch with the target")
+                .with("batch", &batch.batch_id)
+                .because(format!("it touches {} days, and a job may change {PARTITIONS_MAX}", touched.len()))
+                .hint("bring fewer days together with --batch-days"));
+        }
         let names = self.names(batch).await?;
         let sql = self.statements(&names).counts_at_once(touched, batch.witnesses.is_some())?;
         let counts = self.counts("compare", &batch.batch_id, sql).await?;
@@ -220,7 +227,7 @@ impl Warehouse for BigQueryWarehouse {
         let sql = self.statements(&names).key_search(touched)?;
         let rows = self.rows("search", &batch.batch_id, sql).await?;
         let rows: Vec<RecordBatch> = rows.try_collect().await.doing("search the target for keys")?;
-        Ok(days(&rows))
+        days(&rows)
     }
 
     async fn rows_of(
@@ -239,18 +246,12 @@ impl Warehouse for BigQueryWarehouse {
         if found.new == 0 && (found.newer == 0 || self.dataset.immutable) {
             return Ok(Merged { rows_before, rows_after: rows_before, ..Merged::default() });
         }
-        if touched.len() > PARTITIONS_MAX {
-            return Err(Error::new(Kind::Refused, "merge a batch")
-                .with("batch", &batch.batch_id)
-                .because(format!("it touches {} days, and a job may change {PARTITIONS_MAX}", touched.len()))
-                .hint("bring fewer days together with --batch-days"));
-        }
         let names = self.names(batch).await?;
         let (target, created_ms) = (self.target(), self.created_ms().await?);
         let work = self.work(&target, created_ms, &batch.batch_id);
         let sql = merge_bigquery(&self.dataset, &names.target, &names.staged, touched)?;
         self.check_budget(&work, &sql).await?;
-        let mut labels = jobs::labels(&self.client, &work, "merge");
+        let mut labels = jobs::labels(&self.client, &batch.batch_id, "merge");
         for (name, count) in [
             ("rows_before", rows_before),
             ("staged", found.staged),
@@ -272,7 +273,11 @@ impl Warehouse for BigQueryWarehouse {
         };
         let done = jobs::run(&self.client, &work, "merge", &configuration, effect).await?;
         let rows_after = self.row_count(&self.reference()).await?;
-        self.told(&done, batch, touched, Some(rows_after.unwrap_or(0)))
+        let merged = self.told(&done, batch, touched, Some(rows_after.unwrap_or(0)))?;
+        if !done.is_adopted {
+            self.check_expected(batch, found, &merged)?;
+        }
+        Ok(merged)
     }
 
     /// A MERGE that deletes nothing loses no key: its statement has no DELETE, an update keeps the key that it was
@@ -289,7 +294,8 @@ impl Warehouse for BigQueryWarehouse {
         Ok(Verification { missing, repeated, lower, lost })
     }
 
-    /// The rows are counted where nobody has changed the table since; else they can't be told any more.
+    /// The rows are counted where nobody has changed the table since; else they can't be told any more. Where it has
+    /// fewer than the MERGE left, somebody has removed some, and the MERGE tells nothing any more either.
     async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {
         let Some(table) = self.client.table(&self.reference()).await? else { return Ok(None) };
         let target = self.target();
@@ -299,11 +305,10 @@ impl Warehouse for BigQueryWarehouse {
         let Some(found) = writes::found(&done.job) else { return Ok(None) };
         let ended_ms = done.job.statistics.as_ref().map_or(0, |statistics| statistics.end_time);
         let is_last = u64::try_from(ended_ms).is_ok_and(|ended_ms| table.last_modified_time <= ended_ms);
-        let rows_after = match is_last || self.client.access().is_emulator {
-            true => self.row_count(&self.reference()).await?,
-            false => None,
-        };
-        Ok(Some((found, self.told(&done, batch, &batch.batch.touched, rows_after)?)))
+        let is_last = is_last || self.client.access().is_emulator;
+        let rows = self.row_count(&self.reference()).await?.unwrap_or(0);
+        let merged = self.told(&done, batch, &batch.batch.touched, is_last.then_some(rows))?;
+        Ok((is_last || rows >= merged.rows_after).then_some((found, merged)))
     }
 
     async fn unload(&self, batch: &Manifest) -> Result<()> {

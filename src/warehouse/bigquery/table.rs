@@ -41,7 +41,11 @@ fn sql_type_of(kind: ColumnType) -> &'static str {
 }
 
 fn field(column: &Column) -> TableFieldSchema {
-    let field = TableFieldSchema::new().set_name(&column.name).set_type(type_of(column.kind)).set_mode("NULLABLE");
+    let mut field = TableFieldSchema::new().set_name(&column.name).set_type(type_of(column.kind)).set_mode("NULLABLE");
+    if type_of(column.kind) == "STRING" {
+        // A dataset may have a collation for its tables, under which different texts are equal.
+        field = field.set_collation("");
+    }
     match column.description.is_empty() {
         true => field,
         false => field.set_description(&*column.description),
@@ -136,6 +140,11 @@ pub(super) fn misfits(dataset: &Dataset, table: &Table) -> Misfits {
     let mut found = Misfits::default();
     if !table.r#type.is_empty() && table.r#type != "TABLE" {
         found.wrong.push(format!("it is a {} and no table of BigQuery's own", table.r#type));
+    }
+    let of_partitions = table.time_partitioning.as_ref().and_then(|time| time.expiration_ms);
+    if table.expiration_time.is_some() || of_partitions.is_some_and(|expiration_ms| expiration_ms > 0) {
+        let what = if table.expiration_time.is_some() { "the table" } else { "each partition" };
+        found.wrong.push(format!("{what} expires, by its own setting or its dataset's, and rows would be lost"));
     }
     let fields = table.schema.as_ref().map(|schema| schema.fields.as_slice()).unwrap_or_default();
     for column in &dataset.columns {

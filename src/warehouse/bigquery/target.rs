@@ -2,7 +2,7 @@
 
 use super::client::shown;
 use super::{BigQueryWarehouse, STAGE, quoted, table};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::warehouse::Warehouse;
 use google_cloud_bigquery_v2::model::{Table, TableReference};
 use std::sync::atomic::Ordering;
@@ -34,23 +34,35 @@ impl BigQueryWarehouse {
                 "give the --stage of the earlier runs; if it is lost, remove the label from the table",
             ));
         }
+        if table.streaming_buffer.as_ref().is_some_and(|buffer| buffer.estimated_rows > 0) {
+            return Err(Error::new(Kind::Busy, "use a table as the target")
+                .with("table", self.target())
+                .because("rows that were streamed into it are still in its streaming buffer, where no MERGE sees them")
+                .hint(
+                    "stop what streams into it, wait until the buffer is empty (up to 90 minutes), then run it again",
+                ));
+        }
         Ok(Some(table))
     }
 
     /// A label can't hold a URL, so it holds its digest.
-    pub(super) fn stage_label(&self) -> String {
+    fn stage_label(&self) -> String {
         blake3::hash(self.options.stage.trim_end_matches('/').as_bytes()).to_hex()[..32].to_string()
     }
 
-    /// The target, made or mended where it has to be.
-    pub(super) async fn prepared(&self) -> Result<Box<Table>> {
+    /// The target, made or mended where it has to be. Says when it was made.
+    pub(super) async fn prepare(&self) -> Result<i64> {
+        let made_ms = self.prepared().await?.creation_time;
+        self.created_ms.store(made_ms, Ordering::Relaxed);
+        Ok(made_ms)
+    }
+
+    async fn prepared(&self) -> Result<Box<Table>> {
         let name = self.reference();
         let Some(found) = self.find().await? else {
             let wanted = table::target(&self.dataset, self.options.layout).set_labels([(STAGE, self.stage_label())]);
-            if let Some(made) = self.client.create(&name, Box::new(wanted)).await? {
-                return Ok(made);
-            }
-            // Another request of ours was faster, or somebody else: then it has to fit.
+            self.client.create(&name, Box::new(wanted)).await?;
+            // It has what the dataset says of its tables, and may have been made by somebody else.
             return self.find().await?.ok_or_else(|| Error::bug("make a table").with("table", shown(&name)));
         };
         let missing = table::misfits(&self.dataset, &found).missing;

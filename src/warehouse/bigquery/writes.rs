@@ -1,15 +1,14 @@
 //! The two jobs of a batch that write: the load into a table of its own, and the MERGE.
 
+use super::client::shown;
 use super::jobs::{self, Done, Work};
 use super::{BigQueryWarehouse, TEMPORARY_MS, URIS_MAX, table};
 use crate::error::{Error, Kind, Result};
 use crate::stage::{Manifest, StagedObject};
 use crate::warehouse::{Comparison, Merged};
 use crate::window::Day;
-use google_cloud_bigquery_v2::model::{
-    Job, JobConfiguration, JobConfigurationLoad, JobConfigurationQuery, Table, TableReference,
-};
-use std::collections::BTreeSet;
+use google_cloud_bigquery_v2::model::{Job, JobConfiguration, JobConfigurationLoad, Table, TableReference};
+use std::collections::{BTreeSet, HashMap};
 
 impl BigQueryWarehouse {
     /// Loads objects into a temporary table of their own. Gives the rows that it then has.
@@ -29,14 +28,17 @@ impl BigQueryWarehouse {
             .set_destination_table(name.clone())
             .set_create_disposition("CREATE_NEVER")
             .set_write_disposition("WRITE_TRUNCATE");
-        let labels = jobs::labels(&self.client, work, "load");
+        let labels = jobs::labels(&self.client, work.batch_id, "load");
         let configuration = Box::new(JobConfiguration::new().set_load(load).set_labels(labels));
-        self.make_temporary(&name).await?;
+        // The table is made anew by each run, and a job that filled another one of its name is none of its own.
+        let step = format!("load{}", self.make_temporary(&name).await?);
         let effect = |done: Done| {
             let name = &name;
             async move { Ok(self.row_count(name).await?.filter(|found| *found == rows).map(|_| done)) }
         };
-        let Done { job, .. } = jobs::run(&self.client, work, "load", &configuration, effect).await?;
+        let Done { job, .. } = jobs::run(&self.client, work, &step, &configuration, effect).await?;
+        // Whether a load keeps the time that a table ends at is not documented.
+        self.make_temporary(&name).await?;
         // The job's own count is the evidence; an emulator may not give it.
         let said = job.statistics.and_then(|statistics| statistics.load?.output_rows);
         let loaded = match said {
@@ -51,17 +53,23 @@ impl BigQueryWarehouse {
         })
     }
 
-    /// Makes a temporary table, or gives the one that is there more time.
-    pub(super) async fn make_temporary(&self, name: &TableReference) -> Result<()> {
+    /// Makes a temporary table, or gives the one that is there more time. Says when it was made, in milliseconds.
+    async fn make_temporary(&self, name: &TableReference) -> Result<i64> {
         let ends_ms = (self.client.access().now_us)() / 1000 + TEMPORARY_MS;
         let table = Table::new()
             .set_schema(table::schema(&self.dataset))
             .set_expiration_time(ends_ms)
             .set_labels([("tradefold", "temporary")]);
-        if self.client.create(name, Box::new(table)).await?.is_none() {
-            self.client.patch(name, Box::new(Table::new().set_expiration_time(ends_ms))).await?;
+        if let Some(made) = self.client.create(name, Box::new(table)).await? {
+            return Ok(made.creation_time);
         }
-        Ok(())
+        let kept = self.client.patch(name, Box::new(Table::new().set_expiration_time(ends_ms))).await?;
+        kept.map(|table| table.creation_time).ok_or_else(|| {
+            Error::new(Kind::Busy, "make a temporary table")
+                .with("table", shown(name))
+                .because("it was there, and was dropped a moment later")
+                .hint("wait until the other run is done, then run the same command again")
+        })
     }
 
     /// What a MERGE did, as its job tells.
@@ -96,14 +104,38 @@ impl BigQueryWarehouse {
         };
         let days_changed = if inserted + updated == 0 { BTreeSet::new() } else { touched.clone() };
         let rows_after = rows_after.unwrap_or(rows_before + inserted);
-        Ok(Merged { inserted, updated, rows_before, rows_after, days_changed, version: Some(u64::from(done.attempt)) })
+        // Its time tells it from all before it, of an earlier table of this name too.
+        let version = done.job.statistics.as_ref().and_then(|statistics| u64::try_from(statistics.end_time).ok());
+        Ok(Merged { inserted, updated, rows_before, rows_after, days_changed, version: Some(version.unwrap_or(0)) })
+    }
+
+    /// Checks that a MERGE which was begun just now did what the comparison before it had found.
+    ///
+    /// # Errors
+    /// Data, when it did not: somebody else has changed the target in between, or equal means something else there.
+    pub(super) fn check_expected(&self, batch: &Manifest, found: &Comparison, merged: &Merged) -> Result<()> {
+        let updates = if self.dataset.immutable { 0 } else { found.newer };
+        if (merged.inserted, merged.updated) == (found.new, updates) {
+            return Ok(());
+        }
+        Err(Error::data("balance a merge (R4)")
+            .with("batch", &batch.batch_id)
+            .because(format!(
+                "{} winners were to be inserted and {updates} to update rows; {} and {} did",
+                found.new, merged.inserted, merged.updated
+            ))
+            .hint("make sure that nobody else writes to the table, and look at the rows of these days"))
     }
 
     /// Refuses a statement that would bill more than is allowed.
     pub(super) async fn check_budget(&self, work: &Work<'_>, sql: &str) -> Result<()> {
         let Some(most) = self.client.access().max_billed_bytes else { return Ok(()) };
-        let query = JobConfigurationQuery::new().set_query(sql).set_use_legacy_sql(false);
-        let dry = Box::new(JobConfiguration::new().set_query(query).set_dry_run(true));
+        let mut dry = self.query(sql.to_string(), HashMap::new());
+        dry.dry_run = Some(true);
+        if let Some(query) = &mut dry.query {
+            // What it may bill is what is asked here.
+            query.maximum_bytes_billed = None;
+        }
         let reference = self.client.reference(&format!("tradefold_dry_{:016x}_{:016x}", self.nonce, fastrand::u64(..)));
         let job = self.client.insert(&reference, &dry).await?.unwrap_or_default();
         let bytes = job.statistics.and_then(|statistics| statistics.total_bytes_processed);
@@ -114,7 +146,7 @@ impl BigQueryWarehouse {
         Err(Error::new(Kind::Refused, "merge a batch within the budget")
             .with("batch", work.batch_id)
             .because(format!("its MERGE would read {bytes} bytes, and --max-bytes-billed allows {most}"))
-            .hint("allow more, or bring fewer days together with --batch-days; nothing was written"))
+            .hint("allow more, or bring fewer days together with --batch-days; nothing of it was written"))
     }
 }
 

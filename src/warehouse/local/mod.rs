@@ -295,7 +295,7 @@ impl Warehouse for DeltaWarehouse {
         }
         self.register_staged(batch)?;
         let batches = self.engine.collect(&self.statements().key_search(touched)?).await?;
-        Ok(days(&batches))
+        days(&batches)
     }
 
     async fn rows_of(

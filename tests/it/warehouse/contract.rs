@@ -156,6 +156,7 @@ pub async fn a_suspect_key_in_the_target_stops_the_run(stand: &impl Stand) {
     let before = stand.table().await;
     let report = backfill(stand, &[numbered(2, 11)], RunOptions::default()).await.unwrap();
     assert_eq!(report.stops.iter().map(|stop| stop.reason.as_str()).collect::<Vec<_>>(), ["suspect_keys"]);
+    assert_eq!(text_of(stand, report.stops[0].file.as_ref().unwrap()).await.lines().count(), 1);
     assert_eq!(stand.table().await, before);
     let keep = RunOptions { on_suspect: Choice::Keep, ..RunOptions::default() };
     assert_eq!(counts(&backfill(stand, &[numbered(2, 11)], keep).await.unwrap()), (0, 1, 0));

@@ -84,15 +84,6 @@ async fn what_passes_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_waits_as_long_as_it_is_asked_to() {
-    let limit = Fault::Answer(429, Some(("retry-after", "1")), String::new());
-    let begun = std::time::Instant::now();
-    unharmed(&[("POST job merge", 1, limit)]).await;
-    // Waits of its own are at most 20 ms here. (`most` bounds what it is asked for, four times.)
-    assert!(begun.elapsed().as_millis() >= 80);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_quota_is_not_tried_again() {
     for (line, fault) in [
         ("POST job load", refusal(403, "quotaExceeded")),
@@ -179,6 +170,50 @@ async fn what_was_loaded_is_found_by_the_next_try() {
     assert_eq!((front.ran("load"), front.ran("merge")), (1, 1));
 }
 
+/// Each loads, to compare: under an id of its own, however many there were before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_repeated_asks_for_no_job_of_the_runs_before() {
+    let (front, stand) = world().await;
+    let mut requests = Vec::new();
+    for runs in 1..=4 {
+        let before = front.log().len();
+        merged(&again(&front, &stand, |_| {}).await, &rows()).await;
+        assert_eq!((front.ran("load"), front.ran("merge")), (runs, 1));
+        requests.push(front.log().len() - before);
+    }
+    assert!(requests[1] == requests[2] && requests[2] == requests[3], "{requests:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_without_a_day_that_has_a_key_of_the_run_is_refused() {
+    let (front, stand) = world().await;
+    let mut dateless = fill("0xa", json!("o"), EDGE_S, 1, 0.1);
+    dateless["ts"] = Value::Null;
+    stand.plant(&[dateless]).await;
+    let error = refused(&stand).await;
+    assert_eq!(error.kind(), Kind::Data);
+    assert!(error.render().contains("in a row that has no day"), "{}", error.render());
+    assert_eq!(front.ran("merge"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_changed_after_a_merge_whose_receipt_is_missing_does_not_end_the_run() {
+    for (change, left) in
+        [("INSERT INTO {t} (wallet, ts) VALUES ('0xf', TIMESTAMP_SECONDS(0))", 4), ("DELETE FROM {t} WHERE rev = 7", 2)]
+    {
+        let (front, stand) = world().await;
+        stand.plant(&[fill("0xe", json!("o"), EDGE_S, 7, 0.1)]).await;
+        front.fail("POST job verify", 1, refusal(403, "quotaExceeded"));
+        refused(&stand).await;
+        assert_eq!(front.ran("merge"), 1);
+        let table = format!("`tests`.`{}`.`fills`", stand.place.dataset);
+        stand.witness.run(&change.replace("{t}", &table)).await;
+        let second = again(&front, &stand, |_| {}).await;
+        assert_eq!(counts(&merged(&second, &rows()).await), (0, 0, 2), "{change}");
+        assert_eq!((front.ran("merge"), second.table().await.len()), (1, left));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_batch_goes_into_a_second_target() {
     let front = Front::start(&servers().bigquery).await;
@@ -223,6 +258,8 @@ async fn a_merge_that_would_bill_more_than_is_allowed_is_refused_before_it_runs(
     assert_eq!((front.ran("load"), front.ran("merge"), thrifty.table().await.len()), (1, 0, 0));
     front.set_dry_bytes(1000);
     assert_eq!(counts(&merged(&thrifty, &rows()).await), (2, 0, 0));
+    let most = front.most_billed();
+    assert!(most.len() > 4 && most.iter().all(|most| *most == json!("1000")), "{most:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,9 +37,12 @@ pub enum Fault {
 
 /// An error in BigQuery's own words.
 pub fn refusal(status: u16, reason: &str) -> Fault {
-    let body = json!({ "error": { "code": status, "message": format!("said {reason}"), "errors":
-        [{ "reason": reason, "domain": "global", "message": format!("said {reason}") }] } });
-    Fault::Answer(status, None, body.to_string())
+    Fault::Answer(status, None, error(status, reason).to_string())
+}
+
+fn error(status: u16, reason: &str) -> Value {
+    json!({ "error": { "code": status, "message": format!("said {reason}"), "errors":
+        [{ "reason": reason, "domain": "global", "message": format!("said {reason}") }] } })
 }
 
 /// Which requests a fault happens to.
@@ -54,6 +57,8 @@ struct Rule {
 struct State {
     rules: Vec<Rule>,
     log: Vec<String>,
+    /// `maximumBytesBilled` of each query that was begun.
+    most_billed: Vec<Value>,
     jobs: BTreeMap<String, Value>,
     /// How often a job is still to be found unknown.
     unknown: BTreeMap<String, u32>,
@@ -62,6 +67,8 @@ struct State {
     /// What a dry run says that a query reads.
     dry_bytes: i64,
     expires: BTreeMap<String, Value>,
+    /// Of each table, how many rows it had when that was looked at last, and since when, in milliseconds.
+    changed: BTreeMap<String, (i64, i64)>,
 }
 
 /// A server before the emulator.
@@ -137,6 +144,11 @@ impl Front {
     /// Another process asks.
     pub fn revive(&self) {
         self.shared.state().fuel = None;
+    }
+
+    /// What the queries that were begun may bill at most.
+    pub fn most_billed(&self) -> Vec<Value> {
+        self.shared.state().most_billed.clone()
     }
 
     pub fn set_dry_bytes(&self, bytes: i64) {
@@ -254,8 +266,16 @@ impl Shared {
             if let Some(expires) = self.state().expires.get(&place) {
                 found["expirationTime"] = expires.clone();
             }
-            let rows = self.count(&format!("`{PROJECT}`.`{dataset}`.`{table}`")).await;
+            let name = format!("`{PROJECT}`.`{dataset}`.`{table}`");
+            let rows = self.count(&name).await;
             found["numRows"] = json!(rows.to_string());
+            let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+            let mut state = self.state();
+            let seen = state.changed.entry(name).or_insert((rows, now_ms));
+            if seen.0 != rows {
+                *seen = (rows, now_ms);
+            }
+            found["lastModifiedTime"] = json!(seen.1.to_string());
         }
         Some((status, None, Bytes::from(found.to_string())))
     }
@@ -270,11 +290,7 @@ impl Shared {
         let found = state.jobs.get(id).filter(|_| !unknown && uri.contains(&format!("location={LOCATION}")));
         match found {
             Some(job) => Some((200, None, Bytes::from(job.to_string()))),
-            None => {
-                let error = json!({ "error": { "code": 404, "message": format!("Not found: Job {id}"), "errors":
-                    [{ "reason": "notFound", "message": "Not found" }], "status": "NOT_FOUND" } });
-                Some((404, None, Bytes::from(error.to_string())))
-            }
+            None => Some((404, None, Bytes::from(error(404, "notFound").to_string()))),
         }
     }
 
@@ -282,6 +298,7 @@ impl Shared {
         let id = body["jobReference"]["jobId"].as_str().unwrap().to_string();
         assert!(id.len() <= 1024 && id.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)), "{id}");
         assert_eq!(body["jobReference"]["location"], json!(LOCATION), "a job is told where its data lie");
+        self.check(body);
         if line == "POST dry run" {
             let (status, mut job) = self.ask(&Method::POST, uri, body).await;
             job["statistics"]["totalBytesProcessed"] = json!(self.state().dry_bytes.to_string());
@@ -291,9 +308,7 @@ impl Shared {
             if let Some(Fault::Unknown(times)) = fault {
                 self.state().unknown.insert(id.clone(), times + 1);
             }
-            let error = json!({ "error": { "code": 409, "message": format!("Already Exists: Job {PROJECT}:{id}"),
-                "errors": [{ "reason": "duplicate", "message": "Already Exists" }], "status": "ALREADY_EXISTS" } });
-            return Some((409, None, Bytes::from(error.to_string())));
+            return Some((409, None, Bytes::from(error(409, "duplicate").to_string())));
         }
         self.state().log.push(line.to_string());
         let reference = json!({ "projectId": PROJECT, "jobId": id, "location": LOCATION });
@@ -315,7 +330,10 @@ impl Shared {
             }
             if let Some(target) = &target {
                 let affected: i64 = job["statistics"]["query"]["numDmlAffectedRows"].as_str().unwrap().parse().unwrap();
-                let inserted = self.count(target).await - before;
+                let after = self.count(target).await;
+                let inserted = after - before;
+                let ended_ms = job["statistics"]["endTime"].as_str().unwrap().parse().unwrap();
+                self.state().changed.insert(target.clone(), (after, ended_ms));
                 job["statistics"]["query"]["dmlStats"] = json!({ "insertedRowCount": inserted.to_string(),
                     "updatedRowCount": (affected - inserted).to_string(), "deletedRowCount": "0" });
             }
@@ -329,6 +347,35 @@ impl Shared {
         // Jobs take their time.
         let begun = json!({ "jobReference": reference, "status": { "state": "RUNNING" } });
         Some((200, None, Bytes::from(begun.to_string())))
+    }
+
+    /// What every job that is begun has to have.
+    fn check(&self, body: &Value) {
+        let configuration = &body["configuration"];
+        if let Some(query) = configuration.get("query") {
+            let zone = json!([{ "key": "time_zone", "value": "UTC" }]);
+            if configuration["dryRun"] != json!(true) {
+                self.state().most_billed.push(query["maximumBytesBilled"].clone());
+            }
+            assert_eq!((&query["connectionProperties"], &query["useLegacySql"]), (&zone, &json!(false)));
+        }
+        if let Some(load) = configuration.get("load") {
+            let table = &load["destinationTable"];
+            let place = format!("{}.{}", table["datasetId"].as_str().unwrap(), table["tableId"].as_str().unwrap());
+            assert!(self.state().expires.contains_key(&place), "{place} would stay for ever");
+            assert_eq!(load["createDisposition"], json!("CREATE_NEVER"));
+        }
+        if configuration["dryRun"] == json!(true) {
+            return;
+        }
+        let labels = configuration["labels"].as_object().unwrap();
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+        let all = labels.iter().flat_map(|(key, value)| [key.as_str(), value.as_str().unwrap()]);
+        assert!(
+            labels.len() <= 64 && all.into_iter().all(|text| text.len() <= 63 && text.chars().all(fits)),
+            "{labels:?}"
+        );
+        assert_eq!(labels["team"], json!("tests"), "the user's own label");
     }
 
     /// Asks the emulator.

@@ -1,11 +1,12 @@
 //! The target in BigQuery: how it is made, what may differ from the contract, and names that are no names.
 
+use super::front::{Fault, Front};
 use super::servers::{PROJECT, servers};
 use super::stand::{BigQueryStand, access, place};
 use crate::warehouse::{EDGE_S, Stand, ascending, backfill, counts, fill, fills, merged};
 use serde_json::json;
 use std::sync::Arc;
-use tradefold::dataset::Dataset;
+use tradefold::dataset::{Column, ColumnType, Dataset};
 use tradefold::error::Kind;
 use tradefold::run::RunOptions;
 use tradefold::warehouse::bigquery::{BigQueryWarehouse, Layout, Options, Place, ddl};
@@ -155,4 +156,50 @@ async fn a_dataset_that_is_not_there_is_refused() {
         BigQueryWarehouse::connect(access, Arc::clone(&fills()), nowhere, Options::default()).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Usage);
     assert!(error.render().contains("bigquery://tests.nowhere") && error.render().contains("bq mk"));
+}
+
+/// The emulator knows none of these settings.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_would_change_what_a_statement_means_or_lose_rows_is_refused() {
+    let field = |column: &Column, collation: &str| {
+        let kind = if column.kind == ColumnType::Timestamp { "TIMESTAMP" } else { column.kind.name() };
+        json!({ "name": column.name, "type": kind.to_uppercase(), "collation": collation })
+    };
+    let plain: Vec<_> = fills().columns.iter().map(|column| field(column, "")).collect();
+    let collated: Vec<_> = fills().columns.iter().map(|column| field(column, "und:ci")).collect();
+    let by = |kind: &str, field: &str| json!({ "timePartitioning": { "type": kind, "field": field } });
+    for (change, kind, says) in [
+        (json!({ "schema": { "fields": collated } }), Kind::Usage, "`wallet` has the collation und:ci"),
+        (json!({ "expirationTime": "1" }), Kind::Usage, "the table expires"),
+        (
+            json!({ "timePartitioning": { "type": "DAY", "field": "ts", "expirationMs": "86400000" } }),
+            Kind::Usage,
+            "each partition expires",
+        ),
+        (json!({ "streamingBuffer": { "estimatedRows": "7" } }), Kind::Busy, "in its streaming buffer"),
+        (json!({ "type": "VIEW" }), Kind::Usage, "it is a VIEW and no table"),
+        (by("MONTH", "ts"), Kind::Usage, "it is partitioned by MONTH on ts, and should be by DAY on ts, or not at all"),
+        (by("DAY", "other"), Kind::Usage, "it is partitioned by DAY on other"),
+        (json!({ "timePartitioning": { "type": "DAY" } }), Kind::Usage, "by DAY on the time of ingestion"),
+        (
+            json!({ "rangePartitioning": { "field": "rev", "range": { "start": "0", "end": "9", "interval": "1" } } }),
+            Kind::Usage,
+            "ranges of integers",
+        ),
+    ] {
+        let front = Front::start(&servers().bigquery).await;
+        let stand = BigQueryStand::at(fills(), place(servers()).await, access(&front.url, false)).await;
+        let reference = json!({ "projectId": PROJECT, "datasetId": stand.place.dataset, "tableId": "fills" });
+        let mut table = json!({ "tableReference": reference, "type": "TABLE", "schema": { "fields": plain },
+            "creationTime": "1", "lastModifiedTime": "1", "numRows": "0" });
+        for (name, value) in change.as_object().unwrap() {
+            table[name] = value.clone();
+        }
+        front.fail("GET table fills", 9, Fault::Answer(200, None, table.to_string()));
+        let rows = [fill("0xa", json!("o"), EDGE_S, 1, 0.1)];
+        let error = backfill(&stand, &rows, RunOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{}", error.render());
+        assert!(error.render().contains(says), "{says}: {}", error.render());
+        assert!(!front.log().iter().any(|line| line.starts_with("POST")), "{:?}", front.log());
+    }
 }

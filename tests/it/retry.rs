@@ -1,0 +1,47 @@
+//! What is tried again, how often, and after how long.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+use tradefold::error::{Error, Kind};
+use tradefold::progress::Silent;
+use tradefold::retry::{Again, Failure, Waits, retry};
+
+const WAITS: Waits = Waits { first: Duration::from_millis(1), most: Duration::from_millis(50), tries: 4 };
+
+/// Fails so many times. Gives how often it was tried, how it ended, and how long that took.
+async fn tried(failures: u32, again: Again) -> (u32, Result<(), Error>, Duration) {
+    let (tries, begun) = (Cell::new(0), Instant::now());
+    let ended = retry(&WAITS, &Silent, || {
+        tries.set(tries.get() + 1);
+        let failed = tries.get() <= failures;
+        let error = || Failure { error: Error::new(Kind::Transient, "try"), again };
+        async move { if failed { Err(error()) } else { Ok(()) } }
+    });
+    let ended = ended.await;
+    (tries.get(), ended, begun.elapsed())
+}
+
+#[tokio::test]
+async fn what_may_work_later_is_tried_a_number_of_times() {
+    for (failures, tries, works) in [(0, 1, true), (1, 2, true), (3, 4, true), (4, 4, false), (99, 4, false)] {
+        let (tried, ended, _) = tried(failures, Again::Later).await;
+        assert_eq!((tried, ended.is_ok()), (tries, works), "{failures} failures");
+    }
+    let (tries, ended, _) = tried(1, Again::Never).await;
+    assert_eq!((tries, ended.unwrap_err().kind()), (1, Kind::Transient));
+}
+
+#[tokio::test]
+async fn the_other_side_says_how_long_to_wait_within_reason() {
+    let (_, _, asked) = tried(1, Again::After(Duration::from_millis(100))).await;
+    assert!(asked >= Duration::from_millis(100), "{asked:?}");
+    let (_, _, long) = tried(1, Again::After(Duration::from_secs(3600))).await;
+    assert!(long >= Duration::from_millis(200) && long < Duration::from_secs(60), "{long:?}");
+}
+
+#[test]
+fn a_look_waits_twice_as_long_as_the_one_before() {
+    let ms = |look| WAITS.step(look, Duration::from_millis(20)).as_millis();
+    assert_eq!([1, 2, 3, 5, 6, 99].map(ms), [1, 2, 4, 16, 20, 20]);
+    assert_eq!(WAITS.step(99, Duration::from_secs(9)), WAITS.most);
+}
