@@ -53,12 +53,6 @@ pub struct Failure {
     pub again: Again,
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure { error, again: Again::Never }
-    }
-}
-
 /// Tries until it works, may not be repeated, or was tried often enough. Says what it waits for.
 ///
 /// # Errors

@@ -252,7 +252,8 @@ fn cloud_storage(url: &Url, options: &[(String, String)]) -> Result<GoogleCloudS
         builder = builder.with_config(key, value);
     }
     // A store that is told not to sign would still ask for credentials to write.
-    let is_unsigned = builder.get_config_value(&GoogleConfigKey::SkipSignature).as_deref() == Some("true");
+    let unsigned = builder.get_config_value(&GoogleConfigKey::SkipSignature).unwrap_or_default();
+    let is_unsigned = ["true", "1", "on", "yes", "y"].contains(&unsigned.to_ascii_lowercase().as_str());
     Ok(match (is_unsigned, is_set) {
         (true, _) => builder.with_credentials(Identity::anonymous().for_storage()),
         (false, true) => builder,

@@ -18,14 +18,15 @@ use std::time::Duration;
 /// Bring files into a warehouse: one row of each key, no row lost.
 ///
 /// Files, folders and globs, local or in an object store; Parquet, NDJSON, JSON pages, CSV; plain, .gz or .zst. The
-/// target is a Delta Lake table that DuckDB, Polars and Spark open. Run it twice and the second run changes nothing;
-/// kill it and run it again and it goes on where it was.
+/// target is a Delta Lake table that DuckDB, Polars and Spark open, or a table of BigQuery. Run it twice and the
+/// second run changes nothing; kill it and run it again and it goes on where it was.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   tradefold backfill fixtures/demo
   tradefold backfill 'pages/**/*.json.zst' --from 2025-10-01 --to 2025-11-01 --warehouse ./lake
   tradefold backfill markets.ndjson --dataset markets.toml
   tradefold backfill trades/ --on-suspect quarantine --losers
+  tradefold backfill trades/ --warehouse bigquery://project.dataset --stage gs://bucket/tradefold
 
 A stop ends with exit code 65 before anything is written, and names the file with the rows and the flag to choose.")]
 pub(super) struct Args {

@@ -47,7 +47,7 @@ Exit codes:
   65  data need a decision: a rule does not hold, or there is a reason to stop
   73  another writer holds the target
   75  the other side failed for now, a disk is full, or the run was interrupted: run the same command again
-  77  refused: permissions, credentials";
+  77  refused: permissions, credentials, quota, budget, memory";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -14,8 +14,9 @@ use clap::Args as ClapArgs;
 ///
 /// It reads the input whole, and takes the same flags. The rows are not compared with those of the target.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Example:
-  tradefold plan fixtures/demo --warehouse ./lake")]
+#[command(after_help = "Examples:
+  tradefold plan fixtures/demo --warehouse ./lake
+  tradefold plan --ddl --warehouse bigquery://project.dataset")]
 pub(super) struct Args {
     /// Print the statement that makes the table in BigQuery, and nothing else; no files are read.
     #[arg(long)]

@@ -107,10 +107,10 @@ impl BigQueryArgs {
                 .because(format!("a load job can't name an object with `{unfit}` in its URL"))
                 .hint("give a prefix of letters, digits, `-`, `_`, `.` and `/`"));
         }
-        if self.label.len() > LABELS_MAX || self.label.iter().any(|(key, _)| key.starts_with("tradefold")) {
+        if self.label.len() > LABELS_MAX {
             return Err(Error::usage("label jobs")
-                .because(format!("{} labels are given", self.label.len()))
-                .hint(format!("give at most {LABELS_MAX}, none of which begins with tradefold")));
+                .because(format!("{} labels are given, and a job takes {LABELS_MAX}", self.label.len()))
+                .hint("give fewer --label"));
         }
         let identity = match &self.emulator {
             Some(_) => Identity::anonymous(),
@@ -155,6 +155,9 @@ fn parse_label(text: &str) -> std::result::Result<(String, String), String> {
         text.len() <= 63 && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
     };
     match text.split_once('=') {
+        Some((key, _)) if key.starts_with("tradefold") => {
+            Err("keys that begin with tradefold are its own: give another one".to_string())
+        }
         Some((key, value)) if key.starts_with(|c: char| c.is_ascii_lowercase()) && fits(key) && fits(value) => {
             Ok((key.to_string(), value.to_string()))
         }

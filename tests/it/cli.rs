@@ -1,6 +1,7 @@
 //! The real binary in a folder of its own: what it prints, what it leaves on disk, and how it ends.
 
 mod bad_input;
+mod bigquery;
 mod commands;
 mod disk_full;
 mod fixtures;

@@ -15,6 +15,7 @@ use tradefold::dataset::Dataset;
 use tradefold::dedup::Class;
 use tradefold::dedup::rule::{Fate, Row, Value, fates};
 use tradefold::sql::{self, Dialect, Exprs};
+use tradefold::warehouse::bigquery::{Layout, Place, addition, ddl};
 use tradefold::warehouse::{Finding, Statements};
 use tradefold::window::Day;
 
@@ -228,6 +229,17 @@ fn googlesql_accepts_every_statement_for_bigquery() {
         for finding in [Finding::Conflict, Finding::Suspect, Finding::Redated, Finding::Repeated, Finding::Unfolded] {
             all.push(looks.rows_of(&days, finding).unwrap());
         }
+        all.extend([true, false].map(|has_witnesses| looks.counts_at_once(&days, has_witnesses).unwrap()));
+        let place = Place { project: "p".into(), dataset: "d".into() };
+        for is_unpartitioned in [true, false] {
+            let layout = Layout { is_unpartitioned, requires_partition_filter: true };
+            all.push(ddl(&dataset, &place, layout).unwrap());
+        }
+        let names: Vec<&str> = dataset.column_names().collect();
+        all.push(addition("`p.d.t`", &dataset, &names).unwrap());
+        // What stands for witnesses where there are none.
+        let nobody = "(SELECT * FROM `p.d.staged` WHERE FALSE)";
+        all.push(Statements { witnesses: nobody, ..looks }.rows_of(&days, Finding::Suspect).unwrap());
         for sql in &all {
             let answer = judge.analyze(sql, &[("p.d.t", &dataset), ("p.d.staged", &dataset)]);
             assert_eq!(answer, json!({ "ok": true }), "{sql}");

@@ -173,7 +173,7 @@ impl Drop for Waited<'_> {
         if !self.is_over {
             let link = self.client.link(self.reference);
             self.client.progress().note(&format!(
-                "job {} may be running still: the same command finds it again; to look at it or cancel it: {link}",
+                "job {} may be running still; the same command finds a load or a MERGE again; to cancel it: {link}",
                 self.reference.job_id
             ));
         }

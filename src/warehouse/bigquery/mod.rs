@@ -14,7 +14,7 @@ mod target;
 mod writes;
 
 pub use access::{Access, Place, SCHEME};
-pub use table::{Layout, ddl};
+pub use table::{Layout, addition, ddl};
 
 use super::{Comparison, Finding, Merged, Statements, Verification, Warehouse, days};
 use crate::dataset::Dataset;
@@ -37,9 +37,9 @@ use std::sync::atomic::AtomicI64;
 /// How long a temporary table lives if nobody drops it: longer than any run.
 const TEMPORARY_MS: i64 = 3 * 24 * 3600 * 1000;
 /// The most partitions that one job may change.
-pub const PARTITIONS_MAX: usize = 4_000;
+const PARTITIONS_MAX: usize = 4_000;
 /// The most objects that one load job may take.
-pub const URIS_MAX: usize = 10_000;
+const URIS_MAX: usize = 10_000;
 /// The label of a target that names the stage of its runs.
 const STAGE: &str = "tradefold_stage";
 
@@ -227,7 +227,7 @@ impl Warehouse for BigQueryWarehouse {
         let sql = self.statements(&names).key_search(touched)?;
         let rows = self.rows("search", &batch.batch_id, sql).await?;
         let rows: Vec<RecordBatch> = rows.try_collect().await.doing("search the target for keys")?;
-        days(&rows)
+        days(&rows).map_err(|error| error.with("table", self.target()))
     }
 
     async fn rows_of(

@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 
 impl Statements<'_> {
     /// The counts of a comparison, in their order, and the suspects among the witnesses.
-    pub(super) fn counts_at_once(&self, touched: &BTreeSet<Day>, has_witnesses: bool) -> Result<String> {
+    ///
+    /// # Errors
+    /// As [`crate::sql::Dialect::quote`].
+    pub fn counts_at_once(&self, touched: &BTreeSet<Day>, has_witnesses: bool) -> Result<String> {
         let repeated = format!("(SELECT COUNT(*) FROM ({}) AS r)", self.repeated(touched)?);
         let unfolded = match self.unfolded(touched)? {
             Some(sql) => format!("(SELECT COUNT(*) FROM ({sql}) AS u)"),

@@ -116,9 +116,13 @@ pub fn ddl(dataset: &Dataset, place: &Place, layout: Layout) -> Result<String> {
     Ok(text)
 }
 
-/// The statement that adds columns to a table. Run twice, it changes nothing the second time.
-pub(super) fn addition(table: &str, dataset: &Dataset, missing: &[TableFieldSchema]) -> Result<String> {
-    let columns = dataset.columns.iter().filter(|column| missing.iter().any(|field| field.name == column.name));
+/// The statement that adds those of the contract's columns which are missing to a table, whose name is quoted already.
+/// Run twice, it changes nothing the second time.
+///
+/// # Errors
+/// Usage, for a name that can't be quoted.
+pub fn addition(table: &str, dataset: &Dataset, missing: &[&str]) -> Result<String> {
+    let columns = dataset.columns.iter().filter(|column| missing.contains(&column.name.as_str()));
     let clauses = columns.map(|column| {
         let name = Dialect::GoogleSql.quote(&column.name)?;
         Ok(format!("ADD COLUMN IF NOT EXISTS {name} {}", sql_type_of(column.kind)))
@@ -132,7 +136,7 @@ pub(super) struct Misfits {
     /// What can't be helped, a clause for each.
     pub(super) wrong: Vec<String>,
     /// Columns that could be added.
-    pub(super) missing: Vec<TableFieldSchema>,
+    pub(super) missing: Vec<String>,
 }
 
 /// Compares a table with the contract, column by column.
@@ -151,7 +155,7 @@ pub(super) fn misfits(dataset: &Dataset, table: &Table) -> Misfits {
         // BigQuery does not tell names of columns apart by case.
         match fields.iter().find(|field| field.name.eq_ignore_ascii_case(&column.name)) {
             Some(other) => found.wrong.extend(unlike(dataset, column, other)),
-            None => found.missing.push(field(column)),
+            None => found.missing.push(column.name.clone()),
         }
     }
     let is_ours =

@@ -16,7 +16,7 @@ impl BigQueryWarehouse {
         };
         let mut misfits = table::misfits(&self.dataset, &table);
         if !self.options.allows_field_addition {
-            misfits.wrong.extend(misfits.missing.iter().map(|field| format!("`{}` is missing", field.name)));
+            misfits.wrong.extend(misfits.missing.iter().map(|name| format!("`{name}` is missing")));
         }
         if !misfits.wrong.is_empty() {
             let hint = match misfits.missing.is_empty() {
@@ -67,6 +67,7 @@ impl BigQueryWarehouse {
         };
         let missing = table::misfits(&self.dataset, &found).missing;
         if !missing.is_empty() {
+            let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
             let sql = table::addition(&quoted(&name)?, &self.dataset, &missing)?;
             self.rows("add", "", sql).await?;
         }

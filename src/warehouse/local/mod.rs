@@ -295,7 +295,7 @@ impl Warehouse for DeltaWarehouse {
         }
         self.register_staged(batch)?;
         let batches = self.engine.collect(&self.statements().key_search(touched)?).await?;
-        days(&batches)
+        days(&batches).map_err(|error| error.with("table", self.folder.url()))
     }
 
     async fn rows_of(

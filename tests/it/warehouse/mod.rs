@@ -36,7 +36,7 @@ macro_rules! promises {
     };
 }
 
-mod bigquery;
+pub(crate) mod bigquery;
 mod contract;
 mod crash;
 mod embedded;

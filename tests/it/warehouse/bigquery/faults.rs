@@ -147,6 +147,18 @@ async fn r3_a_load_of_fewer_rows_than_were_sent_stops_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r4_a_merge_that_does_not_do_what_was_compared_is_an_error() {
+    for more in [-1, 1] {
+        let (front, stand) = world().await;
+        front.fail("POST job merge", 1, Fault::Miscount(more));
+        let error = refused(&stand).await;
+        assert_eq!(error.kind(), Kind::Data);
+        let said = error.render();
+        assert!(said.contains(&format!("2 winners were to be inserted and 0 to update rows; {} and 0 did", 2 + more)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_temporary_table_that_has_expired_is_loaded_again() {
     let (front, stand) = world().await;
     front.fail("POST job compare", 1, refusal(403, "quotaExceeded"));
@@ -256,6 +268,10 @@ async fn a_merge_that_would_bill_more_than_is_allowed_is_refused_before_it_runs(
     assert_eq!(error.kind(), Kind::Refused);
     assert!(error.render().contains("would read 1001 bytes, and --max-bytes-billed allows 1000"), "{}", error.render());
     assert_eq!((front.ran("load"), front.ran("merge"), thrifty.table().await.len()), (1, 0, 0));
+    let silent = r#"{"jobReference": {"projectId": "tests", "jobId": "dry"}, "status": {"state": "DONE"}}"#;
+    front.fail("POST dry run", 1, Fault::Answer(200, None, silent.into()));
+    assert!(refused(&thrifty).await.render().contains("nobody says what its MERGE would read"));
+    assert_eq!(front.ran("merge"), 0);
     front.set_dry_bytes(1000);
     assert_eq!(counts(&merged(&thrifty, &rows()).await), (2, 0, 0));
     let most = front.most_billed();

@@ -29,7 +29,7 @@ pub enum Fault {
     CutAfter,
     /// The job that it begins ends with this error, and did nothing.
     FailJob(&'static str),
-    /// The load job that it begins says that it loaded this many rows more.
+    /// The job that it begins says that it loaded or inserted this many rows more.
     Miscount(i64),
     /// Its first so many lookups find nothing.
     Unknown(u32),
@@ -332,12 +332,13 @@ impl Shared {
                 let affected: i64 = job["statistics"]["query"]["numDmlAffectedRows"].as_str().unwrap().parse().unwrap();
                 let after = self.count(target).await;
                 let inserted = after - before;
+                let more = if let Some(Fault::Miscount(more)) = fault { *more } else { 0 };
                 let ended_ms = job["statistics"]["endTime"].as_str().unwrap().parse().unwrap();
                 self.state().changed.insert(target.clone(), (after, ended_ms));
-                job["statistics"]["query"]["dmlStats"] = json!({ "insertedRowCount": inserted.to_string(),
+                job["statistics"]["query"]["dmlStats"] = json!({ "insertedRowCount": (inserted + more).to_string(),
                     "updatedRowCount": (affected - inserted).to_string(), "deletedRowCount": "0" });
             }
-            if let Some(Fault::Miscount(more)) = fault {
+            if let (Some(Fault::Miscount(more)), None) = (fault, &target) {
                 let rows: i64 = job["statistics"]["load"]["outputRows"].as_str().unwrap().parse().unwrap();
                 job["statistics"]["load"]["outputRows"] = json!((rows + more).to_string());
             }

@@ -3,8 +3,8 @@
 mod crash;
 mod faults;
 mod front;
-mod servers;
-mod stand;
+pub(crate) mod servers;
+pub(crate) mod stand;
 mod table;
 
 use super::{ascending, contract, fills};

@@ -1,0 +1,123 @@
+//! A target in BigQuery, as a person at the command line meets it: an emulator stands for both services.
+
+use super::{Desk, Ran, number};
+use crate::warehouse::bigquery::servers::servers;
+use crate::warehouse::bigquery::stand::place;
+use serde_json::Value;
+use tradefold::warehouse::bigquery::Place;
+
+struct Cloud {
+    desk: Desk,
+    place: Place,
+}
+
+impl Cloud {
+    async fn new() -> Cloud {
+        Cloud { desk: Desk::new(), place: place(servers()).await }
+    }
+
+    /// Runs a command over the target.
+    fn run(&self, arguments: &str) -> Ran {
+        let (servers, dataset) = (servers(), &self.place.dataset);
+        let target = format!("--warehouse {} --stage gs://{dataset}/stage --emulator {}", self.place, servers.bigquery);
+        let mut command = self.desk.command(&format!("{arguments} {target} --label team=tests"));
+        command.env("GOOGLE_BASE_URL", &servers.storage).env("GOOGLE_SKIP_SIGNATURE", "true");
+        self.desk.read(command.output().unwrap())
+    }
+
+    fn report(&self, code: i32, arguments: &str) -> Value {
+        let ran = self.run(&format!("{arguments} --json"));
+        assert_eq!(ran.code, code, "{arguments}: {}", ran.err);
+        serde_json::from_str(&ran.out).unwrap()
+    }
+}
+
+/// Inserted and updated, of all batches.
+fn done(report: &Value) -> (u64, u64) {
+    let batches = report["batches"].as_array().unwrap();
+    let sum = |name: &str| batches.iter().map(|batch| number(batch, &format!("/merged/{name}"))).sum();
+    (sum("inserted"), sum("updated"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_goes_into_bigquery_as_it_goes_into_a_lake() {
+    let cloud = Cloud::new().await;
+    let planned = cloud.report(0, "plan fixtures/demo");
+    assert_eq!((number(&planned, "/target_rows"), planned["batches"].as_array().unwrap().len()), (0, 2));
+    let report = cloud.report(0, "backfill fixtures/demo");
+    assert_eq!((number(&report, "/balance/winners"), done(&report)), (9_685, (9_685, 0)));
+    let conflicts = report["files"]["conflicts"].as_str().unwrap();
+    let bucket = format!("gs://{}/", cloud.place.dataset);
+    let file = conflicts.strip_prefix(&bucket).unwrap_or_else(|| panic!("{conflicts}"));
+    let kept = std::fs::read_to_string(servers().buckets.join(&cloud.place.dataset).join(file)).unwrap();
+    assert_eq!(kept.lines().count() as u64, number(&report, "/balance/losers/conflict"));
+    assert_eq!(done(&cloud.report(0, "backfill fixtures/demo")), (0, 0), "once more");
+    let status = cloud.report(0, "status");
+    assert_eq!((number(&status, "/rows"), status["receipts"].as_array().unwrap().len()), (9_685, 2));
+    let stopped = cloud.run("backfill fixtures/demo-suspects");
+    assert_eq!(stopped.code, 65, "{}", stopped.err);
+    assert!(stopped.out.contains("nothing was written to the target"), "{}", stopped.out);
+    assert_eq!(number(&cloud.report(0, "status"), "/rows"), 9_685);
+}
+
+/// The landing is on the local disk, the bucket is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_are_kept_in_the_stage() {
+    let cloud = Cloud::new().await;
+    let row = |tx: &str, timestamp: &str| {
+        format!("{{\"user\":\"0xa\",\"tx_hash\":\"{tx}\",\"order_hash\":\"0x1\",\"timestamp\":{timestamp}}}\n")
+    };
+    cloud.desk.write("rows.ndjson", &(row("0x1", "1759795200") + &row("0x2", "null")));
+    let report = cloud.report(0, "backfill rows.ndjson");
+    assert_eq!((number(&report, "/balance/landing/rejected"), done(&report)), (1, (1, 0)));
+    let rejects = report["files"]["rejects"].as_str().unwrap();
+    let file = rejects.strip_prefix(&format!("gs://{}/", cloud.place.dataset)).unwrap();
+    let kept = std::fs::read_to_string(servers().buckets.join(&cloud.place.dataset).join(file)).unwrap();
+    assert!(kept.lines().count() == 1 && kept.contains("0x2"), "{kept}");
+    assert_eq!(cloud.desk.files(".tradefold"), Vec::<String>::new(), "nothing stays on the local disk");
+}
+
+#[test]
+fn a_call_that_can_not_work_is_refused_with_what_to_do() {
+    let desk = Desk::new();
+    let here = "--warehouse bigquery://project.raw";
+    for (arguments, says) in [
+        (format!("backfill fixtures/demo {here}"), "such as --stage gs://bucket/tradefold"),
+        (format!("backfill fixtures/demo {here} --stage s3://bucket/x"), "BigQuery loads from Cloud Storage"),
+        (format!("backfill fixtures/demo {here} --stage \"gs://bucket/my stage\""), "can't name an object with `%`"),
+        (format!("backfill fixtures/demo {here} --stage \"gs://bucket/a*\""), "can't name an object with `"),
+        (format!("backfill fixtures/demo {here} --label team"), "write key=value"),
+        (format!("backfill fixtures/demo {here} --label Team=x"), "write key=value"),
+        (format!("backfill fixtures/demo {here} --label tradefold_step=x"), "give another one"),
+        ("backfill fixtures/demo --warehouse bigquery://raw".into(), "write bigquery://project.dataset"),
+        ("plan --ddl".into(), "--warehouse bigquery://project.dataset"),
+        (format!("plan {here}"), "no files are named"),
+    ] {
+        let mut command = desk.command(&arguments);
+        let ran = desk.read(command.env("GOOGLE_SKIP_SIGNATURE", "true").output().unwrap());
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments}: {}", ran.err);
+        assert!(ran.err.contains(says), "{arguments}: {}", ran.err);
+    }
+    let ran = desk.run(&format!("plan --ddl {here} --unpartitioned"));
+    assert!(
+        ran.code == 0 && ran.out.starts_with("CREATE TABLE IF NOT EXISTS `project`.`raw`.`trades` ("),
+        "{}",
+        ran.out
+    );
+    assert!(!ran.out.contains("PARTITION BY") && ran.out.ends_with(";\n"), "{}", ran.out);
+}
+
+#[test]
+fn credentials_that_can_not_be_read_are_refused_and_never_repeated() {
+    let desk = Desk::new();
+    desk.write("key.json", "{\"type\": \"service_account\", \"private_key\": \"hunter2\", \"client_email\": 7}");
+    for arguments in [
+        "backfill gs://bucket/rows.ndjson",
+        "backfill fixtures/demo --warehouse bigquery://project.raw --stage gs://bucket/stage",
+    ] {
+        let mut command = desk.command(arguments);
+        let ran = desk.read(command.env("GOOGLE_APPLICATION_CREDENTIALS", desk.path("key.json")).output().unwrap());
+        assert_eq!((ran.code, ran.out.as_str()), (77, ""), "{arguments}: {}", ran.err);
+        assert!(ran.err.contains("GOOGLE_APPLICATION_CREDENTIALS") && !ran.err.contains("hunter2"), "{}", ran.err);
+    }
+}
