@@ -1,14 +1,17 @@
 //! Staging: the files of many batches, written at once by few encoders of bounded memory.
 
 use crate::rows::{LATE_US, batch, compared, cut, engine, of_days, row, text, trades, values, write};
+use crate::warehouse::fuel::{Death, Fuel, FuelStore};
 use arrow::array::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use tradefold::dataset::Dataset;
 use tradefold::dedup::Dedup;
 use tradefold::dedup::rule::Value;
+use tradefold::error::Kind;
 use tradefold::footer::{self, Dictionary};
 use tradefold::plan::Batch;
 use tradefold::progress::Silent;
@@ -155,4 +158,26 @@ async fn objects_are_named_for_their_bytes_and_not_written_twice() {
     let first = stage.join("a").head(&manifest.objects[0].name).await.unwrap().unwrap();
     assert_eq!(upload(&stage, "a", &batch, &written.files, None).await.unwrap(), manifest);
     assert_eq!(stage.join("a").head(&manifest.objects[0].name).await.unwrap().unwrap(), first);
+}
+
+/// An object store says "there is one" of its own first try as well, so that is looked at and not believed.
+#[tokio::test]
+async fn an_object_that_somebody_else_put_there_meanwhile_is_not_believed() {
+    let (dataset, folder, stage) = (trades(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (written, _) = route(&dataset, folder.path(), &[trades_of_all_days(&dataset, 0)], usize::MAX);
+    let real = Folder::open(stage.path().to_str().unwrap(), &[]).unwrap();
+    let batch = Batch { number: 0, rows: written.rows(), days: BTreeMap::new(), touched: BTreeSet::new() };
+    let bytes = std::fs::read(&written.files[0].path).unwrap();
+    let name = format!("{}.parquet", blake3::hash(&bytes).to_hex());
+    for (there, is_fine) in [(bytes, true), (b"something else".to_vec(), false)] {
+        real.clear().await.unwrap();
+        let fuel = Fuel::new(1_000, Death::BeforeTheEffect);
+        fuel.intrude(real.join("a").path(&name), there.into());
+        let store = Arc::new(FuelStore { inner: Arc::clone(real.store()), fuel });
+        let stage = Folder::of_store(store, real.url().clone(), real.path(""));
+        let uploaded = upload(&stage, "a", &batch, &written.files[..1], None).await;
+        assert_eq!(uploaded.is_ok(), is_fine);
+        let said = uploaded.err().map(|error| (error.kind(), error.render()));
+        assert!(said.is_none_or(|(kind, text)| kind == Kind::Transient && text.contains("and 14 bytes are there")));
+    }
 }

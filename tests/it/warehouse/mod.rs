@@ -40,7 +40,7 @@ pub(crate) mod bigquery;
 mod contract;
 mod crash;
 mod embedded;
-mod fuel;
+pub(crate) mod fuel;
 mod lies;
 mod local;
 mod race;

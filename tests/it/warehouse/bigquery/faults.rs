@@ -1,11 +1,15 @@
 //! What can go wrong between here and BigQuery, one at a time: the same end, and no job that ran twice.
 
-use super::front::{Fault, Front, refusal};
+use super::front::Front;
+use super::script::{Fault, refusal};
 use super::servers::servers;
 use super::stand::{BigQueryStand, access, place};
-use crate::warehouse::{EDGE_S, Stand, backfill, counts, fill, fills, merged};
+use crate::warehouse::{EDGE_S, Stand, backfill, counts, fill, fills, merged, receipts};
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tradefold::error::{Error, Kind};
+use tradefold::progress::Progress;
 use tradefold::run::RunOptions;
 use tradefold::warehouse::bigquery::Access;
 
@@ -81,6 +85,43 @@ async fn what_passes_is_waited_for() {
     for fault in [html, empty, limit(403), limit(429), refusal(500, "backendError"), Fault::Cut] {
         unharmed(&[("POST job load", 2, fault.clone()), ("GET job", 1, fault.clone()), ("GET table", 1, fault)]).await;
     }
+}
+
+/// Waits of its own are at most 20 ms here, and what it is asked for is bounded by four times that.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_waits_as_long_as_it_is_asked_to() {
+    let front = unharmed(&[("POST job merge", 2, Fault::Answer(429, Some(("retry-after", "1")), String::new()))]).await;
+    let gaps = front.gaps("POST job merge");
+    assert!(gaps.len() == 2 && gaps.iter().all(|gap| gap.as_millis() >= 80), "{gaps:?}");
+}
+
+/// Keeps what is said.
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Progress for Heard {
+    fn begin(&self, _step: &str, _total: Option<u64>) {}
+    fn advance(&self, _done: u64) {}
+    fn note(&self, line: &str) {
+        self.0.lock().unwrap().push(line.into());
+    }
+}
+
+/// As Ctrl-C does it: nobody asks any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_waiting_says_where_the_job_is() {
+    let (front, stand) = world().await;
+    let heard = Arc::new(Heard::default());
+    let patient = again(&front, &stand, |access| {
+        access.progress = heard.clone();
+        access.waits.tries = 10_000;
+    });
+    front.fail("GET job merge", 10_000, refusal(503, "backendError"));
+    let waited = tokio::time::timeout(Duration::from_secs(8), merged(&patient.await, &rows())).await;
+    assert!(waited.is_err() && front.ran("merge") == 1);
+    let heard = heard.0.lock().unwrap();
+    let last = heard.last().unwrap();
+    assert!(last.contains("_merge_1 may be running still") && last.contains("j=bq:europe-west1:tradefold_"), "{last}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,17 +200,21 @@ async fn r4_a_merge_that_does_not_do_what_was_compared_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_temporary_table_that_has_expired_is_loaded_again() {
-    let (front, stand) = world().await;
-    front.fail("POST job compare", 1, refusal(403, "quotaExceeded"));
-    refused(&stand).await;
-    let tables = format!("SELECT table_name FROM `tests`.`{0}`.INFORMATION_SCHEMA.TABLES", stand.place.dataset);
-    let tables = stand.witness.run(&tables).await;
-    let temporary = tables.iter().find_map(|row| row["table_name"].as_str().filter(|name| name.contains("_tmp_")));
-    stand.witness.run(&format!("DROP TABLE `tests`.`{}`.`{}`", stand.place.dataset, temporary.unwrap())).await;
-    let second = again(&front, &stand, |_| {}).await;
-    assert_eq!(counts(&merged(&second, &rows()).await), (2, 0, 0));
-    assert_eq!((front.ran("load"), front.ran("merge")), (2, 1));
+async fn a_temporary_table_that_has_expired_or_lost_its_rows_is_loaded_again() {
+    for statement in ["DROP TABLE {t}", "DELETE FROM {t} WHERE TRUE"] {
+        let (front, stand) = world().await;
+        front.fail("POST job compare", 1, refusal(403, "quotaExceeded"));
+        refused(&stand).await;
+        assert_eq!(front.endless(), Vec::<String>::new());
+        let tables = format!("SELECT table_name FROM `tests`.`{0}`.INFORMATION_SCHEMA.TABLES", stand.place.dataset);
+        let tables = stand.witness.run(&tables).await;
+        let temporary = tables.iter().find_map(|row| row["table_name"].as_str().filter(|name| name.contains("_tmp_")));
+        let table = format!("`tests`.`{}`.`{}`", stand.place.dataset, temporary.unwrap());
+        stand.witness.run(&statement.replace("{t}", &table)).await;
+        let second = again(&front, &stand, |_| {}).await;
+        assert_eq!(counts(&merged(&second, &rows()).await), (2, 0, 0));
+        assert_eq!((front.ran("load"), front.ran("merge")), (2, 1), "{statement}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,6 +269,18 @@ async fn a_table_that_was_changed_after_a_merge_whose_receipt_is_missing_does_no
         assert_eq!(counts(&merged(&second, &rows()).await), (0, 0, 2), "{change}");
         assert_eq!((front.ran("merge"), second.table().await.len()), (1, left));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_into_a_table_that_was_made_anew_has_a_receipt_of_its_own() {
+    let (front, stand) = world().await;
+    merged(&stand, &rows()).await;
+    stand.witness.run(&format!("DROP TABLE `tests`.`{}`.`fills`", stand.place.dataset)).await;
+    front.fail("POST job verify", 1, refusal(403, "quotaExceeded"));
+    refused(&again(&front, &stand, |_| {}).await).await;
+    assert_eq!((front.ran("merge"), receipts(&stand.home()).await.len()), (2, 1), "it died before its receipt");
+    assert_eq!(counts(&merged(&again(&front, &stand, |_| {}).await, &rows()).await), (0, 0, 2));
+    assert_eq!(receipts(&stand.home()).await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 //! an identity, take their time and tell what they did, tables keep count, and whatever can go wrong on the way does so
 //! where a test wants it.
 
+use super::script::{Fault, error, line};
 use super::servers::PROJECT;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -11,39 +12,13 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 /// Where the data lie, as the front says. Whoever looks for a job elsewhere does not find it.
 pub const LOCATION: &str = "europe-west1";
-
-/// What happens to a request instead of what should.
-#[derive(Clone, Debug)]
-pub enum Fault {
-    /// It is not carried out, and this is the answer: the status, a header and the body.
-    Answer(u16, Option<(&'static str, &'static str)>, String),
-    /// It is not carried out, and the connection ends.
-    Cut,
-    /// It is carried out, and the connection ends before the answer.
-    CutAfter,
-    /// The job that it begins ends with this error, and did nothing.
-    FailJob(&'static str),
-    /// The job that it begins says that it loaded or inserted this many rows more.
-    Miscount(i64),
-    /// Its first so many lookups find nothing.
-    Unknown(u32),
-}
-
-/// An error in BigQuery's own words.
-pub fn refusal(status: u16, reason: &str) -> Fault {
-    Fault::Answer(status, None, error(status, reason).to_string())
-}
-
-fn error(status: u16, reason: &str) -> Value {
-    json!({ "error": { "code": status, "message": format!("said {reason}"), "errors":
-        [{ "reason": reason, "domain": "global", "message": format!("said {reason}") }] } })
-}
 
 /// Which requests a fault happens to.
 struct Rule {
@@ -57,6 +32,8 @@ struct Rule {
 struct State {
     rules: Vec<Rule>,
     log: Vec<String>,
+    /// When each request came, carried out or not.
+    came: Vec<(String, Instant)>,
     /// `maximumBytesBilled` of each query that was begun.
     most_billed: Vec<Value>,
     jobs: BTreeMap<String, Value>,
@@ -67,6 +44,8 @@ struct State {
     /// What a dry run says that a query reads.
     dry_bytes: i64,
     expires: BTreeMap<String, Value>,
+    /// Tables that were loaded into.
+    loaded: BTreeSet<String>,
     /// Of each table, how many rows it had when that was looked at last, and since when, in milliseconds.
     changed: BTreeMap<String, (i64, i64)>,
 }
@@ -146,6 +125,19 @@ impl Front {
         self.shared.state().fuel = None;
     }
 
+    /// How long after one request of this line the next one came.
+    pub fn gaps(&self, line: &str) -> Vec<Duration> {
+        let state = self.shared.state();
+        let came: Vec<_> = state.came.iter().filter(|(came, _)| came == line).map(|(_, at)| *at).collect();
+        came.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+
+    /// Temporary tables that would stay for ever.
+    pub fn endless(&self) -> Vec<String> {
+        let state = self.shared.state();
+        state.loaded.iter().filter(|table| !state.expires.contains_key(*table)).cloned().collect()
+    }
+
     /// What the queries that were begun may bill at most.
     pub fn most_billed(&self) -> Vec<Value> {
         self.shared.state().most_billed.clone()
@@ -156,28 +148,8 @@ impl Front {
     }
 }
 
-/// A request as the log names it.
-fn line(method: &Method, path: &str, body: &Value) -> String {
-    let parts: Vec<&str> = path.trim_start_matches("/bigquery/v2/projects/").split('/').skip(1).collect();
-    let what = match parts.as_slice() {
-        ["jobs"] if body["configuration"]["dryRun"] == json!(true) => "dry run".to_string(),
-        ["jobs"] => {
-            format!("job {}", body["configuration"]["labels"]["tradefold_step"].as_str().unwrap_or("unknown"))
-        }
-        ["jobs", id] => {
-            let step = id.rsplit('_').nth(1).unwrap_or_default();
-            format!("job {step}")
-        }
-        ["queries", _] => "answer".into(),
-        ["datasets", _] => "dataset".into(),
-        ["datasets", _, "tables"] => {
-            let name = body["tableReference"]["tableId"].as_str().unwrap_or_default();
-            format!("table {}", name.split("_tmp").next().unwrap_or_default())
-        }
-        ["datasets", _, "tables", name] => format!("table {}", name.split("_tmp").next().unwrap_or_default()),
-        other => other.join("/"),
-    };
-    format!("{method} {what}")
+fn place_of(table: &Value) -> String {
+    format!("{}.{}", table["datasetId"].as_str().unwrap(), table["tableId"].as_str().unwrap())
 }
 
 impl Shared {
@@ -204,6 +176,7 @@ impl Shared {
 
     async fn decide(&self, method: &Method, path: &str, uri: &str, body: Value) -> Answer {
         let line = line(method, path, &body);
+        self.state().came.push((line.clone(), Instant::now()));
         let (fault, is_last) = {
             let mut state = self.state();
             let mut is_last = false;
@@ -253,6 +226,10 @@ impl Shared {
             return self.look_up(&name, uri);
         }
         self.state().log.push(line.to_string());
+        for field in body["schema"]["fields"].as_array().into_iter().flatten() {
+            // Else it would be that of the dataset.
+            assert!(field["type"] != json!("STRING") || field["collation"] == json!(""), "{field}");
+        }
         let (status, mut found) = self.ask(method, uri, body).await;
         if status == 200 && line == "GET dataset" {
             found["location"] = json!(LOCATION);
@@ -298,8 +275,8 @@ impl Shared {
         let id = body["jobReference"]["jobId"].as_str().unwrap().to_string();
         assert!(id.len() <= 1024 && id.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)), "{id}");
         assert_eq!(body["jobReference"]["location"], json!(LOCATION), "a job is told where its data lie");
-        self.check(body);
         if line == "POST dry run" {
+            self.check(body);
             let (status, mut job) = self.ask(&Method::POST, uri, body).await;
             job["statistics"]["totalBytesProcessed"] = json!(self.state().dry_bytes.to_string());
             return Some((status, None, Bytes::from(job.to_string())));
@@ -310,6 +287,7 @@ impl Shared {
             }
             return Some((409, None, Bytes::from(error(409, "duplicate").to_string())));
         }
+        self.check(body);
         self.state().log.push(line.to_string());
         let reference = json!({ "projectId": PROJECT, "jobId": id, "location": LOCATION });
         if let Some(Fault::FailJob(reason)) = fault {
@@ -338,6 +316,13 @@ impl Shared {
                 job["statistics"]["query"]["dmlStats"] = json!({ "insertedRowCount": (inserted + more).to_string(),
                     "updatedRowCount": (affected - inserted).to_string(), "deletedRowCount": "0" });
             }
+            if body["configuration"].get("load").is_some() {
+                // Whether it keeps the time that the table ends at is not documented.
+                let place = place_of(&body["configuration"]["load"]["destinationTable"]);
+                let mut state = self.state();
+                state.expires.remove(&place);
+                state.loaded.insert(place);
+            }
             if let (Some(Fault::Miscount(more)), None) = (fault, &target) {
                 let rows: i64 = job["statistics"]["load"]["outputRows"].as_str().unwrap().parse().unwrap();
                 job["statistics"]["load"]["outputRows"] = json!((rows + more).to_string());
@@ -361,8 +346,7 @@ impl Shared {
             assert_eq!((&query["connectionProperties"], &query["useLegacySql"]), (&zone, &json!(false)));
         }
         if let Some(load) = configuration.get("load") {
-            let table = &load["destinationTable"];
-            let place = format!("{}.{}", table["datasetId"].as_str().unwrap(), table["tableId"].as_str().unwrap());
+            let place = place_of(&load["destinationTable"]);
             assert!(self.state().expires.contains_key(&place), "{place} would stay for ever");
             assert_eq!(load["createDisposition"], json!("CREATE_NEVER"));
         }

@@ -3,6 +3,7 @@
 mod crash;
 mod faults;
 mod front;
+mod script;
 pub(crate) mod servers;
 pub(crate) mod stand;
 mod table;

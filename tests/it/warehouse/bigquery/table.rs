@@ -1,6 +1,7 @@
 //! The target in BigQuery: how it is made, what may differ from the contract, and names that are no names.
 
-use super::front::{Fault, Front};
+use super::front::Front;
+use super::script::Fault;
 use super::servers::{PROJECT, servers};
 use super::stand::{BigQueryStand, access, place};
 use crate::warehouse::{EDGE_S, Stand, ascending, backfill, counts, fill, fills, merged};

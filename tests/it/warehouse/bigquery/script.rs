@@ -1,0 +1,55 @@
+//! What a test wants to go wrong, and how it calls the requests that it means.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+/// What happens to a request instead of what should.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It is not carried out, and this is the answer: the status, a header and the body.
+    Answer(u16, Option<(&'static str, &'static str)>, String),
+    /// It is not carried out, and the connection ends.
+    Cut,
+    /// It is carried out, and the connection ends before the answer.
+    CutAfter,
+    /// The job that it begins ends with this error, and did nothing.
+    FailJob(&'static str),
+    /// The job that it begins says that it loaded or inserted this many rows more.
+    Miscount(i64),
+    /// Its first so many lookups find nothing.
+    Unknown(u32),
+}
+
+/// An error in BigQuery's own words.
+pub fn refusal(status: u16, reason: &str) -> Fault {
+    Fault::Answer(status, None, error(status, reason).to_string())
+}
+
+pub fn error(status: u16, reason: &str) -> Value {
+    json!({ "error": { "code": status, "message": format!("said {reason}"), "errors":
+        [{ "reason": reason, "domain": "global", "message": format!("said {reason}") }] } })
+}
+
+/// A request as the log names it.
+pub fn line(method: &Method, path: &str, body: &Value) -> String {
+    let parts: Vec<&str> = path.trim_start_matches("/bigquery/v2/projects/").split('/').skip(1).collect();
+    let what = match parts.as_slice() {
+        ["jobs"] if body["configuration"]["dryRun"] == json!(true) => "dry run".to_string(),
+        ["jobs"] => {
+            format!("job {}", body["configuration"]["labels"]["tradefold_step"].as_str().unwrap_or("unknown"))
+        }
+        ["jobs", id] => {
+            let step = id.rsplit('_').nth(1).unwrap_or_default();
+            format!("job {step}")
+        }
+        ["queries", _] => "answer".into(),
+        ["datasets", _] => "dataset".into(),
+        ["datasets", _, "tables"] => {
+            let name = body["tableReference"]["tableId"].as_str().unwrap_or_default();
+            format!("table {}", name.split("_tmp").next().unwrap_or_default())
+        }
+        ["datasets", _, "tables", name] => format!("table {}", name.split("_tmp").next().unwrap_or_default()),
+        other => other.join("/"),
+    };
+    format!("{method} {what}")
+}
