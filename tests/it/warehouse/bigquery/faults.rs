@@ -113,7 +113,7 @@ async fn who_stops_waiting_says_where_the_job_is() {
     let (front, stand) = world().await;
     let heard = Arc::new(Heard::default());
     let patient = again(&front, &stand, |access| {
-        access.progress = heard.clone();
+        access.progress = Arc::<Heard>::clone(&heard);
         access.waits.tries = 10_000;
     });
     front.fail("GET job merge", 10_000, refusal(503, "backendError"));
