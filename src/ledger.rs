@@ -8,6 +8,7 @@ use crate::stage::Manifest;
 use crate::storage::Folder;
 use crate::warehouse::{Comparison, Merged};
 use crate::window::Window;
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -41,6 +42,24 @@ pub enum Entry {
         /// The files of rows that it has put aside, by what they hold.
         files: BTreeMap<String, String>,
     },
+    /// A writer on some machine has taken the target. From here on the entries are its own, and an earlier writer that
+    /// was only asleep finds that its next number is taken.
+    Leased {
+        /// Who.
+        holder: Holder,
+    },
+    /// A job that writes to the target is begun next. Whoever takes over knows by this what may still run.
+    Merging {
+        /// The batch that it brings in.
+        batch_id: String,
+        /// The job, as the warehouse calls it.
+        job: String,
+    },
+    /// Jobs that another writer was to begin are over, or will never be begun.
+    Settled {
+        /// The jobs, as in [`Entry::Merging`].
+        jobs: Vec<String>,
+    },
     /// A batch is in the target.
     Merged {
         /// The evidence.
@@ -58,6 +77,15 @@ pub enum Entry {
         /// The run.
         run_id: String,
     },
+}
+
+/// Who has taken a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The writer, as a person finds it.
+    pub name: String,
+    /// The folder that it works in, whose lock it holds as long as it lives: a name that no other folder has.
+    pub work_id: String,
 }
 
 /// Says for one batch what went in and what came of it.
@@ -106,18 +134,14 @@ impl Ledger {
     /// # Errors
     /// Data, when an entry is missing or can't be read; or what the store says.
     pub async fn open(folder: Folder, nonce: String) -> Result<Ledger> {
+        let is_entry = |name: &str| name.strip_suffix(".json").is_some_and(is_number);
+        let names = folder.list().await?.into_iter().filter_map(|meta| meta.location.filename().map(str::to_string));
+        let names: Vec<String> = names.filter(|name| is_entry(name)).collect();
+        let mut read = futures::stream::iter(names.into_iter().map(|name| read_entry(&folder, name))).buffered(READS);
         let mut records: Vec<Record> = Vec::new();
-        for meta in folder.list().await? {
-            let name = meta.location.filename().unwrap_or_default().to_string();
-            if !name.strip_suffix(".json").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
-                continue;
-            }
-            let bytes = folder.get(&name).await?.unwrap_or_default();
-            let record: Record = serde_json::from_slice(&bytes).map_err(|error| {
-                Error::data("read the ledger").with("entry", folder.url_of(&name)).because(error).hint(
-                    "the file was changed or cut short: restore it, or remove it and all later ones to redo their work",
-                )
-            })?;
+        while let Some(record) = read.try_next().await? {
+            let record =
+                record.ok_or_else(|| Error::bug("read the ledger").because("an entry was removed meanwhile"))?;
             let expected = records.len() as u64;
             if record.number != expected {
                 return Err(Error::data("read the ledger")
@@ -126,7 +150,24 @@ impl Ledger {
             }
             records.push(record);
         }
+        drop(read);
         Ok(Ledger { folder, nonce, records })
+    }
+
+    /// Reads what others have written since.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub async fn catch_up(&mut self) -> Result<()> {
+        while let Some(record) = read_entry(&self.folder, entry_file(self.records.len() as u64)).await? {
+            self.records.push(record);
+        }
+        Ok(())
+    }
+
+    /// The folder that it is in.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     /// Writes the next entry.
@@ -135,7 +176,7 @@ impl Ledger {
     /// Busy, when another writer has written the entry of this number; or what the store says.
     pub async fn append(&mut self, entry: Entry, at_us: i64) -> Result<()> {
         let record = Record { number: self.records.len() as u64, at_us, nonce: self.nonce.clone(), entry };
-        let name = format!("{:020}.json", record.number);
+        let name = entry_file(record.number);
         let text = serde_json::to_vec_pretty(&record).doing("write a ledger entry")?;
         if !self.folder.create(&name, text.into()).await? {
             // A retried request may have found its own first try.
@@ -233,22 +274,65 @@ impl Ledger {
         })
     }
 
+    /// The writer that took the target last, with the number of its entry and the time of it.
+    pub fn leased(&self) -> Option<(u64, &Holder, i64)> {
+        self.records.iter().rev().find_map(|record| match &record.entry {
+            Entry::Leased { holder } => Some((record.number, holder, record.at_us)),
+            _ => None,
+        })
+    }
+
+    /// Jobs that were to be begun and of which nobody has written down how they ended, the oldest first.
+    pub fn unsettled(&self) -> Vec<&str> {
+        let mut open: Vec<(&str, &str)> = Vec::new();
+        for record in &self.records {
+            match &record.entry {
+                Entry::Merging { batch_id, job } => open.push((batch_id, job)),
+                Entry::Merged { receipt } => open.retain(|(batch_id, _)| *batch_id != receipt.batch_id),
+                Entry::Settled { jobs } => open.retain(|(_, job)| !jobs.iter().any(|settled| settled == job)),
+                _ => {}
+            }
+        }
+        open.into_iter().map(|(_, job)| job).collect()
+    }
+
     /// Runs that began and neither finished nor stopped for a decision, the oldest first.
     pub fn unfinished(&self) -> Vec<&str> {
         let mut open: Vec<&str> = Vec::new();
         for record in &self.records {
             match &record.entry {
-                Entry::Landed { run_id, .. } | Entry::Planned { run_id, .. } => {
-                    if !open.contains(&run_id.as_str()) {
-                        open.push(run_id);
-                    }
+                Entry::Landed { run_id, .. } | Entry::Planned { run_id, .. } if !open.contains(&run_id.as_str()) => {
+                    open.push(run_id);
                 }
                 Entry::Stopped { run_id, .. } | Entry::Finished { run_id } => open.retain(|id| id != run_id),
-                Entry::Merged { .. } => {}
+                _ => {}
             }
         }
         open
     }
+}
+
+/// How many entries are read at once: a store answers each of them after a while.
+const READS: usize = 32;
+
+/// The name of the file of an entry.
+fn entry_file(number: u64) -> String {
+    format!("{number:020}.json")
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+async fn read_entry(folder: &Folder, name: String) -> Result<Option<Record>> {
+    let Some(bytes) = folder.get(&name).await? else { return Ok(None) };
+    let record = serde_json::from_slice(&bytes).map_err(|error| {
+        Error::data("read the ledger")
+            .with("entry", folder.url_of(&name))
+            .because(error)
+            .hint("the file was changed or cut short: restore it, or remove it and all later ones to redo their work")
+    });
+    record.map(Some)
 }
 
 /// The name of the file that holds the landing of this digest.

@@ -24,6 +24,7 @@ pub mod plan;
 pub mod stage;
 pub mod warehouse;
 pub mod ledger;
+pub mod writer;
 pub mod report;
 pub mod run;
 pub mod generate;

@@ -2,15 +2,13 @@
 
 use super::Outcome;
 use super::common::{DatasetArgs, EngineArgs, WindowArgs, World};
-use super::target::{Target, TargetArgs};
+use super::target::{Target, TargetArgs, Writer};
 use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::ledger::Ledger;
 use crate::report::backfill_text;
 use crate::run::{Choice, Run, RunOptions};
 use crate::source::{Input, discover};
-use crate::warehouse::local::lock;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,28 +159,26 @@ impl Decisions {
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let Ready { dataset, options, engine, inputs, target } = args.run.ready(world).await?;
-    let Target { warehouse, home, work } = target;
-    let progress = world.progress.as_ref();
-    let _lock = match home.local_path() {
-        Some(path) => Some(lock(&path.join("lock"), Duration::from_secs(args.wait), progress).await?),
-        None => None,
-    };
-    let mut ledger = Ledger::open(home.join("ledger"), nonce(world)).await?;
+    let Writer { mut ledger, lease, lock } = target.take(Duration::from_secs(args.wait), world).await?;
     let run = Run {
         dataset: &dataset,
         engine: &engine,
-        warehouse: warehouse.as_ref(),
-        home,
-        work,
+        warehouse: target.warehouse.as_ref(),
+        home: target.home,
+        work: target.work,
         options,
-        progress,
+        progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };
-    let report = Box::pin(run.backfill(&inputs, &mut ledger)).await?;
+    let report = Box::pin(run.backfill(&inputs, &mut ledger)).await;
+    if let Some(lease) = lease {
+        let released = lease.release(world.now_us).await;
+        // What went wrong before is what there is to say.
+        if report.is_ok() {
+            released?;
+        }
+    }
+    drop(lock);
+    let report = report?;
     Outcome::new(backfill_text(&report), &report, !report.stops.is_empty())
-}
-
-/// A name that no other writer has: the process and the moment.
-fn nonce(world: &World) -> String {
-    format!("{}-{}", std::process::id(), (world.now_us)())
 }

@@ -49,9 +49,9 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };
-    let (balance, batches) = run.plan(&inputs).await?;
+    let (balance, batches, estimate) = run.plan(&inputs).await?;
     let target_rows = warehouse.check_target().await?;
     let would_stop = run.options.reasons_to_stop(&balance);
-    let report = PlanReport { target: warehouse.target(), target_rows, balance, batches, would_stop };
+    let report = PlanReport { target: warehouse.target(), target_rows, balance, batches, would_stop, estimate };
     Outcome::new(plan_text(&report), &report, false)
 }

@@ -5,15 +5,18 @@ use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::google::Identity;
+use crate::ledger::Ledger;
 use crate::progress::Progress;
 use crate::retry::Waits;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
 use crate::warehouse::bigquery::{Access, BigQueryWarehouse, Layout, Options, Place, SCHEME};
 use crate::warehouse::local::DeltaWarehouse;
+use crate::writer::{Lease, Terms, WriterLock, holder, lock};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Which table.
 #[derive(Debug, Args)]
@@ -44,6 +47,9 @@ struct BigQueryArgs {
     /// The most bytes that one query may bill; a MERGE that would bill more is refused before it runs.
     #[arg(long, value_name = "BYTES")]
     max_bytes_billed: Option<u64>,
+    /// What a TiB costs that is billed, for the prices in reports.
+    #[arg(long, value_name = "PRICE", default_value_t = 6.25)]
+    price_per_tib: f64,
     /// Add the contract's columns that the table lacks, as NULLABLE ones.
     #[arg(long)]
     allow_field_addition: bool,
@@ -65,6 +71,41 @@ pub(super) struct Target {
     pub(super) home: Folder,
     /// Where landed rows are while a run works.
     pub(super) work: Folder,
+}
+
+/// The right to write to a target, and its ledger.
+pub(super) struct Writer {
+    pub(super) ledger: Ledger,
+    /// Of a target that other machines can reach.
+    pub(super) lease: Option<Lease>,
+    pub(super) lock: WriterLock,
+}
+
+impl Target {
+    /// Takes the target, and waits for other writers up to `wait`.
+    pub(super) async fn take(&self, wait: Duration, world: &World) -> Result<Writer> {
+        let begun = Instant::now();
+        let Some(folder) = self.work.local_path() else {
+            return Err(Error::bug("take the target").because("the folder for landed rows is not on the local disk"));
+        };
+        let progress = world.progress.as_ref();
+        let lock = lock(&folder.join("lock"), wait, progress).await?;
+        let mut ledger = Ledger::open(self.home.join("ledger"), nonce(world)).await?;
+        let lease = match self.home.local_path() {
+            // The lock lies beside the ledger.
+            Some(_) => None,
+            None => {
+                let terms = Terms::usual(wait.saturating_sub(begun.elapsed()));
+                Some(Lease::take(&mut ledger, holder(&folder)?, terms, world.now_us, progress).await?)
+            }
+        };
+        Ok(Writer { ledger, lease, lock })
+    }
+}
+
+/// A name that no other writer has: the process and the moment.
+fn nonce(world: &World) -> String {
+    format!("{}-{}", std::process::id(), (world.now_us)())
 }
 
 impl TargetArgs {
@@ -123,6 +164,7 @@ impl BigQueryArgs {
             job_project: self.job_project.clone(),
             labels: self.label.iter().cloned().collect::<BTreeMap<_, _>>(),
             max_billed_bytes: self.max_bytes_billed,
+            price_per_tib: self.price_per_tib,
             waits: Waits::USUAL,
             now_us: world.now_us,
             progress: Arc::clone(&world.progress) as Arc<dyn Progress>,

@@ -8,6 +8,7 @@ use crate::balance::Balance;
 use crate::dedup::Census;
 use crate::landing::InputReport;
 use crate::plan::Batch;
+use crate::warehouse::usage::{Estimate, Usage};
 use crate::warehouse::{Comparison, Merged};
 use crate::window::{Day, Window};
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,8 @@ pub struct RunReport {
     pub files: BTreeMap<String, String>,
     /// Reasons why nothing was written. Empty: the run is done.
     pub stops: Vec<Stop>,
+    /// What it took of a warehouse that counts jobs and bills bytes.
+    pub usage: Option<Usage>,
 }
 
 impl RunReport {
@@ -108,6 +111,8 @@ pub struct PlanReport {
     pub batches: Vec<Batch>,
     /// Reasons that the input itself gives to stop, by their short names.
     pub would_stop: Vec<String>,
+    /// What it would take of a warehouse that counts jobs and bills bytes.
+    pub estimate: Option<Estimate>,
 }
 
 /// What `dedup` wrote.

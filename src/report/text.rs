@@ -4,6 +4,7 @@ use super::{Analysis, BatchReport, DedupReport, PlanReport, RunReport, Stop, cou
 use crate::balance::Balance;
 use crate::dedup::KeyCount;
 use crate::ledger::{Entry, Ledger};
+use crate::warehouse::usage::{Usage, WithoutDedup};
 use crate::window::text_of_us;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -132,6 +133,9 @@ pub fn backfill_text(report: &RunReport) -> String {
             let _ = writeln!(text, "\n  rows in the target: {}", n(merged.rows_after));
         }
     }
+    if let Some(used) = &report.usage {
+        usage(&mut text, used);
+    }
     kept_files(&mut text, &report.files);
     stops(&mut text, &report.stops);
     text
@@ -168,6 +172,35 @@ fn batches(text: &mut String, report: &RunReport) {
     row(text, "total", total);
 }
 
+/// What a run takes of a warehouse that counts jobs and bills bytes.
+fn usage(text: &mut String, usage: &Usage) {
+    let _ = writeln!(text, "\n  {:<36}{:>12}{:>12}", "limit", "used", "allowed");
+    for limit in &usage.limits {
+        let line = format!("  {:<36}{:>12}{:>12}   {}", limit.what, n(limit.used), n(limit.allowed), limit.note);
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    let _ = writeln!(text, "\n  {:<24}{:>8}{:>20}", "step", "jobs", "bytes billed");
+    for (step, used) in &usage.steps {
+        let _ = writeln!(text, "  {step:<24}{:>8}{:>20}", n(used.jobs), n(used.bytes_billed));
+    }
+    let jobs = usage.steps.values().map(|step| step.jobs).sum();
+    let (billed, price) = (n(usage.bytes_billed()), price(usage.price_cents));
+    let _ = writeln!(text, "  {:<24}{:>8}{billed:>20}   price {price}", "total", n(jobs));
+    let _ = writeln!(text, "  {} staged", counted(usage.staged_bytes, "byte"));
+}
+
+fn price(cents: u64) -> String {
+    format!("{}.{:02}", n(cents / 100), cents % 100)
+}
+
+/// What it would be without deduplication before the load.
+fn without_dedup(text: &mut String, other: &WithoutDedup) {
+    let _ = writeln!(text, "\n  with a load job for each page of 1,000 rows, and one MERGE of the staging table");
+    line(text, "load jobs", other.load_jobs, &format!("{} of the table's quota", counted(other.days_of_quota, "day")));
+    line(text, "rows staged", other.rows, &counted(other.staging_bytes, "byte"));
+    line(text, "bytes billed", other.bytes_billed, &format!("price {}", price(other.price_cents)));
+}
+
 /// The report of a plan.
 pub fn plan_text(report: &PlanReport) -> String {
     let mut text = format!("{} has {}\n\n", place(&report.target), counted(report.target_rows, "row"));
@@ -183,6 +216,10 @@ pub fn plan_text(report: &PlanReport) -> String {
     let many = report.batches.len() as u64;
     let (jobs, merges) = (counted(many, "load job"), counted(many, "merge"));
     let _ = writeln!(text, "\n  {jobs}, {merges}; nothing was written");
+    if let Some(estimate) = &report.estimate {
+        usage(&mut text, &estimate.usage);
+        without_dedup(&mut text, &estimate.without_dedup);
+    }
     if !report.would_stop.is_empty() {
         let _ = writeln!(text, "  backfill would stop before the first merge: {}", report.would_stop.join(", "));
     }
@@ -245,11 +282,15 @@ pub fn status_text(target: &str, rows: u64, ledger: &Ledger) -> String {
         return text;
     }
     let _ = writeln!(text, "\n  {:<22}{:<10}{:<34}{:>12}{:>12}", "when", "what", "name", "inserted", "updated");
+    let none = String::new();
     for record in ledger.records().iter().rev().take(20) {
         let when = text_of_us(record.at_us / 1_000_000 * 1_000_000);
         let (what, name, counts) = match &record.entry {
             Entry::Landed { run_id, .. } => ("landed", run_id, None),
             Entry::Planned { run_id, .. } => ("planned", run_id, None),
+            Entry::Leased { holder } => ("taken", &holder.name, None),
+            Entry::Merging { batch_id, .. } => ("merging", batch_id, None),
+            Entry::Settled { jobs } => ("settled", jobs.last().unwrap_or(&none), None),
             Entry::Merged { receipt } => ("merged", &receipt.batch_id, Some(&receipt.merged)),
             Entry::Stopped { run_id, .. } => ("stopped", run_id, None),
             Entry::Finished { run_id } => ("finished", run_id, None),

@@ -7,9 +7,10 @@ use crate::error::{Doing, Error, Result};
 use crate::ledger::{Entry, Ledger, Receipt};
 use crate::report::{BatchReport, RunReport, Stop, counted};
 use crate::stage::{Manifest, RowFile};
-use crate::warehouse::{Comparison, Finding};
+use crate::warehouse::{Comparison, Finding, Journal};
 use crate::window::Day;
 use arrow::array::RecordBatch;
+use async_trait::async_trait;
 use datafusion::datasource::MemTable;
 use futures::TryStreamExt;
 use std::collections::BTreeSet;
@@ -176,16 +177,17 @@ impl Run<'_> {
         self.progress.begin("merge batches", Some(batches.len() as u64));
         for (place, one) in batches.iter().enumerate() {
             let id = &one.manifest.batch_id;
-            let before = ledger.receipt(id);
+            let before = ledger.receipt(id).cloned();
             let changes = one.found.new + to_update(self.dataset, &one.found);
             // Nothing to change, and a commit without its receipt: an earlier try died between the two.
             let remembered = match changes {
                 0 => self.warehouse.remembered(&one.manifest).await?,
                 _ => None,
             };
-            let remembered =
-                remembered.filter(|(_, merged)| before.is_none_or(|receipt| merged.version > receipt.merged.version));
-            let merged = self.warehouse.merge(&one.manifest, &one.touched, &one.found).await?;
+            let remembered = remembered
+                .filter(|(_, merged)| before.as_ref().is_none_or(|receipt| merged.version > receipt.merged.version));
+            let mut journal = Merging { batch_id: id, ledger, now_us: self.now_us };
+            let merged = self.warehouse.merge(&one.manifest, &one.touched, &one.found, &mut journal).await?;
             let new = changes > 0 || before.is_none() || remembered.is_some();
             // A commit without a receipt may be one that was found to be wrong, so it is checked like a new one.
             let (comparison, done) = remembered.unwrap_or((one.found, merged.clone()));
@@ -210,6 +212,21 @@ impl Run<'_> {
             self.progress.advance(1);
         }
         Ok(())
+    }
+}
+
+/// Writes the jobs of a batch into the ledger.
+struct Merging<'a> {
+    batch_id: &'a str,
+    ledger: &'a mut Ledger,
+    now_us: &'a (dyn Fn() -> i64 + Sync),
+}
+
+#[async_trait]
+impl Journal for Merging<'_> {
+    async fn begins(&mut self, job: &str) -> Result<()> {
+        let entry = Entry::Merging { batch_id: self.batch_id.to_string(), job: job.to_string() };
+        self.ledger.append(entry, (self.now_us)()).await
     }
 }
 

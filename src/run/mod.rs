@@ -136,7 +136,8 @@ impl Run<'_> {
         let run_id = self.run_id(inputs);
         let files = RunFiles::new(&self.home, &self.work, &run_id);
         let mut loaded = Vec::new();
-        let report = self.walk(inputs, &run_id, &files, &mut loaded, ledger).await?;
+        self.settle_jobs(ledger).await?;
+        let mut report = self.walk(inputs, &run_id, &files, &mut loaded, ledger).await?;
         let reasons: Vec<String> = report.stops.iter().map(|stop| stop.reason.clone()).collect();
         let entry = match reasons.is_empty() {
             true => Entry::Finished { run_id },
@@ -149,7 +150,21 @@ impl Run<'_> {
             self.warehouse.unload(batch).await?;
         }
         files.clear_work().await?;
+        report.usage = self.warehouse.usage();
         Ok(report)
+    }
+
+    /// Sees to it that no job which an earlier writer began, or may begin when it wakes up, writes to the target any
+    /// more.
+    async fn settle_jobs(&self, ledger: &mut Ledger) -> Result<()> {
+        let jobs: Vec<String> = ledger.unsettled().into_iter().map(str::to_string).collect();
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        for job in &jobs {
+            self.warehouse.settle(job).await?;
+        }
+        ledger.append(Entry::Settled { jobs }, (self.now_us)()).await
     }
 
     async fn walk(

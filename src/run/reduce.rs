@@ -3,12 +3,14 @@
 use super::{Choice, Run, RunFiles, landed_files};
 use crate::balance::Balance;
 use crate::dedup::{Class, Decision, Dedup, Flagged};
+use crate::engine::FilesTable;
 use crate::error::{Doing, Error, Result};
 use crate::landing::{Landed, land};
 use crate::plan::{Batch, Cuts, Limits, batch_id, plan};
 use crate::report::{RunReport, Stop, counted};
 use crate::source::Input;
 use crate::stage::{Manifest, RowFile, StagedFile, WriteOptions, upload, write_winners, write_witnesses};
+use crate::warehouse::usage::{Estimate, Outline, Widths};
 use arrow::array::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 use futures::TryStreamExt;
@@ -50,11 +52,12 @@ impl Run<'_> {
         Ok(Reduced::Staged(batches))
     }
 
-    /// What a backfill would do, without staging anything: the balance and the batches.
+    /// What a backfill would do, without staging anything: the balance, the batches, and what they take of a warehouse
+    /// that counts and bills.
     ///
     /// # Errors
     /// When the inputs can't be landed or can't be decided.
-    pub async fn plan(&self, inputs: &[Input]) -> Result<(Balance, Vec<Batch>)> {
+    pub async fn plan(&self, inputs: &[Input]) -> Result<(Balance, Vec<Batch>, Option<Estimate>)> {
         let files = RunFiles::new(&self.home, &self.work, "plan");
         let landed = land(self.dataset, inputs, &files.landing, &self.landing_options(), self.progress).await?;
         let mut report = RunReport::default();
@@ -64,7 +67,19 @@ impl Run<'_> {
         report.balance.check()?;
         let days = decision.winners_by_day();
         let batches = plan(self.dataset, &days, &decision.loser_days(), &self.cuts(&decision));
-        Ok((report.balance, batches))
+        if self.warehouse.merges_here() {
+            return Ok((report.balance, batches, None));
+        }
+        self.engine.register_files("landed", FilesTable::new(self.dataset.schema(), &landed_files(&landed))?)?;
+        let sums = self.engine.counts(&Widths::sums(self.dataset, "landed")?).await?;
+        let outline = Outline {
+            batches: &batches,
+            widths: Widths::of_sums(self.dataset, &sums),
+            landed_rows: landed.counts.landed,
+            landed_bytes: landed.files.iter().map(|file| file.size_bytes).sum(),
+        };
+        let estimate = self.warehouse.estimate(&outline).await?;
+        Ok((report.balance, batches, estimate))
     }
 
     /// Decides every row, finds the keys that need a decision of the user, and does what was decided for them.

@@ -7,6 +7,7 @@
 pub mod bigquery;
 pub mod local;
 mod statements;
+pub mod usage;
 
 pub use statements::Statements;
 
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use usage::{Estimate, Outline, Usage};
 
 /// What a merge of a batch would find in the target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +97,32 @@ pub struct Merged {
     pub days_changed: BTreeSet<Day>,
     /// The target's version after it; `None` where nothing had to be written.
     pub version: Option<u64>,
+    /// The job that did it, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobReport>,
+}
+
+/// A job that the warehouse has run for us, in its own words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobReport {
+    /// How the warehouse calls it.
+    pub job: String,
+    /// What it read, in bytes.
+    pub bytes_processed: u64,
+    /// What is billed for it, in bytes.
+    pub bytes_billed: u64,
+    /// How many partitions it read or wrote.
+    pub partitions: u64,
+}
+
+/// Writes down which job is begun next.
+#[async_trait]
+pub trait Journal: Send {
+    /// Returns once it stands where every other writer reads it.
+    ///
+    /// # Errors
+    /// Busy, when another writer has taken over: the job must not be begun.
+    async fn begins(&mut self, job: &str) -> Result<()>;
 }
 
 impl Merged {
@@ -230,11 +258,43 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
     ) -> Result<SendableRecordBatchStream>;
 
     /// Inserts winners whose key is not there, and updates rows that are lower. Atomic; writes nothing where there is
-    /// nothing to change. The target remembers what was found before and what was done.
+    /// nothing to change. The target remembers what was found before and what was done. A job that may outlive this
+    /// process is written down before it is begun.
     ///
     /// # Errors
     /// Busy, when another writer was faster; otherwise what the warehouse says.
-    async fn merge(&self, batch: &Manifest, touched: &BTreeSet<Day>, found: &Comparison) -> Result<Merged>;
+    async fn merge(
+        &self,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        found: &Comparison,
+        journal: &mut dyn Journal,
+    ) -> Result<Merged>;
+
+    /// What a plan would take of a warehouse that counts jobs and bills bytes.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn estimate(&self, _outline: &Outline<'_>) -> Result<Option<Estimate>> {
+        Ok(None)
+    }
+
+    /// What this process has taken of such a warehouse so far.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+
+    /// Waits until a job that was written down is over, and where it was not begun yet sees to it that it never is:
+    /// its writer may only be asleep.
+    ///
+    /// # Errors
+    /// What the warehouse says; usage, where it has no jobs.
+    async fn settle(&self, job: &str) -> Result<()> {
+        Err(Error::usage("look up a job")
+            .with("job", job)
+            .because("this warehouse has none")
+            .hint("the ledger was written for another warehouse: restore the target's own, or write to a new table"))
+    }
 
     /// Looks for each winner in the target, and for each key that the target had before a merge of the batch.
     ///

@@ -32,3 +32,4 @@ mod stage;
 mod storage;
 mod tidy;
 mod warehouse;
+mod writer;

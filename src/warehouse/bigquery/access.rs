@@ -76,6 +76,8 @@ pub struct Access {
     pub labels: BTreeMap<String, String>,
     /// The most that one query may bill, in bytes.
     pub max_billed_bytes: Option<u64>,
+    /// What a TiB costs that is billed, in whatever currency.
+    pub price_per_tib: f64,
     /// How calls are repeated and jobs asked after.
     pub waits: Waits,
     /// The time now, in microseconds since 1970-01-01 UTC.

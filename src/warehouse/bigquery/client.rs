@@ -2,6 +2,7 @@
 //! of [`crate::retry`], and each error says BigQuery's own reason.
 
 use super::access::{Access, Place};
+use super::costs::Used;
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
 use crate::retry::{Again, Failure, retry};
@@ -12,6 +13,7 @@ use google_cloud_bigquery_v2::model::{
 use google_cloud_gax::error::CredentialsError;
 use google_cloud_gax::options::RequestOptionsBuilder;
 use google_cloud_gax::retry_policy::NeverRetry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long one call may take. A job does not end with the call that begins it, so none takes long.
@@ -36,6 +38,7 @@ pub(super) struct Client {
     jobs: JobService,
     tables: TableService,
     access: Access,
+    used: Arc<Mutex<Used>>,
     job_project: String,
     /// Where the data lie. BigQuery finds no job outside of the United States and Europe without it.
     location: String,
@@ -63,7 +66,7 @@ impl Client {
         }
         let (jobs, tables, datasets) = (service!(JobService), service!(TableService), service!(DatasetService));
         let job_project = access.job_project.clone().unwrap_or_else(|| place.project.clone());
-        let mut client = Client { jobs, tables, access, job_project, location: String::new() };
+        let mut client = Client { jobs, tables, access, used: Arc::default(), job_project, location: String::new() };
         let shown = place.to_string();
         let found = client.call("look up a dataset", &shown, 404, || {
             let get = datasets.get_dataset().set_project_id(&place.project).set_dataset_id(&place.dataset);
@@ -81,6 +84,11 @@ impl Client {
 
     pub(super) fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// What has been taken so far.
+    pub(super) fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The full name of a job.
@@ -134,7 +142,8 @@ impl Client {
     pub(super) async fn job(&self, reference: &JobReference) -> Result<Option<Box<Job>>> {
         self.call("look up a job", &reference.job_id, 404, || {
             let get = self.jobs.get_job().set_project_id(&reference.project_id).set_job_id(&reference.job_id);
-            get.set_location(&self.location).with_attempt_timeout(CALL_TIMEOUT).send()
+            let location = reference.location.clone().unwrap_or_default();
+            get.set_location(location).with_attempt_timeout(CALL_TIMEOUT).send()
         })
         .await
     }

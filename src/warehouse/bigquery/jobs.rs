@@ -2,6 +2,7 @@
 
 use super::client::{Client, is_passing, kind_of};
 use crate::error::{Error, Kind, Result};
+use crate::warehouse::{JobReport, Journal};
 use google_cloud_bigquery_v2::model::{Job, JobConfiguration, JobReference};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -47,15 +48,17 @@ pub(super) struct Done {
 }
 
 /// Runs a step's job, or finds that it has run. `has_effect` says of one that had run whether what it did is there: a
-/// temporary table may have expired, a target may have been rolled back.
+/// temporary table may have expired, a target may have been rolled back. Each attempt goes into the journal first,
+/// where there is one.
 ///
 /// # Errors
-/// What the job says, by its reason.
+/// What the job says, by its reason, or the journal.
 pub(super) async fn run<E>(
     client: &Client,
     work: &Work<'_>,
     step: &str,
     configuration: &JobConfiguration,
+    mut journal: Option<&mut dyn Journal>,
     has_effect: impl Fn(Done) -> E,
 ) -> Result<Done>
 where
@@ -64,6 +67,9 @@ where
     let mut failed = 0;
     for attempt in 1..=ATTEMPTS_MAX {
         let reference = client.reference(&work.job_id(step, attempt));
+        if let Some(journal) = &mut journal {
+            journal.begins(&name_of(&reference)).await?;
+        }
         let begun = client.insert(&reference, configuration).await?;
         // Its id is taken: this run began it before it died, or an answer was lost.
         let is_adopted = begun.is_none();
@@ -72,8 +78,12 @@ where
             None => known(client, &reference).await?,
         };
         let job = wait(client, &reference, job).await?;
+        if !is_adopted {
+            client.used().ran(configuration, &report(&job));
+        }
         match error_of(&job) {
             None if !is_adopted => return Ok(Done { job, is_adopted }),
+            None if is_burned(&job) => {}
             None => {
                 if let Some(done) = has_effect(Done { job, is_adopted }).await? {
                     client.progress().note(&format!("job {} has run already", reference.job_id));
@@ -98,13 +108,75 @@ where
         .hint("look at these jobs in BigQuery"))
 }
 
-/// The attempts of a step that were made, the newest first, as far as they are over.
+/// How a job is called wherever it is written down: `project:location.id`.
+fn name_of(reference: &JobReference) -> String {
+    let location = reference.location.as_deref().unwrap_or_default();
+    format!("{}:{location}.{}", reference.project_id, reference.job_id)
+}
+
+/// Reads what [`name_of`] has written.
+fn reference_of(name: &str) -> Option<JobReference> {
+    let (place, id) = name.rsplit_once('.')?;
+    // A project may have a domain before its name, and a colon between them.
+    let (project, location) = place.rsplit_once(':')?;
+    let reference = JobReference::new().set_project_id(project).set_job_id(id);
+    Some(if location.is_empty() { reference } else { reference.set_location(location) })
+}
+
+/// The step of a job that did nothing, and was begun only so that its id is taken.
+const BURN: &str = "burn";
+
+fn is_burned(job: &Job) -> bool {
+    let labels = job.configuration.as_ref().map(|configuration| &configuration.labels);
+    labels.and_then(|labels| labels.get(STEP)).is_some_and(|step| step == BURN)
+}
+
+/// Waits until a job that was written down is over. One that was never begun never will be: its id is taken by
+/// `configuration`, a query that does nothing.
+///
+/// # Errors
+/// What BigQuery says.
+pub(super) async fn settle(client: &Client, name: &str, configuration: &JobConfiguration) -> Result<()> {
+    let Some(reference) = reference_of(name) else {
+        return Err(Error::data("settle a job of an earlier run")
+            .with("job", name)
+            .because("that is no name of a job of BigQuery")
+            .hint("restore the ledger"));
+    };
+    let configuration = configuration.clone().set_labels(labels(client, "", BURN));
+    if let Some(job) = client.insert(&reference, &configuration).await? {
+        wait(client, &reference, job).await?;
+        client.progress().note(&format!("job {} of an earlier run was never begun, and will not be", reference.job_id));
+        return Ok(());
+    }
+    client.progress().note(&format!("job {} of an earlier run: waiting until it is over", reference.job_id));
+    let job = known(client, &reference).await?;
+    wait(client, &reference, job).await.map(|_| ())
+}
+
+/// What a job tells of itself.
+pub(super) fn report(job: &Job) -> JobReport {
+    let statistics = job.statistics.as_ref();
+    let query = statistics.and_then(|statistics| statistics.query.as_ref());
+    let count = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
+    JobReport {
+        job: job.job_reference.as_ref().map(name_of).unwrap_or_default(),
+        bytes_processed: count(query.and_then(|query| query.total_bytes_processed)),
+        bytes_billed: count(query.and_then(|query| query.total_bytes_billed)),
+        partitions: count(query.and_then(|query| query.total_partitions_processed)),
+    }
+}
+
+/// The attempts of a step that were made, the newest first, as far as they are over. Ids that were only taken are none.
 pub(super) async fn attempts(client: &Client, work: &Work<'_>, step: &str) -> Result<Vec<Done>> {
     let mut made = Vec::new();
     for attempt in 1..=ATTEMPTS_MAX {
         let reference = client.reference(&work.job_id(step, attempt));
         let Some(job) = client.job(&reference).await? else { break };
-        made.push(Done { job: wait(client, &reference, job).await?, is_adopted: true });
+        let job = wait(client, &reference, job).await?;
+        if !is_burned(&job) {
+            made.push(Done { job, is_adopted: true });
+        }
     }
     made.reverse();
     Ok(made)
@@ -120,6 +192,7 @@ pub(super) async fn read(client: &Client, id: &str, configuration: &JobConfigura
             None => known(client, &reference).await?,
         };
         let job = wait(client, &reference, job).await?;
+        client.used().ran(configuration, &report(&job));
         let Some((reason, message)) = error_of(&job) else { return Ok(reference) };
         failed += 1;
         if !is_passing(reason) || failed >= FAILED_MAX {
@@ -211,10 +284,13 @@ pub(super) fn label(text: &str) -> String {
     text.chars().take(63).map(fit).collect()
 }
 
+/// The label of a job that says what it is for.
+pub(super) const STEP: &str = "tradefold_step";
+
 /// A job's labels, of which each batch's step has some.
 pub(super) fn labels(client: &Client, batch_id: &str, step: &str) -> HashMap<String, String> {
     let mut labels: HashMap<String, String> = client.access().labels.clone().into_iter().collect();
-    labels.insert("tradefold_step".into(), label(step));
+    labels.insert(STEP.into(), label(step));
     labels.insert("tradefold_batch".into(), label(batch_id));
     labels
 }

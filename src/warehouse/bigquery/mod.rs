@@ -7,7 +7,9 @@
 mod access;
 mod answers;
 mod client;
+mod costs;
 mod jobs;
+mod limits;
 mod statements;
 mod table;
 mod target;
@@ -16,7 +18,8 @@ mod writes;
 pub use access::{Access, Place, SCHEME};
 pub use table::{Layout, addition, ddl};
 
-use super::{Comparison, Finding, Merged, Statements, Verification, Warehouse, days};
+use super::usage::{Estimate, Outline, Usage};
+use super::{Comparison, Finding, Journal, Merged, Statements, Verification, Warehouse, days};
 use crate::dataset::Dataset;
 use crate::engine::number;
 use crate::error::{Doing, Error, Kind, Result};
@@ -111,11 +114,14 @@ impl BigQueryWarehouse {
     }
 
     async fn names(&self, batch: &Manifest) -> Result<Names> {
+        self.names_of(&batch.batch_id, batch.witnesses.as_ref().map(|object| object.digest.as_str())).await
+    }
+
+    async fn names_of(&self, batch_id: &str, witnesses: Option<&str>) -> Result<Names> {
         let (target, created_ms) = (self.target(), self.created_ms().await?);
-        let staged = self.temporary(&self.work(&target, created_ms, &batch.batch_id));
-        let staged = quoted(&staged)?;
-        let witnesses = match &batch.witnesses {
-            Some(object) => quoted(&self.temporary(&self.work(&target, created_ms, &object.digest)))?,
+        let staged = quoted(&self.temporary(&self.work(&target, created_ms, batch_id)))?;
+        let witnesses = match witnesses {
+            Some(digest) => quoted(&self.temporary(&self.work(&target, created_ms, digest)))?,
             None => format!("(SELECT * FROM {staged} WHERE FALSE)"),
         };
         Ok(Names { target: quoted(&self.reference())?, staged, witnesses })
@@ -241,7 +247,13 @@ impl Warehouse for BigQueryWarehouse {
         self.rows("rows", &batch.batch_id, sql).await
     }
 
-    async fn merge(&self, batch: &Manifest, touched: &BTreeSet<Day>, found: &Comparison) -> Result<Merged> {
+    async fn merge(
+        &self,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        found: &Comparison,
+        journal: &mut dyn Journal,
+    ) -> Result<Merged> {
         let rows_before = self.row_count(&self.reference()).await?.unwrap_or(0);
         if found.new == 0 && (found.newer == 0 || self.dataset.immutable) {
             return Ok(Merged { rows_before, rows_after: rows_before, ..Merged::default() });
@@ -250,6 +262,7 @@ impl Warehouse for BigQueryWarehouse {
         let (target, created_ms) = (self.target(), self.created_ms().await?);
         let work = self.work(&target, created_ms, &batch.batch_id);
         let sql = merge_bigquery(&self.dataset, &names.target, &names.staged, touched)?;
+        self.client.used().named(touched.len());
         self.check_budget(&work, &sql).await?;
         let mut labels = jobs::labels(&self.client, &batch.batch_id, "merge");
         for (name, count) in [
@@ -271,13 +284,25 @@ impl Warehouse for BigQueryWarehouse {
             let verified = self.verify(batch, touched, &nothing).await?;
             Ok((verified == Verification::default()).then_some(done))
         };
-        let done = jobs::run(&self.client, &work, "merge", &configuration, effect).await?;
+        let done = jobs::run(&self.client, &work, "merge", &configuration, Some(journal), effect).await?;
         let rows_after = self.row_count(&self.reference()).await?;
         let merged = self.told(&done, batch, touched, Some(rows_after.unwrap_or(0)))?;
         if !done.is_adopted {
             self.check_expected(batch, found, &merged)?;
         }
         Ok(merged)
+    }
+
+    async fn estimate(&self, outline: &Outline<'_>) -> Result<Option<Estimate>> {
+        self.estimated(outline).await.map(Some)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Some(self.client.used().usage(self.client.access().price_per_tib))
+    }
+
+    async fn settle(&self, job: &str) -> Result<()> {
+        jobs::settle(&self.client, job, &self.query("SELECT 1".into(), HashMap::new())).await
     }
 
     /// A MERGE that deletes nothing loses no key: its statement has no DELETE, an update keeps the key that it was

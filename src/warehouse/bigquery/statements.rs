@@ -7,6 +7,23 @@ use crate::window::Day;
 use std::collections::BTreeSet;
 
 impl Statements<'_> {
+    /// All rows of the target on these days, every column of it.
+    ///
+    /// # Errors
+    /// As [`crate::sql::Dialect::quote`].
+    pub fn whole_rows(&self, touched: &BTreeSet<Day>) -> Result<String> {
+        Ok(format!("SELECT * FROM {} WHERE {}", self.target, self.touched("", touched)?))
+    }
+
+    /// Columns of all rows of the target that have a day, for a table that wants to be told of which days.
+    ///
+    /// # Errors
+    /// As [`crate::sql::Dialect::quote`].
+    pub fn all_of<'a>(&self, columns: impl IntoIterator<Item = &'a str>) -> Result<String> {
+        let columns = self.exprs().columns("", columns)?;
+        Ok(format!("SELECT {columns} FROM {} WHERE {} >= DATE '0001-01-01'", self.target, self.day_of_target("")?))
+    }
+
     /// The counts of a comparison, in their order, and the suspects among the witnesses.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::stage::{Manifest, StagedObject};
 use crate::warehouse::{Comparison, Merged};
 use crate::window::Day;
 use google_cloud_bigquery_v2::model::{Job, JobConfiguration, JobConfigurationLoad, Table, TableReference};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 impl BigQueryWarehouse {
     /// Loads objects into a temporary table of their own. Gives the rows that it then has.
@@ -29,6 +29,7 @@ impl BigQueryWarehouse {
             .set_create_disposition("CREATE_NEVER")
             .set_write_disposition("WRITE_TRUNCATE");
         let labels = jobs::labels(&self.client, work.batch_id, "load");
+        self.client.used().staged(objects.iter().map(|object| object.size_bytes).sum());
         let configuration = Box::new(JobConfiguration::new().set_load(load).set_labels(labels));
         // The table is made anew by each run, and a job that filled another one of its name is none of its own.
         let step = format!("load{}", self.make_temporary(&name).await?);
@@ -36,7 +37,7 @@ impl BigQueryWarehouse {
             let name = &name;
             async move { Ok(self.row_count(name).await?.filter(|found| *found == rows).map(|_| done)) }
         };
-        let Done { job, .. } = jobs::run(&self.client, work, &step, &configuration, effect).await?;
+        let Done { job, .. } = jobs::run(&self.client, work, &step, &configuration, None, effect).await?;
         // Whether a load keeps the time that a table ends at is not documented.
         self.make_temporary(&name).await?;
         // The job's own count is the evidence; an emulator may not give it.
@@ -106,7 +107,8 @@ impl BigQueryWarehouse {
         let rows_after = rows_after.unwrap_or(rows_before + inserted);
         // Its time tells it from all before it, of an earlier table of this name too.
         let version = done.job.statistics.as_ref().and_then(|statistics| u64::try_from(statistics.end_time).ok());
-        Ok(Merged { inserted, updated, rows_before, rows_after, days_changed, version: Some(version.unwrap_or(0)) })
+        let (version, job) = (Some(version.unwrap_or(0)), Some(jobs::report(&done.job)));
+        Ok(Merged { inserted, updated, rows_before, rows_after, days_changed, version, job })
     }
 
     /// Checks that a MERGE which was begun just now did what the comparison before it had found.
@@ -125,31 +127,6 @@ impl BigQueryWarehouse {
                 found.new, merged.inserted, merged.updated
             ))
             .hint("make sure that nobody else writes to the table, and look at the rows of these days"))
-    }
-
-    /// Refuses a statement that would bill more than is allowed.
-    pub(super) async fn check_budget(&self, work: &Work<'_>, sql: &str) -> Result<()> {
-        let Some(most) = self.client.access().max_billed_bytes else { return Ok(()) };
-        let mut dry = self.query(sql.to_string(), HashMap::new());
-        dry.dry_run = Some(true);
-        if let Some(query) = &mut dry.query {
-            // What it may bill is what is asked here.
-            query.maximum_bytes_billed = None;
-        }
-        let reference = self.client.reference(&format!("tradefold_dry_{:016x}_{:016x}", self.nonce, fastrand::u64(..)));
-        let job = self.client.insert(&reference, &dry).await?;
-        let bytes = job.and_then(|job| job.statistics?.total_bytes_processed);
-        let why = match bytes.and_then(|bytes| u64::try_from(bytes).ok()) {
-            Some(bytes) if bytes <= most => return Ok(()),
-            Some(bytes) => format!("its MERGE would read {bytes} bytes, and --max-bytes-billed allows {most}"),
-            // Nothing is billed there.
-            None if self.client.access().is_emulator => return Ok(()),
-            None => format!("nobody says what its MERGE would read, and --max-bytes-billed allows {most}"),
-        };
-        Err(Error::new(Kind::Refused, "merge a batch within the budget")
-            .with("batch", work.batch_id)
-            .because(why)
-            .hint("allow more, or bring fewer days together with --batch-days; nothing of it was written"))
     }
 }
 

@@ -3,15 +3,13 @@
 //! A merge joins the touched days with the staged winners in one query and overwrites only the days that change, in one
 //! commit at an expected version. The commit carries what it did, so a run that died after it finds out.
 
-mod lock;
 mod recorded;
 mod statements;
 
-pub use lock::{WriterLock, lock};
 pub use statements::DAY;
 
 use super::statements::Statements;
-use super::{Comparison, Finding, Merged, Verification, Warehouse, days};
+use super::{Comparison, Finding, Journal, Merged, Verification, Warehouse, days};
 use crate::dataset::Dataset;
 use crate::engine::{Engine, FilesTable, number};
 use crate::error::{Doing, Error, Kind, Result};
@@ -309,7 +307,14 @@ impl Warehouse for DeltaWarehouse {
         self.engine.stream(&self.statements().rows_of(touched, finding)?).await
     }
 
-    async fn merge(&self, batch: &Manifest, touched: &BTreeSet<Day>, found: &Comparison) -> Result<Merged> {
+    /// A merge is done by this process and dies with it, so no job is written down.
+    async fn merge(
+        &self,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        found: &Comparison,
+        _journal: &mut dyn Journal,
+    ) -> Result<Merged> {
         let table = self.open().await?;
         self.register_staged(batch)?;
         let rows_before = self.count("target").await?;

@@ -1,6 +1,7 @@
 //! The statements that deduplication and the embedded warehouse send to DataFusion, as they are sent.
 
 use crate::rows::{LATE_US, batch, engine, odd, row, text, trades, write};
+use crate::warehouse::Unwritten;
 use insta::assert_snapshot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -118,7 +119,7 @@ fn merge_script(dataset: &Dataset, first: Row, second: Row) -> String {
         let engine: Engine = engine(1);
         let folder = Folder::open(dir.path().join("table").to_str().unwrap(), &[]).unwrap();
         let warehouse = DeltaWarehouse::new(engine, Arc::new(dataset.clone()), folder);
-        warehouse.merge(&first, &days, &Comparison::default()).await.unwrap();
+        warehouse.merge(&first, &days, &Comparison::default(), &mut Unwritten).await.unwrap();
         script.done("merge into a new table");
         warehouse.check_target().await.unwrap();
         script.done("check the target");
@@ -132,7 +133,7 @@ fn merge_script(dataset: &Dataset, first: Row, second: Row) -> String {
             warehouse.rows_of(&second, &days, finding).await.unwrap();
             script.done(&format!("rows behind {finding:?}"));
         }
-        let merged = warehouse.merge(&second, &days, &Comparison::default()).await.unwrap();
+        let merged = warehouse.merge(&second, &days, &Comparison::default(), &mut Unwritten).await.unwrap();
         assert_eq!((merged.updated, merged.version), (1, Some(1)));
         script.done("merge");
         warehouse.verify(&second, &days, &merged).await.unwrap().check("b").unwrap();

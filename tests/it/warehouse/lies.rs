@@ -10,7 +10,7 @@ use tradefold::error::{Kind, Result};
 use tradefold::ledger::Ledger;
 use tradefold::run::RunOptions;
 use tradefold::stage::Manifest;
-use tradefold::warehouse::{Comparison, Finding, Merged, Verification, Warehouse};
+use tradefold::warehouse::{Comparison, Finding, Journal, Merged, Verification, Warehouse};
 use tradefold::window::Day;
 
 /// What it lies about.
@@ -71,8 +71,14 @@ impl Warehouse for Liar<'_> {
         self.inner.rows_of(batch, touched, finding).await
     }
 
-    async fn merge(&self, batch: &Manifest, touched: &BTreeSet<Day>, found: &Comparison) -> Result<Merged> {
-        let mut merged = self.inner.merge(batch, touched, found).await?;
+    async fn merge(
+        &self,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        found: &Comparison,
+        journal: &mut dyn Journal,
+    ) -> Result<Merged> {
+        let mut merged = self.inner.merge(batch, touched, found, journal).await?;
         merged.rows_after -= u64::from(self.lie == Lie::Merged);
         Ok(merged)
     }

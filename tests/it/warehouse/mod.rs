@@ -65,7 +65,7 @@ use tradefold::run::{Run, RunOptions, landed_files};
 use tradefold::source::{Input, discover};
 use tradefold::stage::{Manifest, WriteOptions, upload, write_winners};
 use tradefold::storage::Folder;
-use tradefold::warehouse::Warehouse;
+use tradefold::warehouse::{Journal, Warehouse};
 
 /// 2026-01-01T00:00:00Z, the tests' present.
 pub const NOW_US: i64 = 1_767_225_600_000_000;
@@ -196,19 +196,30 @@ pub async fn walk(
     options: RunOptions,
     now_us: i64,
 ) -> Result<RunReport> {
-    let home = stand.home();
-    let mut ledger = Ledger::open(home.join("ledger"), format!("{:?}", std::time::Instant::now())).await?;
+    let mut ledger = Ledger::open(stand.home().join("ledger"), format!("{:?}", std::time::Instant::now())).await?;
+    walk_with(&mut ledger, warehouse, stand, inputs, options, now_us).await
+}
+
+/// The same with a ledger that is open already.
+pub async fn walk_with(
+    ledger: &mut Ledger,
+    warehouse: &dyn Warehouse,
+    stand: &impl Stand,
+    inputs: &[Input],
+    options: RunOptions,
+    now_us: i64,
+) -> Result<RunReport> {
     let run = Run {
         dataset: stand.dataset(),
         engine: stand.engine(),
         warehouse,
-        home,
+        home: stand.home(),
         work: stand.work(),
         options,
         progress: &Silent,
         now_us: &|| now_us,
     };
-    Box::pin(run.backfill(inputs, &mut ledger)).await
+    Box::pin(run.backfill(inputs, ledger)).await
 }
 
 /// Stages rows that fall into one batch, and nothing more. Gives the folder of the stage.
@@ -249,6 +260,16 @@ pub async fn text_of(stand: &impl Stand, file: &str) -> String {
 pub fn counts(report: &RunReport) -> (u64, u64, u64) {
     let (_, inserted, updated, unchanged) = report.totals();
     (inserted, updated, unchanged)
+}
+
+/// Lets jobs begin that nobody writes down.
+pub struct Unwritten;
+
+#[async_trait::async_trait]
+impl Journal for Unwritten {
+    async fn begins(&mut self, _job: &str) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The receipts, the oldest first, without what may differ between two ways to the same end.

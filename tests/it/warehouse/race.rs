@@ -2,7 +2,7 @@
 
 use super::fuel::{Death, Fuel, FuelStore};
 use super::local::LocalStand;
-use super::{EDGE_S, NOW_US, Stand, backfill, counts, fill, fills, merged, staged};
+use super::{EDGE_S, NOW_US, Stand, Unwritten, backfill, counts, fill, fills, merged, staged};
 use object_store::ObjectStore;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -32,11 +32,11 @@ async fn a_commit_at_another_version_than_was_read_is_refused() {
     let found = stand.warehouse().compare(&manifest, &manifest.batch.touched).await.unwrap();
     let before = stand.table().await;
     intrude(&stand, &fuel);
-    let error = stand.warehouse().merge(&manifest, &manifest.batch.touched, &found).await.unwrap_err();
+    let error = stand.warehouse().merge(&manifest, &manifest.batch.touched, &found, &mut Unwritten).await.unwrap_err();
     assert_eq!((error.kind(), error.kind().exit_code()), (Kind::Busy, 73), "{}", error.render());
     assert!(error.render().contains("another writer has changed the table"), "{}", error.render());
     assert_eq!((stand.table().await, stand.changes().await), (before, 2), "theirs stands, ours does not");
-    let merged = stand.warehouse().merge(&manifest, &manifest.batch.touched, &found).await.unwrap();
+    let merged = stand.warehouse().merge(&manifest, &manifest.batch.touched, &found, &mut Unwritten).await.unwrap();
     assert_eq!((merged.inserted, merged.version), (1, Some(2)), "the same again goes through");
 }
 

@@ -1,6 +1,6 @@
 //! What every warehouse promises of the steps of one batch, taken one by one.
 
-use super::{EDGE_S, Stand, fill, staged};
+use super::{EDGE_S, Stand, Unwritten, fill, staged};
 use serde_json::json;
 use tradefold::warehouse::Merged;
 
@@ -58,7 +58,7 @@ pub async fn r4_a_merge_counts_its_rows(stand: &impl Stand) {
     let (warehouse, touched) = (stand.warehouse(), &manifest.batch.touched);
     warehouse.load(&manifest).await.unwrap();
     let found = warehouse.compare(&manifest, touched).await.unwrap();
-    let merged = warehouse.merge(&manifest, touched, &found).await.unwrap();
+    let merged = warehouse.merge(&manifest, touched, &found, &mut Unwritten).await.unwrap();
     merged.check("b", 2).unwrap();
     let before = stand.bystanders();
     assert_eq!((merged.inserted, merged.rows_before, merged.rows_after), (2, before, before + 2));
@@ -76,6 +76,6 @@ pub async fn what_a_merge_did_is_remembered(stand: &impl Stand) {
     warehouse.load(&manifest).await.unwrap();
     assert_eq!(warehouse.remembered(&manifest).await.unwrap(), None);
     let found = warehouse.compare(&manifest, touched).await.unwrap();
-    let merged = warehouse.merge(&manifest, touched, &found).await.unwrap();
+    let merged = warehouse.merge(&manifest, touched, &found, &mut Unwritten).await.unwrap();
     assert_eq!(warehouse.remembered(&manifest).await.unwrap(), Some((found, merged)));
 }

@@ -143,6 +143,16 @@ async fn a_quota_is_not_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_without_a_reason_is_not_tried_again() {
+    for status in [401, 403] {
+        let (front, stand) = world().await;
+        front.fail("POST job load", 1, Fault::Answer(status, None, "<html>no</html>".into()));
+        assert_eq!(refused(&stand).await.kind(), Kind::Refused);
+        assert_eq!(front.ran("load"), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_fails_for_now_is_begun_anew_under_another_id() {
     for step in ["load", "merge"] {
         let (front, stand) = world().await;

@@ -125,6 +125,11 @@ impl Front {
         self.shared.state().fuel = None;
     }
 
+    /// All requests in their order, carried out or not.
+    pub fn came(&self) -> Vec<String> {
+        self.shared.state().came.iter().map(|(line, _)| line.clone()).collect()
+    }
+
     /// How long after one request of this line the next one came.
     pub fn gaps(&self, line: &str) -> Vec<Duration> {
         let state = self.shared.state();
@@ -199,6 +204,7 @@ impl Shared {
                 return Some((*status, *header, Bytes::from(body.clone())));
             }
             Some(Fault::Cut) => return None,
+            Some(Fault::Hold(until)) => until.notified().await,
             _ => {}
         }
         let answer = self.carry_out(method, path, uri, &body, &line, fault.as_ref()).await;

@@ -1,5 +1,6 @@
 //! BigQuery on a stand: the whole suite runs against an emulator of it.
 
+mod budget;
 mod crash;
 mod faults;
 mod front;
@@ -7,6 +8,7 @@ mod script;
 pub(crate) mod servers;
 pub(crate) mod stand;
 mod table;
+mod writers;
 
 use super::{ascending, contract, fills};
 use stand::BigQueryStand;

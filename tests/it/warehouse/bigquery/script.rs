@@ -2,6 +2,8 @@
 
 use hyper::Method;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// What happens to a request instead of what should.
 #[derive(Clone, Debug)]
@@ -12,6 +14,8 @@ pub enum Fault {
     Cut,
     /// It is carried out, and the connection ends before the answer.
     CutAfter,
+    /// It is carried out only once this says so.
+    Hold(Arc<Notify>),
     /// The job that it begins ends with this error, and did nothing.
     FailJob(&'static str),
     /// The job that it begins says that it loaded or inserted this many rows more.

@@ -24,7 +24,8 @@ use tradefold::sql::Dialect;
 use tradefold::stage::Manifest;
 use tradefold::storage::Folder;
 use tradefold::warehouse::bigquery::{Access, BigQueryWarehouse, Layout, Options, Place, ddl};
-use tradefold::warehouse::{Comparison, Finding, Merged, Verification, Warehouse};
+use tradefold::warehouse::usage::{Estimate, Outline, Usage};
+use tradefold::warehouse::{Comparison, Finding, Journal, Merged, Verification, Warehouse};
 use tradefold::window::Day;
 
 /// Waits that tests can wait for.
@@ -131,6 +132,7 @@ pub fn access(endpoint: &str, is_emulator: bool) -> Access {
         job_project: None,
         labels: BTreeMap::from([("team".to_string(), "tests".to_string())]),
         max_billed_bytes: None,
+        price_per_tib: 6.25,
         waits: BRIEF,
         now_us: || NOW_US,
         progress: Arc::new(Silent),
@@ -300,9 +302,27 @@ impl Warehouse for Kept {
         self.inner.rows_of(batch, touched, finding).await
     }
 
-    async fn merge(&self, batch: &Manifest, touched: &BTreeSet<Day>, found: &Comparison) -> Result<Merged> {
+    async fn estimate(&self, outline: &Outline<'_>) -> Result<Option<Estimate>> {
+        self.inner.estimate(outline).await
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.inner.usage()
+    }
+
+    async fn settle(&self, job: &str) -> Result<()> {
+        self.inner.settle(job).await
+    }
+
+    async fn merge(
+        &self,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        found: &Comparison,
+        journal: &mut dyn Journal,
+    ) -> Result<Merged> {
         self.keep_copy().await;
-        let merged = self.inner.merge(batch, touched, found).await;
+        let merged = self.inner.merge(batch, touched, found, journal).await;
         if !merged.as_ref().is_ok_and(|merged| merged.version.is_some()) {
             self.copies.lock().unwrap().pop();
         }

@@ -1,4 +1,4 @@
-//! One writer at a time: a lock of the operating system, which dies with its process.
+//! A lock of the operating system, which dies with its process.
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::progress::Progress;

@@ -1,0 +1,148 @@
+//! The right to write to a target that several machines can reach.
+//!
+//! An entry of the ledger takes it: entries are numbered, so whoever had it before and was only asleep can write none
+//! any more. A file beside the entry says until when it is held. Clocks decide only how long others are waited for;
+//! that two of them never write at once is the numbers' doing, and that of the jobs which are written down.
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::ledger::{Entry, Holder, Ledger};
+use crate::progress::Progress;
+use crate::storage::Folder;
+use crate::window::text_of_us;
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+
+/// How long leases are, and how long others are waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How long it is held without a sign of life.
+    pub term: Duration,
+    /// How often its holder gives one.
+    pub renewal: Duration,
+    /// How often a writer that waits looks again, at least.
+    pub look: Duration,
+    /// How long it waits.
+    pub wait: Duration,
+}
+
+impl Terms {
+    /// Ten minutes, renewed in time for four failures.
+    pub fn usual(wait: Duration) -> Terms {
+        Terms { term: Duration::from_secs(600), renewal: Duration::from_secs(120), look: Duration::from_secs(10), wait }
+    }
+}
+
+/// What a holder says of its lease.
+#[derive(Debug, Serialize, Deserialize)]
+struct Renewal {
+    /// Until when it is held, in microseconds since 1970-01-01 UTC. A holder that is done says that it was.
+    until_us: i64,
+}
+
+/// A target that is taken. It is given back by [`Lease::release`]; a holder that dies keeps it for its term.
+#[derive(Debug)]
+pub struct Lease {
+    folder: Folder,
+    number: u64,
+    renewing: JoinHandle<()>,
+}
+
+impl Lease {
+    /// Takes the target of a ledger, once whoever has it is done, dead, or silent for the whole term. The caller holds
+    /// the lock of the folder that `holder` works in, so an earlier holder of the same folder is dead.
+    ///
+    /// # Errors
+    /// Busy, when another writer holds it for longer than is waited; or what the store says.
+    pub async fn take(
+        ledger: &mut Ledger,
+        holder: Holder,
+        terms: Terms,
+        now_us: fn() -> i64,
+        progress: &dyn Progress,
+    ) -> Result<Lease> {
+        let begun = Instant::now();
+        let mut is_told = false;
+        loop {
+            ledger.catch_up().await?;
+            if let Some((number, other, at_us)) =
+                ledger.leased().filter(|(_, other, _)| other.work_id != holder.work_id)
+            {
+                let until_us = match ledger.folder().get(&file(number)).await? {
+                    Some(text) => serde_json::from_slice::<Renewal>(&text).doing("read a lease")?.until_us,
+                    None => after(at_us, terms.term),
+                };
+                let left_us = until_us.saturating_sub(now_us());
+                if left_us > 0 {
+                    let since = text_of_us(at_us / 1_000_000 * 1_000_000);
+                    let left = terms.wait.saturating_sub(begun.elapsed());
+                    if left.is_zero() {
+                        return Err(Error::new(Kind::Busy, "take the target")
+                            .with("ledger", ledger.folder().url())
+                            .because(format!(
+                                "{} has held it since {since}; waited {} s",
+                                other.name,
+                                begun.elapsed().as_secs()
+                            ))
+                            .hint("wait until the other run is done, or give it longer with --wait"));
+                    }
+                    if !is_told {
+                        progress.note(&format!("{} has held the target since {since}: waiting for it", other.name));
+                        is_told = true;
+                    }
+                    let held = Duration::from_micros(left_us.unsigned_abs());
+                    tokio::time::sleep(terms.look.min(held).min(left)).await;
+                    continue;
+                }
+                progress.note(&format!("{} is done with the target, or silent", other.name));
+            }
+            match ledger.append(Entry::Leased { holder: holder.clone() }, now_us()).await {
+                // Somebody else was faster: to take it, or to write about it.
+                Err(error) if error.kind() == Kind::Busy => {}
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        let number = ledger.records().len() as u64 - 1;
+        let folder = ledger.folder().clone();
+        let renewing = tokio::spawn(renew(folder.clone(), number, terms, now_us));
+        Ok(Lease { folder, number, renewing })
+    }
+
+    /// Gives the target back.
+    ///
+    /// # Errors
+    /// What the store says; others then wait for the rest of the term.
+    pub async fn release(self, now_us: fn() -> i64) -> Result<()> {
+        self.renewing.abort();
+        write(&self.folder, self.number, now_us()).await
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewing.abort();
+    }
+}
+
+/// Gives signs of life until it is told to stop. One that is not heard is of no consequence: the next one is.
+async fn renew(folder: Folder, number: u64, terms: Terms, now_us: fn() -> i64) {
+    loop {
+        let _ = write(&folder, number, after(now_us(), terms.term)).await;
+        tokio::time::sleep(terms.renewal).await;
+    }
+}
+
+async fn write(folder: &Folder, number: u64, until_us: i64) -> Result<()> {
+    let text = serde_json::to_vec(&Renewal { until_us }).doing("write a lease")?;
+    folder.put(&file(number), text.into()).await
+}
+
+fn after(at_us: i64, time: Duration) -> i64 {
+    at_us.saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The name of the file in which the holder of the lease of this number gives signs of life.
+fn file(number: u64) -> String {
+    format!("lease-{number}.json")
+}

@@ -1,0 +1,98 @@
+//! One writer at a time where no lock reaches: leases in the ledger.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tradefold::error::{Kind, Result};
+use tradefold::ledger::{Entry, Holder, Ledger};
+use tradefold::progress::Silent;
+use tradefold::storage::Folder;
+use tradefold::writer::{Lease, Terms};
+
+const TERMS: Terms = Terms {
+    term: Duration::from_millis(400),
+    renewal: Duration::from_millis(50),
+    look: Duration::from_millis(10),
+    wait: Duration::from_millis(1500),
+};
+
+/// As if it slept: it gives one sign of life and no other.
+const ASLEEP: Terms = Terms { renewal: Duration::from_secs(3600), ..TERMS };
+
+fn now_us() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64
+}
+
+async fn open(folder: &Path, nonce: &str) -> Ledger {
+    Ledger::open(Folder::open(&folder.to_string_lossy(), &[]).unwrap(), nonce.into()).await.unwrap()
+}
+
+async fn take(ledger: &mut Ledger, name: &str, terms: Terms) -> Result<Lease> {
+    let holder = Holder { name: name.into(), work_id: name.into() };
+    Lease::take(ledger, holder, terms, now_us, &Silent).await
+}
+
+fn finished() -> Entry {
+    Entry::Finished { run_id: "run".into() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_the_target_keeps_it_until_it_gives_it_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut first, mut second) = (open(folder.path(), "a").await, open(folder.path(), "b").await);
+    let lease = take(&mut first, "first", TERMS).await.unwrap();
+    let error = take(&mut second, "second", TERMS).await.unwrap_err();
+    let said = error.render();
+    assert_eq!(error.kind(), Kind::Busy, "longer than the term: {said}");
+    assert!(said.contains("first has held it since 20") && said.contains("--wait"), "{said}");
+    first.append(finished(), 1).await.unwrap();
+    let waiting = tokio::spawn(async move { take(&mut second, "second", TERMS).await.map(|lease| (second, lease)) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!waiting.is_finished());
+    lease.release(now_us).await.unwrap();
+    let (mut second, _lease) = waiting.await.unwrap().unwrap();
+    second.append(finished(), 1).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_silent_for_the_term_loses_the_target_and_can_write_nothing_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut first, mut second) = (open(folder.path(), "a").await, open(folder.path(), "b").await);
+    let _asleep = take(&mut first, "first", ASLEEP).await.unwrap();
+    let begun = Instant::now();
+    let _lease = take(&mut second, "second", TERMS).await.unwrap();
+    assert!(begun.elapsed() > Duration::from_millis(200), "it was waited for");
+    assert_eq!(first.append(finished(), 1).await.unwrap_err().kind(), Kind::Busy);
+    second.append(finished(), 1).await.unwrap();
+    let error = take(&mut first, "first", Terms { wait: Duration::ZERO, ..TERMS }).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy, "it has to wait like any other");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_held_it_in_the_folder_whose_lock_we_have_is_dead() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut first, mut second) = (open(folder.path(), "a").await, open(folder.path(), "b").await);
+    let _dead = take(&mut first, "same", ASLEEP).await.unwrap();
+    take(&mut second, "same", Terms { wait: Duration::ZERO, ..TERMS }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_come_at_once_one_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writers = Vec::new();
+    for name in ["a", "b", "c"] {
+        let mut ledger = open(folder.path(), name).await;
+        writers.push(tokio::spawn(async move {
+            let lease = take(&mut ledger, name, Terms { wait: Duration::from_secs(30), ..TERMS }).await.unwrap();
+            // Nobody else writes while it is held.
+            for _ in 0..3 {
+                ledger.append(finished(), 1).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            lease.release(now_us).await.unwrap();
+        }));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(open(folder.path(), "d").await.records().len(), 12);
+}
