@@ -6,6 +6,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::landing::{Landed, LandingCounts};
 use crate::stage::Manifest;
 use crate::storage::Folder;
+use crate::warehouse::usage::Usage;
 use crate::warehouse::{Comparison, Merged};
 use crate::window::Window;
 use futures::{StreamExt, TryStreamExt};
@@ -71,11 +72,17 @@ pub enum Entry {
         run_id: String,
         /// The short names of the reasons.
         reasons: Vec<String>,
+        /// What it took of a warehouse that counts jobs and bills bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
     },
     /// All batches of a run are in the target.
     Finished {
         /// The run.
         run_id: String,
+        /// What it took of a warehouse that counts jobs and bills bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
     },
 }
 
@@ -255,7 +262,7 @@ impl Ledger {
     /// the target, and the time by which a row is in the future.
     fn open_entries(&self, run_id: &str) -> impl Iterator<Item = &Entry> {
         let done = move |entry: &&Entry| match entry {
-            Entry::Finished { run_id: id } | Entry::Stopped { run_id: id, .. } => id == run_id,
+            Entry::Finished { run_id: id, .. } | Entry::Stopped { run_id: id, .. } => id == run_id,
             _ => false,
         };
         self.records.iter().rev().map(|record| &record.entry).take_while(move |entry| !done(entry))
@@ -270,6 +277,14 @@ impl Ledger {
     pub fn receipts(&self) -> impl Iterator<Item = &Receipt> {
         self.records.iter().filter_map(|record| match &record.entry {
             Entry::Merged { receipt } => Some(receipt.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// What every run that ended took of a warehouse that counts jobs and bills bytes, the oldest first.
+    pub fn usages(&self) -> impl Iterator<Item = &Usage> {
+        self.records.iter().filter_map(|record| match &record.entry {
+            Entry::Finished { usage, .. } | Entry::Stopped { usage, .. } => usage.as_ref(),
             _ => None,
         })
     }
@@ -304,7 +319,7 @@ impl Ledger {
                 Entry::Landed { run_id, .. } | Entry::Planned { run_id, .. } if !open.contains(&run_id.as_str()) => {
                     open.push(run_id);
                 }
-                Entry::Stopped { run_id, .. } | Entry::Finished { run_id } => open.retain(|id| id != run_id),
+                Entry::Stopped { run_id, .. } | Entry::Finished { run_id, .. } => open.retain(|id| id != run_id),
                 _ => {}
             }
         }

@@ -25,6 +25,7 @@ pub mod stage;
 pub mod warehouse;
 pub mod ledger;
 pub mod writer;
+pub mod gc;
 pub mod report;
 pub mod run;
 pub mod generate;

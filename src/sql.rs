@@ -235,6 +235,28 @@ impl Exprs<'_> {
         Ok(any(cases.collect::<Result<Vec<_>>>()?))
     }
 
+    /// That two rows differ in a compared column, whichever of them knows it. Never NULL.
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub fn unlike(&self, row: &str, other: &str) -> Result<String> {
+        let cases = self
+            .dataset
+            .compared()
+            .map(|name| Ok(format!("{} IS DISTINCT FROM {}", self.column(row, name)?, self.column(other, name)?)));
+        Ok(any(cases.collect::<Result<Vec<_>>>()?))
+    }
+
+    /// That a row lacks a part of its key.
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub fn without_key(&self, alias: &str) -> Result<String> {
+        let parts = self.dataset.key.iter().filter(|part| !part.is_never_null());
+        let cases = parts.map(|part| Ok(format!("{} IS NULL", self.key_part(alias, part)?)));
+        Ok(any(cases.collect::<Result<Vec<_>>>()?))
+    }
+
     /// What an identity is in a row: NULL where it does not count.
     ///
     /// # Errors

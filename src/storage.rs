@@ -167,7 +167,7 @@ impl Folder {
             return Err(Error::bug("move an object").with("object", self.url_of(name)).because("it is not on a disk"));
         };
         other.upload(name, &folder.join(name)).await?;
-        self.store.delete(&self.path(name)).await.map_err(|error| self.failed("remove an object", name, error))
+        self.remove(name).await
     }
 
     /// How a person calls the folder.
@@ -214,6 +214,14 @@ impl Folder {
             self.store.list(Some(&self.prefix)).try_collect().await.doing("list a folder")?;
         found.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(found)
+    }
+
+    /// Removes an object.
+    ///
+    /// # Errors
+    /// What the store says; also where there is none.
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        self.store.delete(&self.path(name)).await.map_err(|error| self.failed("remove an object", name, error))
     }
 
     /// Removes all objects in the folder and below.

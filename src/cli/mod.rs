@@ -1,9 +1,11 @@
 //! The command line: one file per command. Results go to stdout, everything else to stderr.
 
 mod analyze;
+mod audit;
 mod backfill;
 mod common;
 mod dedup;
+mod gc;
 mod generate;
 mod plan;
 mod progress;
@@ -38,6 +40,7 @@ Examples:
   tradefold analyze fixtures/demo                     how many duplicates, of which kind, where
   tradefold backfill fixtures/demo --warehouse lake   one row of each key into the table lake/trades
   tradefold status --warehouse lake                   what the table has and what was done to it
+  tradefold audit --warehouse lake                    whether its keys are unique, and no row is gone
   tradefold backfill --help                           every flag of a command
 
 Exit codes:
@@ -56,6 +59,8 @@ enum Command {
     Analyze(analyze::Args),
     Dedup(dedup::Args),
     Status(status::Args),
+    Audit(audit::Args),
+    Gc(gc::Args),
     Generate(generate::Args),
     /// Print a script that completes commands and flags in a shell.
     Completions {
@@ -142,6 +147,8 @@ async fn dispatch(command: Command, world: &World) -> Result<Outcome> {
         Command::Plan(args) => Box::pin(plan::run(args, world)).await,
         Command::Analyze(args) => Box::pin(analyze::run(args, world)).await,
         Command::Dedup(args) => Box::pin(dedup::run(args, world)).await,
+        Command::Audit(args) => Box::pin(audit::run(args, world)).await,
+        Command::Gc(args) => Box::pin(gc::run(args, world)).await,
         Command::Status(args) => Box::pin(status::run(args, world)).await,
         Command::Generate(args) => generate::run(&args),
         Command::Completions { shell } => {

@@ -171,6 +171,15 @@ impl Dataset {
         self.columns.iter().find(|column| column.name == name)
     }
 
+    /// The column that says when a row's event was: that of the partitions, or else the first time in the order.
+    pub fn time_column(&self) -> Option<&str> {
+        let is_time = |name: &str| {
+            self.column(name).is_some_and(|column| matches!(column.kind, ColumnType::Timestamp | ColumnType::Date))
+        };
+        let in_order = || self.order.iter().map(|item| item.column.as_str()).find(|name| is_time(name));
+        self.partition.as_deref().or_else(in_order)
+    }
+
     /// The names of all columns.
     pub fn column_names(&self) -> impl Iterator<Item = &str> {
         self.schema.fields().iter().map(|field| field.name().as_str())

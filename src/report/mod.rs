@@ -2,14 +2,16 @@
 
 mod text;
 
-pub use text::{analysis_text, backfill_text, dedup_text, plan_text, status_text};
+pub use text::{analysis_text, audit_text, backfill_text, dedup_text, gc_text, plan_text, status_text};
 
 use crate::balance::Balance;
 use crate::dedup::Census;
+use crate::gc::Leftover;
 use crate::landing::InputReport;
+use crate::ledger::Ledger;
 use crate::plan::Batch;
 use crate::warehouse::usage::{Estimate, Usage};
-use crate::warehouse::{Comparison, Merged};
+use crate::warehouse::{Audit, Comparison, Merged};
 use crate::window::{Day, Window};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -113,6 +115,57 @@ pub struct PlanReport {
     pub would_stop: Vec<String>,
     /// What it would take of a warehouse that counts jobs and bills bytes.
     pub estimate: Option<Estimate>,
+}
+
+/// What `audit` found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditReport {
+    /// The target's full name.
+    pub target: String,
+    /// What it holds.
+    pub audit: Audit,
+    /// Rows that it had after the last merge that the ledger knows. It has fewer only if somebody has removed some.
+    pub rows_after_last_merge: Option<u64>,
+    /// What jobs of all runs that ended took; nothing where the warehouse has none.
+    pub jobs: JobsReport,
+    /// What is wrong: `duplicates`, `suspect_keys`, `without_key`, `without_day`, `lost_rows`.
+    pub findings: Vec<String>,
+}
+
+/// What jobs took, by their own records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobsReport {
+    /// How many there were.
+    pub jobs: u64,
+    /// What is billed for them, in bytes.
+    pub bytes_billed: u64,
+    /// How many partitions the merges among them processed.
+    pub partitions: u64,
+}
+
+impl JobsReport {
+    /// What a ledger has of them.
+    pub fn of(ledger: &Ledger) -> JobsReport {
+        let merges = ledger.receipts().filter_map(|receipt| receipt.merged.job.as_ref());
+        JobsReport {
+            jobs: ledger.usages().map(Usage::jobs).sum(),
+            bytes_billed: ledger.usages().map(Usage::bytes_billed).sum(),
+            partitions: merges.map(|job| job.partitions).sum(),
+        }
+    }
+}
+
+/// What `gc` found and did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GcReport {
+    /// The target's full name.
+    pub target: String,
+    /// What was removed.
+    pub removed: Vec<Leftover>,
+    /// What is still there.
+    pub kept: Vec<Leftover>,
+    /// Whether nothing was to be removed.
+    pub is_dry: bool,
 }
 
 /// What `dedup` wrote.

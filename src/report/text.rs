@@ -1,8 +1,9 @@
 //! Reports as text for a person: they read like a balance, top to bottom.
 
-use super::{Analysis, BatchReport, DedupReport, PlanReport, RunReport, Stop, counted};
+use super::{Analysis, AuditReport, BatchReport, DedupReport, GcReport, PlanReport, RunReport, Stop, counted};
 use crate::balance::Balance;
 use crate::dedup::KeyCount;
+use crate::gc::Leftover;
 use crate::ledger::{Entry, Ledger};
 use crate::warehouse::usage::{Usage, WithoutDedup};
 use crate::window::text_of_us;
@@ -183,9 +184,8 @@ fn usage(text: &mut String, usage: &Usage) {
     for (step, used) in &usage.steps {
         let _ = writeln!(text, "  {step:<24}{:>8}{:>20}", n(used.jobs), n(used.bytes_billed));
     }
-    let jobs = usage.steps.values().map(|step| step.jobs).sum();
     let (billed, price) = (n(usage.bytes_billed()), price(usage.price_cents));
-    let _ = writeln!(text, "  {:<24}{:>8}{billed:>20}   price {price}", "total", n(jobs));
+    let _ = writeln!(text, "  {:<24}{:>8}{billed:>20}   price {price}", "total", n(usage.jobs()));
     let _ = writeln!(text, "  {} staged", counted(usage.staged_bytes, "byte"));
 }
 
@@ -269,6 +269,76 @@ pub fn analysis_text(report: &Analysis) -> String {
     text
 }
 
+/// The report of an audit.
+pub fn audit_text(report: &AuditReport) -> String {
+    let audit = &report.audit;
+    let mut text = format!("{}\n\n", place(&report.target));
+    let mut add = |name: &str, count: u64, note: &str| line(&mut text, name, count, note);
+    add("rows", audit.rows, "");
+    add("unique keys", audit.keys, "");
+    add("- exact duplicates", audit.duplicates.exact, &share(audit.duplicates.exact, audit.rows));
+    add("- superseded", audit.duplicates.superseded, &share(audit.duplicates.superseded, audit.rows));
+    add("- conflicts", audit.duplicates.conflict, &share(audit.duplicates.conflict, audit.rows));
+    add("suspect keys", audit.suspect_keys, "");
+    add("rows without a key", audit.without_key, "");
+    add("rows without a day", audit.without_day, "");
+    if let Some(rows) = report.rows_after_last_merge {
+        let lost = rows.saturating_sub(audit.rows);
+        let note = if lost > 0 { format!("{} gone since", counted(lost, "row")) } else { String::new() };
+        add("after the last merge", rows, &note);
+    }
+    let when = audit.last_modified_us.map(|at_us| text_of_us(at_us / 1_000_000 * 1_000_000));
+    for (name, value) in [("latest row", audit.latest.clone()), ("last modified", when)] {
+        let _ = writeln!(text, "  {name:<22}   {}", value.as_deref().unwrap_or("none"));
+    }
+    if report.jobs.jobs > 0 {
+        let jobs = &report.jobs;
+        let _ = writeln!(text, "\n  jobs of all runs that ended");
+        line(&mut text, "jobs", jobs.jobs, "");
+        line(&mut text, "partitions processed", jobs.partitions, "by merges");
+        line(&mut text, "bytes billed", jobs.bytes_billed, "");
+    }
+    if !audit.days.is_empty() {
+        let _ = writeln!(text, "\n  {:<12}{:>14}{:>14}", "day", "rows", "keys");
+        for (day, count) in &audit.days {
+            let mark = if count.rows == count.keys { "" } else { "   duplicates" };
+            let _ = writeln!(text, "  {:<12}{:>14}{:>14}{mark}", day.to_string(), n(count.rows), n(count.keys));
+        }
+    }
+    if !report.findings.is_empty() {
+        let _ = writeln!(text, "\nfound: {}", report.findings.join(", "));
+        text.push_str("  hint: restore the table to a version without, or write to a new table\n");
+    }
+    text
+}
+
+/// The report of what runs have left behind.
+pub fn gc_text(report: &GcReport) -> String {
+    let mut text = format!("{}\n", place(&report.target));
+    let needed = |needed: bool| report.kept.iter().filter(move |leftover| leftover.needed_by.is_some() == needed);
+    let all: [(&str, Vec<&Leftover>); 3] = [
+        ("removed", report.removed.iter().collect()),
+        ("left behind", needed(false).collect()),
+        ("taken up by runs that were not finished, once the same command is given", needed(true).collect()),
+    ];
+    for (title, leftovers) in all.into_iter().filter(|(_, leftovers)| !leftovers.is_empty()) {
+        let _ = writeln!(text, "\n  {title}");
+        for leftover in leftovers {
+            let size = match leftover.files {
+                0 => String::new(),
+                files => format!("   {}, {}", counted(files, "file"), counted(leftover.size_bytes, "byte")),
+            };
+            let _ = writeln!(text, "  {:<22}{}{size}", leftover.what, place(&leftover.place));
+        }
+    }
+    match (report.is_dry, report.kept.is_empty() && report.removed.is_empty()) {
+        (_, true) => text.push_str("\n  nothing was left behind\n"),
+        (true, false) => text.push_str("\n  nothing was removed; --remove removes what is left behind\n"),
+        (false, false) => {}
+    }
+    text
+}
+
 /// What a ledger knows of its target.
 pub fn status_text(target: &str, rows: u64, ledger: &Ledger) -> String {
     let mut text = format!("{}\n\n", place(target));
@@ -293,7 +363,7 @@ pub fn status_text(target: &str, rows: u64, ledger: &Ledger) -> String {
             Entry::Settled { jobs } => ("settled", jobs.last().unwrap_or(&none), None),
             Entry::Merged { receipt } => ("merged", &receipt.batch_id, Some(&receipt.merged)),
             Entry::Stopped { run_id, .. } => ("stopped", run_id, None),
-            Entry::Finished { run_id } => ("finished", run_id, None),
+            Entry::Finished { run_id, .. } => ("finished", run_id, None),
         };
         let last = match (&record.entry, counts) {
             (Entry::Stopped { reasons, .. }, _) => format!("  {}", reasons.join(", ")),

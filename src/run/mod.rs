@@ -136,13 +136,14 @@ impl Run<'_> {
         let run_id = self.run_id(inputs);
         let files = RunFiles::new(&self.home, &self.work, &run_id);
         let mut loaded = Vec::new();
-        self.settle_jobs(ledger).await?;
+        settle_jobs(self.warehouse, ledger, (self.now_us)()).await?;
         let mut report = self.walk(inputs, &run_id, &files, &mut loaded, ledger).await?;
+        report.usage = self.warehouse.usage();
         let reasons: Vec<String> = report.stops.iter().map(|stop| stop.reason.clone()).collect();
         let entry = match reasons.is_empty() {
-            true => Entry::Finished { run_id },
+            true => Entry::Finished { run_id, usage: report.usage.clone() },
             // Another decision makes another run, so nothing would ever take this one's work up.
-            false => Entry::Stopped { run_id, reasons },
+            false => Entry::Stopped { run_id, reasons, usage: report.usage.clone() },
         };
         ledger.append(entry, (self.now_us)()).await?;
         // Only now: a run that is taken up finds what it had loaded.
@@ -150,21 +151,7 @@ impl Run<'_> {
             self.warehouse.unload(batch).await?;
         }
         files.clear_work().await?;
-        report.usage = self.warehouse.usage();
         Ok(report)
-    }
-
-    /// Sees to it that no job which an earlier writer began, or may begin when it wakes up, writes to the target any
-    /// more.
-    async fn settle_jobs(&self, ledger: &mut Ledger) -> Result<()> {
-        let jobs: Vec<String> = ledger.unsettled().into_iter().map(str::to_string).collect();
-        if jobs.is_empty() {
-            return Ok(());
-        }
-        for job in &jobs {
-            self.warehouse.settle(job).await?;
-        }
-        ledger.append(Entry::Settled { jobs }, (self.now_us)()).await
     }
 
     async fn walk(
@@ -303,6 +290,21 @@ impl Run<'_> {
         ledger.append(entry, (self.now_us)()).await?;
         Ok(Some(batches))
     }
+}
+
+/// Sees to it that no job which an earlier writer began, or may begin when it wakes up, writes to the target any more.
+///
+/// # Errors
+/// What the warehouse or the ledger says.
+pub async fn settle_jobs(warehouse: &dyn Warehouse, ledger: &mut Ledger, now_us: i64) -> Result<()> {
+    let jobs: Vec<String> = ledger.unsettled().into_iter().map(str::to_string).collect();
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    for job in &jobs {
+        warehouse.settle(job).await?;
+    }
+    ledger.append(Entry::Settled { jobs }, now_us).await
 }
 
 /// Landed files as files to read, each called by the name of the input that it is, where it is one.

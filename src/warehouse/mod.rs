@@ -4,11 +4,13 @@
 //! through `merge`, `verify`, `unload`. Nothing before `merge` changes the target. All of them may be repeated: a merge
 //! that is run twice changes nothing the second time.
 
+mod audit;
 pub mod bigquery;
 pub mod local;
 mod statements;
 pub mod usage;
 
+pub use audit::{Audit, DayCount};
 pub use statements::Statements;
 
 use crate::engine::number;
@@ -271,6 +273,12 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
         journal: &mut dyn Journal,
     ) -> Result<Merged>;
 
+    /// Looks at every row of the target, and changes nothing.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn audit(&self) -> Result<Audit>;
+
     /// What a plan would take of a warehouse that counts jobs and bills bytes.
     ///
     /// # Errors
@@ -308,6 +316,30 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What the warehouse says.
     async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>>;
+
+    /// The names of all tables that `load` has made and nobody has dropped.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn temporary(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// The names of the tables that `load` makes of these batches.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn temporary_of(&self, _batches: &[Manifest]) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Drops a table that [`Warehouse::temporary`] has named.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn drop_temporary(&self, name: &str) -> Result<()> {
+        Err(Error::bug("drop a temporary table").with("table", name).because("this warehouse makes none"))
+    }
 
     /// Drops what `load` made.
     ///

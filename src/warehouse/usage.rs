@@ -43,6 +43,11 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// How many jobs there are.
+    pub fn jobs(&self) -> u64 {
+        self.steps.values().map(|step| step.jobs).sum()
+    }
+
     /// What is billed for all jobs, in bytes.
     pub fn bytes_billed(&self) -> u64 {
         self.steps.values().map(|step| step.bytes_billed).sum()

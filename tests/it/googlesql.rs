@@ -229,6 +229,15 @@ fn googlesql_accepts_every_statement_for_bigquery() {
         for finding in [Finding::Conflict, Finding::Suspect, Finding::Redated, Finding::Repeated, Finding::Unfolded] {
             all.push(looks.rows_of(&days, finding).unwrap());
         }
+        all.extend(
+            [
+                looks.audit(),
+                looks.suspect_keys(),
+                looks.whole_rows(&days),
+                looks.all_of(dataset.column_names().take(2)),
+            ]
+            .map(Result::unwrap),
+        );
         all.extend([true, false].map(|has_witnesses| looks.counts_at_once(&days, has_witnesses).unwrap()));
         let place = Place { project: "p".into(), dataset: "d".into() };
         for is_unpartitioned in [true, false] {
@@ -248,6 +257,42 @@ fn googlesql_accepts_every_statement_for_bigquery() {
         let answer =
             judge.analyze(&merge.replace("source_run", "nope"), &[("p.d.t", &dataset), ("p.d.staged", &dataset)]);
         assert!(answer["error"].as_str().unwrap().contains("nope"), "{answer}");
+    }
+}
+
+/// The audit's one statement counts as the rule does.
+#[test]
+fn an_audit_in_googlesql_counts_keys_and_losers_by_class() {
+    for dataset in [trades(), odd()] {
+        let looks = Statements {
+            dataset: &dataset,
+            dialect: Dialect::GoogleSql,
+            target: "`p.d.t`",
+            staged: "`p.d.t`",
+            witnesses: "`p.d.t`",
+            day: None,
+        };
+        let without = |row: &Row| {
+            dataset.key.iter().any(|part| {
+                let parts = part.columns().map(|name| dataset.column_names().position(|other| other == name).unwrap());
+                !part.is_never_null() && parts.into_iter().all(|at| row[at] == Value::Null)
+            })
+        };
+        let rows: Vec<Row> = random_tables(&dataset, 100).concat().into_iter().filter(|row| !without(row)).collect();
+        let rows = [&rows[..], &rows[..50]].concat();
+        let fates = fates(&dataset, &rows);
+        let count = |fate: Fate| fates.iter().filter(|other| **other == fate).count() as i64;
+        let losers = [Class::Exact, Class::Superseded, Class::Conflict].map(|class| count(Fate::Loser(class)));
+        let expected = [rows.len() as i64, count(Fate::Winner), losers[0], losers[1], losers[2], 0];
+        assert!(expected[..5].iter().all(|count| *count > 0), "{expected:?}");
+        let kinds = columns(&dataset);
+        let cells: Vec<Vec<Json>> = rows.iter().map(|row| row.iter().zip(&kinds).map(to_json).collect()).collect();
+        let tables = json!({ "p.d.t": { "columns": kinds, "rows": cells } });
+        let sql = looks.audit().unwrap();
+        let answer = Judge::start().ask(&json!({ "op": "query", "sql": sql, "tables": tables }));
+        let days = answer["rows"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        let sums: Vec<i64> = (1..7).map(|at| days.iter().map(|day| day[at].as_i64().unwrap()).sum()).collect();
+        assert_eq!(sums, expected, "{sql}");
     }
 }
 

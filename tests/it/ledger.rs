@@ -26,7 +26,7 @@ impl Place {
 }
 
 fn finished(run: &str) -> Entry {
-    Entry::Finished { run_id: run.into() }
+    Entry::Finished { run_id: run.into(), usage: None }
 }
 
 #[tokio::test]
@@ -129,7 +129,10 @@ async fn a_run_is_unfinished_until_it_finishes_or_stops() {
         ledger.append(planned(run), 1).await.unwrap();
     }
     ledger.append(finished("one"), 1).await.unwrap();
-    ledger.append(Entry::Stopped { run_id: "two".into(), reasons: vec!["conflicts".into()] }, 1).await.unwrap();
+    ledger
+        .append(Entry::Stopped { run_id: "two".into(), reasons: vec!["conflicts".into()], usage: None }, 1)
+        .await
+        .unwrap();
     assert_eq!(ledger.unfinished(), ["three"]);
 }
 
@@ -137,7 +140,7 @@ async fn a_run_is_unfinished_until_it_finishes_or_stops() {
 async fn the_work_of_a_run_that_is_done_is_not_taken_up() {
     let place = Place::new();
     let mut ledger = place.open("a").await.unwrap();
-    let stopped = Entry::Stopped { run_id: "one".into(), reasons: vec!["conflicts".into()] };
+    let stopped = Entry::Stopped { run_id: "one".into(), reasons: vec!["conflicts".into()], usage: None };
     for done in [finished("one"), stopped] {
         ledger.append_landed("one", None, &landing(1), 1).await.unwrap();
         ledger.append(planned("one"), 1).await.unwrap();

@@ -173,6 +173,24 @@ impl Client {
         .await
     }
 
+    /// The names of all tables of a dataset.
+    pub(super) async fn tables(&self, place: &Place) -> Result<Vec<String>> {
+        let (mut found, mut page, shown) = (Vec::new(), String::new(), place.to_string());
+        loop {
+            let listed = self.call("list the tables of a dataset", &shown, 404, || {
+                let list = self.tables.list_tables().set_project_id(&place.project).set_dataset_id(&place.dataset);
+                list.set_page_token(&page).with_attempt_timeout(CALL_TIMEOUT).send()
+            });
+            let Some(listed) = listed.await? else { return Ok(found) };
+            let names = listed.tables.into_iter().filter_map(|table| Some(table.table_reference?.table_id));
+            found.extend(names);
+            page = listed.next_page_token;
+            if page.is_empty() {
+                return Ok(found);
+            }
+        }
+    }
+
     /// Makes a table. `None`: there is one of this name.
     pub(super) async fn create(&self, name: &TableReference, table: Box<Table>) -> Result<Option<Box<Table>>> {
         self.call("make a table", &shown(name), 409, || {

@@ -6,6 +6,7 @@
 
 mod access;
 mod answers;
+mod audit;
 mod client;
 mod costs;
 mod jobs;
@@ -19,7 +20,7 @@ pub use access::{Access, Place, SCHEME};
 pub use table::{Layout, addition, ddl};
 
 use super::usage::{Estimate, Outline, Usage};
-use super::{Comparison, Finding, Journal, Merged, Statements, Verification, Warehouse, days};
+use super::{Audit, Comparison, Finding, Journal, Merged, Statements, Verification, Warehouse, days};
 use crate::dataset::Dataset;
 use crate::engine::number;
 use crate::error::{Doing, Error, Kind, Result};
@@ -39,6 +40,8 @@ use std::sync::atomic::AtomicI64;
 
 /// How long a temporary table lives if nobody drops it: longer than any run.
 const TEMPORARY_MS: i64 = 3 * 24 * 3600 * 1000;
+/// How the names of temporary tables begin.
+const TEMPORARY: &str = "tradefold_tmp_";
 /// The most partitions that one job may change.
 const PARTITIONS_MAX: usize = 4_000;
 /// The most objects that one load job may take.
@@ -109,8 +112,21 @@ impl BigQueryWarehouse {
     }
 
     /// The temporary table of a piece of work.
-    fn temporary(&self, work: &Work<'_>) -> TableReference {
-        self.place.table(&format!("tradefold_tmp_{}", work.digest()))
+    fn temporary_table(&self, work: &Work<'_>) -> TableReference {
+        self.place.table(&format!("{TEMPORARY}{}", work.digest()))
+    }
+
+    /// The temporary tables of a batch.
+    async fn temporaries(&self, batch: &Manifest) -> Result<Vec<TableReference>> {
+        let (target, created_ms) = (self.target(), self.created_ms().await?);
+        let ids = std::iter::once(&batch.batch_id).chain(batch.witnesses.iter().map(|object| &object.digest));
+        Ok(ids.map(|id| self.temporary_table(&self.work(&target, created_ms, id))).collect())
+    }
+
+    /// What tells temporary tables of this target from all others.
+    fn temporary_labels(&self) -> [(String, String); 2] {
+        let target = blake3::hash(self.target().as_bytes()).to_hex()[..32].to_string();
+        [("tradefold".into(), "temporary".into()), ("tradefold_target".into(), target)]
     }
 
     async fn names(&self, batch: &Manifest) -> Result<Names> {
@@ -119,9 +135,9 @@ impl BigQueryWarehouse {
 
     async fn names_of(&self, batch_id: &str, witnesses: Option<&str>) -> Result<Names> {
         let (target, created_ms) = (self.target(), self.created_ms().await?);
-        let staged = quoted(&self.temporary(&self.work(&target, created_ms, batch_id)))?;
+        let staged = quoted(&self.temporary_table(&self.work(&target, created_ms, batch_id)))?;
         let witnesses = match witnesses {
-            Some(digest) => quoted(&self.temporary(&self.work(&target, created_ms, digest)))?,
+            Some(digest) => quoted(&self.temporary_table(&self.work(&target, created_ms, digest)))?,
             None => format!("(SELECT * FROM {staged} WHERE FALSE)"),
         };
         Ok(Names { target: quoted(&self.reference())?, staged, witnesses })
@@ -293,6 +309,10 @@ impl Warehouse for BigQueryWarehouse {
         Ok(merged)
     }
 
+    async fn audit(&self) -> Result<Audit> {
+        self.audited().await
+    }
+
     async fn estimate(&self, outline: &Outline<'_>) -> Result<Option<Estimate>> {
         self.estimated(outline).await.map(Some)
     }
@@ -336,10 +356,34 @@ impl Warehouse for BigQueryWarehouse {
         Ok((is_last || rows >= merged.rows_after).then_some((found, merged)))
     }
 
+    async fn temporary(&self) -> Result<Vec<String>> {
+        let labels = self.temporary_labels();
+        let mut names = Vec::new();
+        for name in self.client.tables(&self.place).await?.into_iter().filter(|name| name.starts_with(TEMPORARY)) {
+            // The list may leave labels out.
+            let Some(table) = self.client.table(&self.place.table(&name)).await? else { continue };
+            if labels.iter().all(|(key, value)| table.labels.get(key) == Some(value)) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    async fn temporary_of(&self, batches: &[Manifest]) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for batch in batches {
+            names.extend(self.temporaries(batch).await?.into_iter().map(|table| table.table_id));
+        }
+        Ok(names)
+    }
+
+    async fn drop_temporary(&self, name: &str) -> Result<()> {
+        self.client.drop(&self.place.table(name)).await
+    }
+
     async fn unload(&self, batch: &Manifest) -> Result<()> {
-        let (target, created_ms) = (self.target(), self.created_ms().await?);
-        for id in std::iter::once(&batch.batch_id).chain(batch.witnesses.iter().map(|object| &object.digest)) {
-            self.client.drop(&self.temporary(&self.work(&target, created_ms, id))).await?;
+        for table in self.temporaries(batch).await? {
+            self.client.drop(&table).await?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use super::super::statements::Statements;
 use crate::error::Result;
+use crate::sql::render;
 use crate::window::Day;
 use std::collections::BTreeSet;
 
@@ -13,6 +14,61 @@ impl Statements<'_> {
     /// As [`crate::sql::Dialect::quote`].
     pub fn whole_rows(&self, touched: &BTreeSet<Day>) -> Result<String> {
         Ok(format!("SELECT * FROM {} WHERE {}", self.target, self.touched("", touched)?))
+    }
+
+    /// Rows, keys, losers by class, rows without a key, and the latest time, by day.
+    ///
+    /// # Errors
+    /// As [`crate::sql::Dialect::quote`].
+    pub fn audit(&self) -> Result<String> {
+        let exprs = self.exprs();
+        let time = match self.dataset.time_column() {
+            Some(name) => exprs.column("r", name)?,
+            None => "CAST(NULL AS TIMESTAMP)".into(),
+        };
+        render(
+            include_str!("../../../sql/audit.sql"),
+            &[
+                ("columns", &exprs.columns("", self.dataset.column_names())?),
+                ("key", &exprs.key("")?),
+                ("total_order", &exprs.order_by(&self.dataset.total_order())?),
+                ("target", self.target),
+                ("any_day", &self.any_day()?),
+                ("day", &exprs.day("r")?),
+                ("time", &time),
+                ("without_key", &exprs.without_key("r")?),
+                ("unlike", &exprs.unlike("r", "w")?),
+                ("lower", &exprs.higher("w", "r")?),
+                ("same_key", &exprs.same_key("r", "w")?),
+            ],
+        )
+    }
+
+    /// How many keys have rows that number different events.
+    ///
+    /// # Errors
+    /// As [`crate::sql::Dialect::quote`].
+    pub fn suspect_keys(&self) -> Result<String> {
+        let exprs = self.exprs();
+        let cases = self.dataset.identity.iter().map(|identity| {
+            let value = exprs.identity("", identity)?;
+            Ok(format!("MIN({value}) <> MAX({value})"))
+        });
+        let cases = cases.collect::<Result<Vec<_>>>()?;
+        let having = if cases.is_empty() { "FALSE".into() } else { cases.join(" OR ") };
+        let (target, any_day, key) = (self.target, self.any_day()?, exprs.key("")?);
+        Ok(format!(
+            "SELECT COUNT(*) FROM (SELECT 1 AS _one FROM {target} WHERE {any_day} GROUP BY {key} HAVING {having}) AS s"
+        ))
+    }
+
+    /// That a row is of any day or of none, for a table that wants to be told of which.
+    fn any_day(&self) -> Result<String> {
+        if self.dataset.partition.is_none() {
+            return Ok("TRUE".into());
+        }
+        let day = self.day_of_target("")?;
+        Ok(format!("({day} IS NULL OR {day} >= DATE '0001-01-01')"))
     }
 
     /// Columns of all rows of the target that have a day, for a table that wants to be told of which days.

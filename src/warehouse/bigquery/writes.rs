@@ -19,7 +19,7 @@ impl BigQueryWarehouse {
                 .because(format!("it has {} objects, and a load job takes {URIS_MAX}", objects.len()))
                 .hint("bring fewer days together with --batch-days"));
         }
-        let name = self.temporary(work);
+        let name = self.temporary_table(work);
         let rows: u64 = objects.iter().map(|object| object.rows).sum();
         let load = JobConfigurationLoad::new()
             .set_source_uris(objects.iter().map(|object| object.url.clone()))
@@ -60,7 +60,7 @@ impl BigQueryWarehouse {
         let table = Table::new()
             .set_schema(table::schema(&self.dataset))
             .set_expiration_time(ends_ms)
-            .set_labels([("tradefold", "temporary")]);
+            .set_labels(self.temporary_labels());
         if let Some(made) = self.client.create(name, Box::new(table)).await? {
             return Ok(made.creation_time);
         }

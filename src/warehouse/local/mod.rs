@@ -3,13 +3,14 @@
 //! A merge joins the touched days with the staged winners in one query and overwrites only the days that change, in one
 //! commit at an expected version. The commit carries what it did, so a run that died after it finds out.
 
+mod audit;
 mod recorded;
 mod statements;
 
 pub use statements::DAY;
 
 use super::statements::Statements;
-use super::{Comparison, Finding, Journal, Merged, Verification, Warehouse, days};
+use super::{Audit, Comparison, Finding, Journal, Merged, Verification, Warehouse, days};
 use crate::dataset::Dataset;
 use crate::engine::{Engine, FilesTable, number};
 use crate::error::{Doing, Error, Kind, Result};
@@ -29,7 +30,7 @@ use deltalake::kernel::transaction::CommitProperties;
 use deltalake::protocol::SaveMode;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use futures::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStore;
 use recorded::Recorded;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -136,30 +137,6 @@ impl DeltaWarehouse {
         }
         let error = Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing));
         error.with("table", self.folder.url()).in_folder(self.folder.url().path())
-    }
-
-    /// Removes the files of a commit that failed: nothing refers to them, and every try would leave others.
-    async fn take_back(&self) {
-        // The error may have come after the commit. What can't be told apart stays.
-        let Ok(in_use) = self.files_in_use().await else { return };
-        for path in self.recorded.take() {
-            let is_log = path.parts().any(|part| part.as_ref() == "_delta_log");
-            if !is_log && path.filename().is_some_and(|name| !in_use.contains(name)) {
-                // It may never have come to be.
-                let _ = self.folder.store().delete(&path).await;
-            }
-        }
-    }
-
-    /// The names of the files of the table's newest version; each name holds a UUID.
-    async fn files_in_use(&self) -> Result<BTreeSet<String>> {
-        if self.folder.join("_delta_log").list().await?.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        let mut table = self.handle()?;
-        table.load().await.map_err(|error| self.failed("open a Delta table", error))?;
-        let files = table.get_file_uris().map_err(|error| self.failed("list the files of a Delta table", error))?;
-        Ok(files.filter_map(|file| Some(file.rsplit('/').next()?.to_string())).collect())
     }
 
     /// Writes the changed days in one commit, or the first rows of a new table.
@@ -357,6 +334,10 @@ impl Warehouse for DeltaWarehouse {
             return Err(Error::bug("verify a merge").because("the counts have another number"));
         };
         Ok(Verification { missing, repeated, lower, lost: self.lost(merged).await? })
+    }
+
+    async fn audit(&self) -> Result<Audit> {
+        self.audited().await
     }
 
     async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {

@@ -1,13 +1,16 @@
 //! A store that knows what was written through it, so that a commit which fails can take its files back.
 
+use super::DeltaWarehouse;
+use crate::error::Result as OurResult;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -85,5 +88,31 @@ impl ObjectStore for Recorded {
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         self.inner.rename_opts(from, to, options).await
+    }
+}
+
+impl DeltaWarehouse {
+    /// Removes the files of a commit that failed: nothing refers to them, and every try would leave others.
+    pub(super) async fn take_back(&self) {
+        // The error may have come after the commit. What can't be told apart stays.
+        let Ok(in_use) = self.files_in_use().await else { return };
+        for path in self.recorded.take() {
+            let is_log = path.parts().any(|part| part.as_ref() == "_delta_log");
+            if !is_log && path.filename().is_some_and(|name| !in_use.contains(name)) {
+                // It may never have come to be.
+                let _ = self.folder.store().delete(&path).await;
+            }
+        }
+    }
+
+    /// The names of the files of the table's newest version; each name holds a UUID.
+    async fn files_in_use(&self) -> OurResult<BTreeSet<String>> {
+        if self.folder.join("_delta_log").list().await?.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut table = self.handle()?;
+        table.load().await.map_err(|error| self.failed("open a Delta table", error))?;
+        let files = table.get_file_uris().map_err(|error| self.failed("list the files of a Delta table", error))?;
+        Ok(files.filter_map(|file| Some(file.rsplit('/').next()?.to_string())).collect())
     }
 }

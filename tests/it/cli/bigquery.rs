@@ -1,25 +1,46 @@
 //! A target in BigQuery, as a person at the command line meets it: an emulator stands for both services.
 
 use super::{Desk, Ran, number};
+use crate::warehouse::bigquery::front::Front;
+use crate::warehouse::bigquery::script::refusal;
 use crate::warehouse::bigquery::servers::servers;
-use crate::warehouse::bigquery::stand::place;
+use crate::warehouse::bigquery::stand::{Witness, place};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use tradefold::warehouse::bigquery::Place;
 
 struct Cloud {
     desk: Desk,
+    /// Where BigQuery is.
+    endpoint: String,
     place: Place,
 }
 
 impl Cloud {
     async fn new() -> Cloud {
-        Cloud { desk: Desk::new(), place: place(servers()).await }
+        Cloud { desk: Desk::new(), endpoint: servers().bigquery.clone(), place: place(servers()).await }
+    }
+
+    /// Everything in the bucket, by its path.
+    fn objects(&self) -> Vec<String> {
+        let bucket = servers().buckets.join(&self.place.dataset);
+        let (mut found, mut folders) = (Vec::new(), vec![bucket.clone()]);
+        while let Some(next) = folders.pop() {
+            for path in std::fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => found.push(path.strip_prefix(&bucket).unwrap().display().to_string()),
+                }
+            }
+        }
+        found.sort();
+        found
     }
 
     /// Runs a command over the target.
     fn run(&self, arguments: &str) -> Ran {
         let (servers, dataset) = (servers(), &self.place.dataset);
-        let target = format!("--warehouse {} --stage gs://{dataset}/stage --emulator {}", self.place, servers.bigquery);
+        let target = format!("--warehouse {} --stage gs://{dataset}/stage --emulator {}", self.place, self.endpoint);
         let mut command = self.desk.command(&format!("{arguments} {target} --label team=tests"));
         command.env("GOOGLE_BASE_URL", &servers.storage).env("GOOGLE_SKIP_SIGNATURE", "true");
         self.desk.read(command.output().unwrap())
@@ -76,6 +97,67 @@ async fn rejects_are_kept_in_the_stage() {
     assert!(kept.lines().count() == 1 && kept.contains("0x2"), "{kept}");
     let own = format!("_tradefold/tests.{}.trades", cloud.place.dataset);
     assert_eq!(cloud.desk.files(".tradefold"), [format!("{own}/id"), format!("{own}/lock")], "no row stays here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_finds_rows_that_are_gone_and_rows_that_came_twice() {
+    let cloud = Cloud::new().await;
+    let usage = cloud.report(0, "backfill fixtures/demo")["usage"].take();
+    let report = cloud.report(0, "audit");
+    assert_eq!((number(&report, "/audit/rows"), number(&report, "/audit/keys")), (9_685, 9_685));
+    assert_eq!((number(&report, "/rows_after_last_merge"), report["findings"].to_string()), (9_685, "[]".into()));
+    let steps = usage["steps"].as_object().unwrap();
+    assert!(["load", "compare", "search", "merge", "verify"].iter().all(|step| number(&steps[*step], "/jobs") == 2));
+    assert_eq!(number(&report, "/jobs/jobs"), steps.values().map(|step| number(step, "/jobs")).sum::<u64>());
+    let witness = Witness::new(servers()).await;
+    let table = format!("`{}`.`{}`.`trades`", cloud.place.project, cloud.place.dataset);
+    let (day, count) = report["audit"]["days"].as_object().unwrap().iter().next().unwrap();
+    witness.run(&format!("DELETE FROM {table} WHERE CAST(`timestamp` AS DATE) = DATE '{day}'")).await;
+    let ran = cloud.run("audit");
+    assert_eq!(ran.code, 65, "{}", ran.err);
+    let gone = number(count, "/rows");
+    assert!(
+        ran.out.contains(&format!("{gone} rows gone since")) && ran.out.contains("found: lost_rows"),
+        "{}",
+        ran.out
+    );
+    witness.run(&format!("INSERT INTO {table} SELECT * FROM {table} LIMIT 1")).await;
+    let report = cloud.report(65, "audit");
+    assert_eq!((number(&report, "/audit/duplicates/exact"), report["findings"][0].as_str()), (1, Some("duplicates")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_left_behind_is_listed_and_removed_when_that_is_asked_for() {
+    let mut cloud = Cloud::new().await;
+    let front = Front::start(&servers().bigquery).await;
+    cloud.endpoint.clone_from(&front.url);
+    assert!(cloud.run("gc").out.contains("nothing was left behind"));
+    front.fail("POST job compare", 1, refusal(403, "quotaExceeded"));
+    let killed = cloud.run("backfill fixtures/demo");
+    assert_eq!(killed.code, 77, "{}", killed.err);
+    let left = cloud.report(0, "gc");
+    let what = |report: &Value, part: &str| -> BTreeSet<String> {
+        let all = report[part].as_array().unwrap().iter();
+        all.map(|leftover| leftover["what"].as_str().unwrap().to_string()).collect()
+    };
+    let all: BTreeSet<String> =
+        ["temporary table", "staged objects", "landed rows", "ledger file"].map(String::from).into();
+    assert_eq!((what(&left, "kept"), what(&left, "removed")), (all.clone(), BTreeSet::new()));
+    let needed = left["kept"].as_array().unwrap().iter().all(|leftover| leftover["needed_by"].is_string());
+    assert!(needed, "{left:#}");
+    // The lease of the run that failed, and nothing that the run would take up.
+    assert_eq!(what(&cloud.report(0, "gc --remove"), "removed"), BTreeSet::from(["ledger file".into()]));
+    assert_eq!(what(&cloud.report(0, "gc --remove --unfinished"), "removed"), all);
+    // The same command does its work anew.
+    let report = cloud.report(0, "backfill fixtures/demo");
+    assert_eq!((done(&report), front.ran("load")), ((9_685, 0), 3));
+    let left = cloud.report(0, "gc --remove");
+    assert!(what(&left, "removed").iter().all(|what| what == "ledger file"), "{left:#}");
+    let kept = cloud.objects();
+    assert!(kept.iter().all(|path| !path.ends_with(".parquet")), "{kept:#?}");
+    let lease = kept.iter().filter(|path| path.contains("/lease-")).count();
+    assert_eq!((lease, kept.iter().filter(|path| path.contains("/rows/conflict-losers")).count()), (1, 1), "{kept:#?}");
+    assert!(cloud.run("gc").out.contains("nothing was left behind"));
 }
 
 #[test]

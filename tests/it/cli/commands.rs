@@ -32,6 +32,33 @@ fn start(desk: &Desk, arguments: &str, until: &str) -> Child {
 }
 
 #[test]
+fn a_lake_is_audited_and_swept() {
+    let desk = Desk::new();
+    desk.report(0, "backfill fixtures/demo --warehouse lake");
+    let report = desk.report(0, "audit --warehouse lake");
+    assert_eq!((number(&report, "/audit/rows"), number(&report, "/audit/keys")), (9_685, 9_685));
+    assert_eq!((number(&report, "/rows_after_last_merge"), number(&report, "/jobs/jobs")), (9_685, 0));
+    let sum = report["audit"]["days"].as_object().unwrap().values().map(|day| number(day, "/keys")).sum::<u64>();
+    assert_eq!(sum, 9_685);
+    let text = desk.run("audit --warehouse lake").out;
+    assert!(text.contains("latest row               2025-10-21T") && !text.contains("found:"), "{text}");
+    // Its landing, for a try that takes the run up; nobody does.
+    let landings =
+        desk.files("lake/_tradefold/trades/ledger").iter().filter(|name| name.starts_with("landing")).count();
+    assert_eq!(landings, 1);
+    desk.write("lake/_tradefold/trades/runs/dead/landing/part.parquet", "half");
+    desk.write("lake/_tradefold/trades/runs/dead/rows/rejects.ndjson", "{}");
+    let listed = desk.report(0, "gc --warehouse lake");
+    assert_eq!((listed["kept"].as_array().unwrap().len(), listed["removed"].as_array().unwrap().len()), (2, 0));
+    assert_eq!(desk.report(0, "gc --warehouse lake --remove")["removed"], listed["kept"]);
+    let left = desk.files("lake/_tradefold/trades");
+    assert!(left.contains(&"runs/dead/rows/rejects.ndjson".to_string()), "{left:?}");
+    assert!(!left.iter().any(|name| name.contains("landing")), "{left:?}");
+    assert!(desk.run("gc --warehouse lake").out.contains("nothing was left behind"));
+    assert_eq!(number(&desk.report(0, "audit --warehouse lake"), "/audit/rows"), 9_685);
+}
+
+#[test]
 fn a_second_writer_gives_up_after_its_wait() {
     let desk = Desk::new();
     let _lock = hold_lock(&desk);

@@ -10,7 +10,7 @@ use tradefold::error::{Kind, Result};
 use tradefold::ledger::Ledger;
 use tradefold::run::RunOptions;
 use tradefold::stage::Manifest;
-use tradefold::warehouse::{Comparison, Finding, Journal, Merged, Verification, Warehouse};
+use tradefold::warehouse::{Audit, Comparison, Finding, Journal, Merged, Verification, Warehouse};
 use tradefold::window::Day;
 
 /// What it lies about.
@@ -87,6 +87,10 @@ impl Warehouse for Liar<'_> {
         let mut wrong = self.inner.verify(batch, touched, merged).await?;
         wrong.missing += u64::from(self.lie == Lie::Verified);
         Ok(wrong)
+    }
+
+    async fn audit(&self) -> Result<Audit> {
+        self.inner.audit().await
     }
 
     async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {

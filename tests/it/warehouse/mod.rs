@@ -32,6 +32,8 @@ macro_rules! promises {
             every_loaded_winner_is_compared,
             r4_verify_finds_what_is_missing_repeated_or_lower,
             r4_a_merge_counts_its_rows,
+            an_audit_tells_duplicates_by_class,
+            an_audit_of_what_a_run_has_merged_finds_nothing,
         );
     };
 }

@@ -263,6 +263,19 @@ async fn a_row_without_a_day_that_has_a_key_of_the_run_is_refused() {
     assert_eq!(front.ran("merge"), 0);
 }
 
+/// Landing lets none of them through, so somebody else has written them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_counts_rows_without_a_key_or_a_day() {
+    let (_front, stand) = world().await;
+    let (mut keyless, mut dateless) =
+        (fill("0xa", json!("o"), EDGE_S, 1, 0.1), fill("0xb", json!("o"), EDGE_S, 1, 0.1));
+    (keyless["wallet"], dateless["ts"]) = (Value::Null, Value::Null);
+    stand.plant(&[keyless, dateless]).await;
+    let found = stand.warehouse().audit().await.unwrap();
+    assert_eq!((found.rows, found.keys, found.without_key, found.without_day), (2, 2, 1, 1));
+    assert_eq!(found.findings(), ["without_key", "without_day"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_was_changed_after_a_merge_whose_receipt_is_missing_does_not_end_the_run() {
     for (change, left) in

@@ -3,8 +3,8 @@
 mod budget;
 mod crash;
 mod faults;
-mod front;
-mod script;
+pub(crate) mod front;
+pub(crate) mod script;
 pub(crate) mod servers;
 pub(crate) mod stand;
 mod table;

@@ -25,7 +25,7 @@ use tradefold::stage::Manifest;
 use tradefold::storage::Folder;
 use tradefold::warehouse::bigquery::{Access, BigQueryWarehouse, Layout, Options, Place, ddl};
 use tradefold::warehouse::usage::{Estimate, Outline, Usage};
-use tradefold::warehouse::{Comparison, Finding, Journal, Merged, Verification, Warehouse};
+use tradefold::warehouse::{Audit, Comparison, Finding, Journal, Merged, Verification, Warehouse};
 use tradefold::window::Day;
 
 /// Waits that tests can wait for.
@@ -300,6 +300,14 @@ impl Warehouse for Kept {
         finding: Finding,
     ) -> Result<SendableRecordBatchStream> {
         self.inner.rows_of(batch, touched, finding).await
+    }
+
+    async fn audit(&self) -> Result<Audit> {
+        self.inner.audit().await
+    }
+
+    async fn temporary(&self) -> Result<Vec<String>> {
+        self.inner.temporary().await
     }
 
     async fn estimate(&self, outline: &Outline<'_>) -> Result<Option<Estimate>> {

@@ -1,0 +1,76 @@
+//! `tradefold gc`
+
+use super::Outcome;
+use super::common::{DatasetArgs, EngineArgs, World};
+use super::target::{Target, TargetArgs, Writer};
+use crate::error::Result;
+use crate::gc::{Leftover, Places};
+use crate::ledger::Ledger;
+use crate::report::{GcReport, gc_text};
+use crate::run::settle_jobs;
+use clap::Args as ClapArgs;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// List what runs have left behind: temporary tables, staged objects, landed rows, old files of the ledger.
+///
+/// Nothing is removed unless it is asked for, and never anything of a run that works. Rejects, conflicts and other rows
+/// for a person to look at stay, whatever is asked for.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  tradefold gc --warehouse ./lake
+  tradefold gc --warehouse ./lake --remove
+  tradefold gc --warehouse bigquery://project.dataset --stage gs://bucket/tradefold --remove --unfinished")]
+pub(super) struct Args {
+    /// Remove it.
+    #[arg(long)]
+    remove: bool,
+    /// Remove what runs that were not finished would take up, too: they begin anew.
+    #[arg(long, requires = "remove")]
+    unfinished: bool,
+    /// How many seconds to wait for another writer.
+    #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
+    wait: u64,
+    #[command(flatten)]
+    dataset: DatasetArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
+    let dataset = Arc::new(args.dataset.load()?);
+    let target = args.target.open(&args.engine.start()?, &dataset, world).await?;
+    let places = Places { warehouse: target.warehouse.as_ref(), home: &target.home, work: &target.work };
+    let is_removed = |leftover: &Leftover| args.remove && (args.unfinished || leftover.needed_by.is_none());
+    let found = if args.remove {
+        let Writer { mut ledger, lease, lock } = target.take(Duration::from_secs(args.wait), world).await?;
+        let found = collect(&target, &places, &mut ledger, &is_removed, world).await;
+        if let Some(lease) = lease {
+            lease.release(world.now_us).await?;
+        }
+        drop(lock);
+        found?
+    } else {
+        places.leftovers(&Ledger::open(target.home.join("ledger"), String::new()).await?).await?
+    };
+    let (removed, kept) = found.into_iter().partition(is_removed);
+    let report = GcReport { target: target.warehouse.target(), removed, kept, is_dry: !args.remove };
+    Outcome::new(gc_text(&report), &report, false)
+}
+
+async fn collect(
+    target: &Target,
+    places: &Places<'_>,
+    ledger: &mut Ledger,
+    is_removed: &dyn Fn(&Leftover) -> bool,
+    world: &World,
+) -> Result<Vec<Leftover>> {
+    // A job of a writer that died may still read its temporary table.
+    settle_jobs(target.warehouse.as_ref(), ledger, (world.now_us)()).await?;
+    let found = places.leftovers(ledger).await?;
+    let removed: Vec<Leftover> = found.iter().filter(|leftover| is_removed(leftover)).cloned().collect();
+    places.remove(&removed).await?;
+    Ok(found)
+}

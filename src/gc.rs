@@ -1,0 +1,178 @@
+//! What runs have left behind, and its removal. Files that a person may want to look at are none of it.
+
+use crate::error::Result;
+use crate::ledger::{Entry, Ledger};
+use crate::stage::Manifest;
+use crate::storage::Folder;
+use crate::warehouse::Warehouse;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Something that a run has left behind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    /// What it is: `temporary table`, `staged objects`, `landed rows`, `ledger file`.
+    pub what: String,
+    /// Its name or URL.
+    pub place: String,
+    /// How many files it has; of a table none.
+    pub files: u64,
+    /// Their size together, in bytes.
+    pub size_bytes: u64,
+    /// The run that takes it up when the same command is given again. Without it that run does its work anew.
+    pub needed_by: Option<String>,
+    #[serde(skip)]
+    remains: Remains,
+}
+
+/// Where it is.
+#[derive(Clone, Debug, Default)]
+enum Remains {
+    #[default]
+    Nothing,
+    Table(String),
+    Folder(Folder),
+    Object(Folder, String),
+}
+
+impl PartialEq for Remains {
+    fn eq(&self, _other: &Remains) -> bool {
+        // The place says it.
+        true
+    }
+}
+
+impl Eq for Remains {}
+
+/// The folders of a target that runs write to.
+#[derive(Clone, Debug)]
+pub struct Places<'a> {
+    /// The target.
+    pub warehouse: &'a dyn Warehouse,
+    /// The folder of its ledger and of what runs keep beside it.
+    pub home: &'a Folder,
+    /// The local folder of landed rows.
+    pub work: &'a Folder,
+}
+
+impl Places<'_> {
+    /// Everything that was left behind. While a run works, some of it is that run's own: whoever removes it holds the
+    /// target.
+    ///
+    /// # Errors
+    /// What a store or the warehouse says.
+    pub async fn leftovers(&self, ledger: &Ledger) -> Result<Vec<Leftover>> {
+        let unfinished: BTreeSet<&str> = ledger.unfinished().into_iter().collect();
+        let mut found = self.tables(ledger, &unfinished).await?;
+        let mut of_runs = self.of_runs(self.home, "stage", "staged objects", &unfinished).await?;
+        found.append(&mut of_runs);
+        let mut of_runs = self.of_runs(self.work, "landing", "landed rows", &unfinished).await?;
+        found.append(&mut of_runs);
+        found.append(&mut ledger_files(ledger, &unfinished).await?);
+        Ok(found)
+    }
+
+    /// Temporary tables: those of batches of unfinished runs are found again by them.
+    async fn tables(&self, ledger: &Ledger, unfinished: &BTreeSet<&str>) -> Result<Vec<Leftover>> {
+        let mut needed: Vec<(String, &str)> = Vec::new();
+        for &run_id in unfinished {
+            let batches: &[Manifest] = ledger.planned(run_id).map_or(&[], |(batches, _, _)| batches);
+            for name in self.warehouse.temporary_of(batches).await? {
+                needed.push((name, run_id));
+            }
+        }
+        let tables = self.warehouse.temporary().await?.into_iter().map(|name| Leftover {
+            what: "temporary table".into(),
+            place: name.clone(),
+            files: 0,
+            size_bytes: 0,
+            needed_by: needed.iter().find(|(needed, _)| *needed == name).map(|(_, run_id)| run_id.to_string()),
+            remains: Remains::Table(name),
+        });
+        Ok(tables.collect())
+    }
+
+    /// The folders of one name that runs have below `runs/`.
+    async fn of_runs(
+        &self,
+        folder: &Folder,
+        name: &str,
+        what: &str,
+        unfinished: &BTreeSet<&str>,
+    ) -> Result<Vec<Leftover>> {
+        let runs = folder.join("runs");
+        let base = runs.path("");
+        let mut sizes: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for meta in runs.list().await? {
+            let parts: Vec<String> =
+                meta.location.prefix_match(&base).into_iter().flatten().map(|part| part.as_ref().to_string()).collect();
+            if let [run_id, part, ..] = parts.as_slice()
+                && part == name
+            {
+                let size = sizes.entry(run_id.clone()).or_default();
+                *size = (size.0 + 1, size.1 + meta.size);
+            }
+        }
+        let leftover = |(run_id, (files, size_bytes)): (String, (u64, u64))| {
+            let folder = runs.join(&run_id).join(name);
+            Leftover {
+                what: what.into(),
+                place: folder.url().to_string(),
+                files,
+                size_bytes,
+                needed_by: unfinished.contains(run_id.as_str()).then_some(run_id),
+                remains: Remains::Folder(folder),
+            }
+        };
+        Ok(sizes.into_iter().map(leftover).collect())
+    }
+
+    /// Removes what was left behind.
+    ///
+    /// # Errors
+    /// What a store or the warehouse says.
+    pub async fn remove(&self, leftovers: &[Leftover]) -> Result<()> {
+        for leftover in leftovers {
+            match &leftover.remains {
+                Remains::Nothing => {}
+                Remains::Table(name) => self.warehouse.drop_temporary(name).await?,
+                Remains::Folder(folder) => folder.clear().await?,
+                Remains::Object(folder, name) => folder.remove(name).await?,
+            }
+        }
+        self.home.join("runs").drop_empty();
+        self.work.join("runs").drop_empty();
+        Ok(())
+    }
+}
+
+/// Files beside the entries of a ledger that no entry needs any more: leases but the last, lists of landings that are
+/// done.
+async fn ledger_files(ledger: &Ledger, unfinished: &BTreeSet<&str>) -> Result<Vec<Leftover>> {
+    let lease = ledger.leased().map(|(number, _, _)| format!("lease-{number}.json"));
+    let mut landings: BTreeMap<String, &str> = BTreeMap::new();
+    for record in ledger.records() {
+        if let Entry::Landed { run_id, digest, .. } = &record.entry
+            && unfinished.contains(run_id.as_str())
+        {
+            landings.insert(format!("landing-{digest}.json"), run_id);
+        }
+    }
+    let mut found = Vec::new();
+    for meta in ledger.folder().list().await? {
+        let name = meta.location.filename().unwrap_or_default();
+        let is_ours = name.starts_with("lease-") || name.starts_with("landing-");
+        if !is_ours || lease.as_deref() == Some(name) {
+            continue;
+        }
+        found.push(Leftover {
+            what: "ledger file".into(),
+            place: ledger.folder().url_of(name),
+            files: 1,
+            size_bytes: meta.size,
+            needed_by: landings.get(name).map(|run_id| run_id.to_string()),
+            remains: Remains::Object(ledger.folder().clone(), name.to_string()),
+        });
+    }
+    Ok(found)
+}

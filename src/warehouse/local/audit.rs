@@ -1,0 +1,80 @@
+//! What the target holds: the kernel decides its rows as it decides those of an input.
+
+use super::DeltaWarehouse;
+use crate::dedup::Dedup;
+use crate::engine::DataFile;
+use crate::error::{Doing, Error, Result};
+use crate::progress::Silent;
+use crate::warehouse::{Audit, DayCount};
+use arrow::array::Array;
+use arrow::util::display::array_value_to_string;
+use deltalake::DeltaTable;
+use futures::TryStreamExt;
+
+impl DeltaWarehouse {
+    pub(super) async fn audited(&self) -> Result<Audit> {
+        let Some(table) = self.open().await? else { return Ok(Audit::default()) };
+        let files = self.files_of(&table)?;
+        let dedup = Dedup::new(&self.engine, &self.dataset, &files).await?.counting_only();
+        let decision = dedup.decide(&Silent).await?;
+        let mut audit = Audit {
+            keys: decision.winners_count(),
+            duplicates: decision.losers_count(),
+            suspect_keys: decision.suspect_keys().keys,
+            without_key: dedup.rows_without_key().await?,
+            last_modified_us: self.last_modified_us(&table).await?,
+            latest: self.latest().await?,
+            ..Audit::default()
+        };
+        let winners = decision.winners_by_day();
+        for (day, rows) in decision.rows_by_day() {
+            audit.rows += rows;
+            match day {
+                Some(at) => {
+                    let keys = winners.get(&day).copied().unwrap_or(0);
+                    audit.days.insert(at, DayCount { rows, keys });
+                }
+                None if self.dataset.partition.is_some() => audit.without_day += rows,
+                None => {}
+            }
+        }
+        Ok(audit)
+    }
+
+    /// The files of a version of the table, as files to read.
+    fn files_of(&self, table: &DeltaTable) -> Result<Vec<DataFile>> {
+        let doing = "list the files of a Delta table";
+        let snapshot = table.snapshot().map_err(|error| self.failed(doing, error))?;
+        let mut files = Vec::new();
+        for file in snapshot.log_data().iter() {
+            let path = file.path().into_owned();
+            if file.deletion_vector_descriptor().is_some() {
+                return Err(Error::usage(doing)
+                    .with("table", self.folder.url())
+                    .with("file", path)
+                    .because("rows of it are deleted by a vector beside it, so the file does not say what it holds")
+                    .hint("have whoever wrote it rewrite its files without (in Spark: REORG TABLE … APPLY (PURGE))"));
+            }
+            let size_bytes = u64::try_from(file.size()).unwrap_or(0);
+            files.push(DataFile { url: format!("{}/{path}", self.folder.url()), label: path, size_bytes });
+        }
+        files.sort_by(|a, b| a.url.cmp(&b.url));
+        Ok(files)
+    }
+
+    async fn last_modified_us(&self, table: &DeltaTable) -> Result<Option<i64>> {
+        let newest: Vec<_> =
+            table.history(Some(1)).try_collect().await.map_err(|error| self.failed("read a table's history", error))?;
+        Ok(newest.first().and_then(|commit| commit.timestamp).map(|at_ms| at_ms * 1_000))
+    }
+
+    /// The latest time of a row, as text.
+    async fn latest(&self) -> Result<Option<String>> {
+        let Some(name) = self.dataset.time_column() else { return Ok(None) };
+        let sql = format!("SELECT MAX({}) FROM target", self.statements().exprs().column("", name)?);
+        let found = self.engine.collect(&sql).await?;
+        let value = found.iter().find(|batch| batch.num_rows() > 0).map(|batch| batch.column(0));
+        let Some(value) = value.filter(|value| !value.is_null(0)) else { return Ok(None) };
+        array_value_to_string(value, 0).doing("read the latest time of a table").map(Some)
+    }
+}
