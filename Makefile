@@ -3,13 +3,16 @@
 # make bench        time dedup beside its peers on 16.56 million generated trades, and a backfill of 1.66 million; check
 #                   the answers. Needs 10 GB of disk, 16 GB of memory and an hour; writes benches/RESULTS.md
 # make bench-full   the same on 165.6 million trades, beside the best form of the fastest peer. Needs 60 GB of disk
+# make scale        a backfill of 1.66 million generated trades into an emulator of BigQuery, twice, and an audit
+# make live         the same against a project of your own: WAREHOUSE=bigquery://project.dataset STAGE=gs://bucket/prefix.
+#                   Says what it will touch and what that costs; does it with YES=1
 # make clean        remove what the others made
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: demo test bench bench-full clean
+.PHONY: demo test bench bench-full scale live clean
 
 demo:
 	started=$$SECONDS
@@ -71,6 +74,19 @@ bench-full: .venv-bench/complete
 	cargo build --release
 	$(timed) --rows 165600000 --cases rerun:0.1,spread:0.1 --runs 1 --timeout 3600 --memory 14GB --drop --curves \
 	  --only tradefold:8GB,tradefold:2GB,duckdb-plain-ts "$(release)"
+
+scale: .venv/complete
+	cargo build --release
+	export TRADEFOLD_PYTHON="$(CURDIR)/.venv/bin/python" TRADEFOLD_BINARY="$$(realpath "$(release)")"
+	cargo test into_the_emulator -- --ignored --nocapture
+
+live:
+	if [ -z "$(WAREHOUSE)" ] || [ -z "$(STAGE)" ]; then
+	  echo "make live WAREHOUSE=bigquery://project.dataset STAGE=gs://bucket/prefix [YES=1]" >&2
+	  exit 2
+	fi
+	cargo build
+	python3 tests/live.py "$${CARGO_TARGET_DIR:-target}/debug/tradefold" "$(WAREHOUSE)" "$(STAGE)" $(if $(YES),--yes)
 
 .venv-bench/complete: benches/requirements.txt
 	echo "== Python packages of the peers; only when requirements.txt changes"

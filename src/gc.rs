@@ -5,11 +5,11 @@ use crate::ledger::{Entry, Ledger};
 use crate::stage::Manifest;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that a run has left behind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Leftover {
     /// What it is: `temporary table`, `staged objects`, `landed rows`, `ledger file`.
     pub what: String,
@@ -26,23 +26,12 @@ pub struct Leftover {
 }
 
 /// Where it is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 enum Remains {
-    #[default]
-    Nothing,
     Table(String),
     Folder(Folder),
     Object(Folder, String),
 }
-
-impl PartialEq for Remains {
-    fn eq(&self, _other: &Remains) -> bool {
-        // The place says it.
-        true
-    }
-}
-
-impl Eq for Remains {}
 
 /// The folders of a target that runs write to.
 #[derive(Clone, Debug)]
@@ -134,7 +123,6 @@ impl Places<'_> {
     pub async fn remove(&self, leftovers: &[Leftover]) -> Result<()> {
         for leftover in leftovers {
             match &leftover.remains {
-                Remains::Nothing => {}
                 Remains::Table(name) => self.warehouse.drop_temporary(name).await?,
                 Remains::Folder(folder) => folder.clear().await?,
                 Remains::Object(folder, name) => folder.remove(name).await?,

@@ -172,6 +172,16 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether nobody else has written to it since this writer read it.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub async fn is_ours(&mut self) -> Result<bool> {
+        let known = self.records.len();
+        self.catch_up().await?;
+        Ok(self.records.len() == known)
+    }
+
     /// The folder that it is in.
     pub fn folder(&self) -> &Folder {
         &self.folder
@@ -279,6 +289,16 @@ impl Ledger {
             Entry::Merged { receipt } => Some(receipt.as_ref()),
             _ => None,
         })
+    }
+
+    /// How many rows were gone from the target each time that a merge began, together: somebody else has removed them
+    /// between merges, or has restored the target.
+    pub fn removed_between_merges(&self) -> u64 {
+        // A receipt may have been written long after its merge.
+        let mut merges: Vec<&Merged> = self.receipts().map(|receipt| &receipt.merged).collect();
+        merges.retain(|merged| merged.version.is_some());
+        merges.sort_by_key(|merged| merged.version);
+        merges.windows(2).map(|pair| pair[0].rows_after.saturating_sub(pair[1].rows_before)).sum()
     }
 
     /// What every run that ended took of a warehouse that counts jobs and bills bytes, the oldest first.

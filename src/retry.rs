@@ -13,24 +13,35 @@ pub struct Waits {
     pub most: Duration,
     /// All tries together.
     pub tries: u32,
+    /// Before the second look at something that takes its time; it doubles from look to look.
+    pub look: Duration,
 }
 
 impl Waits {
     /// What cloud services ask of their clients: truncated exponential backoff with jitter, here for about two minutes.
-    pub const USUAL: Waits = Waits { first: Duration::from_secs(1), most: Duration::from_secs(32), tries: 8 };
+    pub const USUAL: Waits = Waits {
+        first: Duration::from_secs(1),
+        most: Duration::from_secs(32),
+        tries: 8,
+        look: Duration::from_millis(250),
+    };
 
     /// How long to wait after this look at something that takes its time, the first of which is 1: it doubles, up to
     /// `most`.
     pub fn step(&self, number: u32, most: Duration) -> Duration {
-        let doubled = self.first.saturating_mul(2_u32.saturating_pow(number.saturating_sub(1)));
-        doubled.min(self.most).min(most)
+        doubled(self.look, number).min(self.most).min(most)
     }
 
     /// How long to wait after this try, the first of which is 1. `jitter` is from 0 to 1: clients that failed together
     /// must not come back together.
-    fn after(&self, number: u32, jitter: f64) -> Duration {
-        self.step(number, self.most).mul_f64(0.5 + jitter / 2.0)
+    pub fn after(&self, number: u32, jitter: f64) -> Duration {
+        doubled(self.first, number).min(self.most).mul_f64(0.5 + jitter / 2.0)
     }
+}
+
+/// A time that doubles from number to number, the first of which is 1.
+fn doubled(first: Duration, number: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(number.saturating_sub(1)))
 }
 
 /// Whether a try that failed may be repeated.

@@ -32,15 +32,17 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     warehouse.check_target().await?;
     let audit = warehouse.audit().await?;
     let rows_after_last_merge = ledger.receipts().last().map(|receipt| receipt.merged.rows_after);
+    let lost_rows = rows_after_last_merge.map_or(0, |rows| rows.saturating_sub(audit.rows));
     let mut findings = audit.findings();
-    let lost = rows_after_last_merge.map_or(0, |rows| rows.saturating_sub(audit.rows));
-    if lost > 0 {
+    if lost_rows > 0 {
         findings.push("lost_rows".into());
     }
     let report = AuditReport {
         target: warehouse.target(),
         audit,
         rows_after_last_merge,
+        lost_rows,
+        removed_between_merges: ledger.removed_between_merges(),
         jobs: JobsReport::of(&ledger),
         findings,
     };

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::common::{DatasetArgs, EngineArgs, WindowArgs, World};
-use super::target::{Target, TargetArgs, Writer};
+use super::target::{Target, TargetArgs};
 use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -98,6 +98,9 @@ struct Decisions {
     /// Write all losers with their classes to a Parquet file.
     #[arg(long)]
     losers: bool,
+    /// Keep the staged Parquet objects once the run is done; gc removes them.
+    #[arg(long)]
+    keep_staged: bool,
     /// How many UTC days a batch has at most; fewer, where a merge would not fit into --memory.
     #[arg(long, default_value_t = 16, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=4000))]
     batch_days: u32,
@@ -153,13 +156,14 @@ impl Decisions {
             days_per_batch: self.batch_days,
             key_chosen: dataset.key_chosen(),
             keep_losers: self.losers,
+            keep_staged: self.keep_staged,
         })
     }
 }
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let Ready { dataset, options, engine, inputs, target } = args.run.ready(world).await?;
-    let Writer { mut ledger, lease, lock } = target.take(Duration::from_secs(args.wait), world).await?;
+    let mut writer = target.take(Duration::from_secs(args.wait), world).await?;
     let run = Run {
         dataset: &dataset,
         engine: &engine,
@@ -170,15 +174,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };
-    let report = Box::pin(run.backfill(&inputs, &mut ledger)).await;
-    if let Some(lease) = lease {
-        let released = lease.release(world.now_us).await;
-        // What went wrong before is what there is to say.
-        if report.is_ok() {
-            released?;
-        }
-    }
-    drop(lock);
-    let report = report?;
+    let report = Box::pin(run.backfill(&inputs, &mut writer.ledger)).await;
+    let report = writer.done(report).await?;
     Outcome::new(backfill_text(&report), &report, !report.stops.is_empty())
 }

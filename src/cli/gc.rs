@@ -2,8 +2,8 @@
 
 use super::Outcome;
 use super::common::{DatasetArgs, EngineArgs, World};
-use super::target::{Target, TargetArgs, Writer};
-use crate::error::Result;
+use super::target::{Target, TargetArgs};
+use crate::error::{Error, Kind, Result};
 use crate::gc::{Leftover, Places};
 use crate::ledger::Ledger;
 use crate::report::{GcReport, gc_text};
@@ -44,14 +44,12 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let target = args.target.open(&args.engine.start()?, &dataset, world).await?;
     let places = Places { warehouse: target.warehouse.as_ref(), home: &target.home, work: &target.work };
     let is_removed = |leftover: &Leftover| args.remove && (args.unfinished || leftover.needed_by.is_none());
+    // Another stage than the table's own knows nothing of its runs.
+    target.warehouse.check_target().await?;
     let found = if args.remove {
-        let Writer { mut ledger, lease, lock } = target.take(Duration::from_secs(args.wait), world).await?;
-        let found = collect(&target, &places, &mut ledger, &is_removed, world).await;
-        if let Some(lease) = lease {
-            lease.release(world.now_us).await?;
-        }
-        drop(lock);
-        found?
+        let mut writer = target.take(Duration::from_secs(args.wait), world).await?;
+        let found = collect(&target, &places, &mut writer.ledger, &is_removed, world).await;
+        writer.done(found).await?
     } else {
         places.leftovers(&Ledger::open(target.home.join("ledger"), String::new()).await?).await?
     };
@@ -70,6 +68,11 @@ async fn collect(
     // A job of a writer that died may still read its temporary table.
     settle_jobs(target.warehouse.as_ref(), ledger, (world.now_us)()).await?;
     let found = places.leftovers(ledger).await?;
+    if !ledger.is_ours().await? {
+        return Err(Error::new(Kind::Busy, "remove what runs have left behind")
+            .because("another writer has taken the target meanwhile")
+            .hint("run the same command again"));
+    }
     let removed: Vec<Leftover> = found.iter().filter(|leftover| is_removed(leftover)).cloned().collect();
     places.remove(&removed).await?;
     Ok(found)

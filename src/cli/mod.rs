@@ -40,7 +40,7 @@ Examples:
   tradefold analyze fixtures/demo                     how many duplicates, of which kind, where
   tradefold backfill fixtures/demo --warehouse lake   one row of each key into the table lake/trades
   tradefold status --warehouse lake                   what the table has and what was done to it
-  tradefold audit --warehouse lake                    whether its keys are unique, and no row is gone
+  tradefold audit --warehouse lake                    whether its keys are unique, and rows are gone
   tradefold backfill --help                           every flag of a command
 
 Exit codes:

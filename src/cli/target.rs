@@ -77,8 +77,8 @@ pub(super) struct Target {
 pub(super) struct Writer {
     pub(super) ledger: Ledger,
     /// Of a target that other machines can reach.
-    pub(super) lease: Option<Lease>,
-    pub(super) lock: WriterLock,
+    lease: Option<Lease>,
+    lock: WriterLock,
 }
 
 impl Target {
@@ -100,6 +100,20 @@ impl Target {
             }
         };
         Ok(Writer { ledger, lease, lock })
+    }
+}
+
+impl Writer {
+    /// Gives the target back after what was done with it, well or not.
+    pub(super) async fn done<T>(self, outcome: Result<T>) -> Result<T> {
+        let released = match self.lease {
+            Some(lease) => lease.release().await,
+            None => Ok(()),
+        };
+        drop(self.lock);
+        // What went wrong before is what there is to say.
+        let value = outcome?;
+        released.map(|()| value)
     }
 }
 

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use url::Url;
 
 /// The table that holds the rows.
-const TABLE: &str = "landed";
+pub const TABLE: &str = "landed";
 
 /// Landed rows, ready to be deduplicated. Keys may be set aside before.
 #[derive(Debug)]

@@ -124,15 +124,19 @@ pub struct AuditReport {
     pub target: String,
     /// What it holds.
     pub audit: Audit,
-    /// Rows that it had after the last merge that the ledger knows. It has fewer only if somebody has removed some.
+    /// Rows that it had after the last merge that the ledger knows.
     pub rows_after_last_merge: Option<u64>,
+    /// How many of them it has no more: somebody has removed them.
+    pub lost_rows: u64,
+    /// Rows that were removed before, between merges.
+    pub removed_between_merges: u64,
     /// What jobs of all runs that ended took; nothing where the warehouse has none.
     pub jobs: JobsReport,
     /// What is wrong: `duplicates`, `suspect_keys`, `without_key`, `without_day`, `lost_rows`.
     pub findings: Vec<String>,
 }
 
-/// What jobs took, by their own records.
+/// What jobs took, by their own records: those of the last try of each run. Queries of a try that died are not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobsReport {
     /// How many there were.
@@ -156,7 +160,7 @@ impl JobsReport {
 }
 
 /// What `gc` found and did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct GcReport {
     /// The target's full name.
     pub target: String,

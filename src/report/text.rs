@@ -283,9 +283,12 @@ pub fn audit_text(report: &AuditReport) -> String {
     add("rows without a key", audit.without_key, "");
     add("rows without a day", audit.without_day, "");
     if let Some(rows) = report.rows_after_last_merge {
-        let lost = rows.saturating_sub(audit.rows);
+        let lost = report.lost_rows;
         let note = if lost > 0 { format!("{} gone since", counted(lost, "row")) } else { String::new() };
         add("after the last merge", rows, &note);
+        if report.removed_between_merges > 0 {
+            add("removed before it", report.removed_between_merges, "by somebody else, or by a restore");
+        }
     }
     let when = audit.last_modified_us.map(|at_us| text_of_us(at_us / 1_000_000 * 1_000_000));
     for (name, value) in [("latest row", audit.latest.clone()), ("last modified", when)] {

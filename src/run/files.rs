@@ -80,13 +80,15 @@ impl RunFiles {
         Ok(kept)
     }
 
-    /// Removes what nobody needs once the run is done.
+    /// Removes what nobody needs once the run is done; the staged objects only where they are not to be kept.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn clear_work(&self) -> Result<()> {
+    pub async fn clear_work(&self, keeps_staged: bool) -> Result<()> {
         self.landing.clear().await?;
-        self.stage.clear().await?;
+        if !keeps_staged {
+            self.stage.clear().await?;
+        }
         self.own.drop_empty();
         Ok(())
     }

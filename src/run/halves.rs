@@ -228,6 +228,10 @@ impl Journal for Merging<'_> {
         let entry = Entry::Merging { batch_id: self.batch_id.to_string(), job: job.to_string() };
         self.ledger.append(entry, (self.now_us)()).await
     }
+
+    async fn refused(&mut self, job: &str) -> Result<()> {
+        self.ledger.append(Entry::Settled { jobs: vec![job.to_string()] }, (self.now_us)()).await
+    }
 }
 
 fn to_update(dataset: &Dataset, found: &Comparison) -> u64 {

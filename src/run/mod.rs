@@ -56,6 +56,8 @@ pub struct RunOptions {
     pub key_chosen: bool,
     /// Whether all losers are written to a file, and not only the conflicts.
     pub keep_losers: bool,
+    /// Whether the staged objects stay once the run is done.
+    pub keep_staged: bool,
 }
 
 impl Default for RunOptions {
@@ -69,6 +71,7 @@ impl Default for RunOptions {
             days_per_batch: 16,
             key_chosen: false,
             keep_losers: false,
+            keep_staged: false,
         }
     }
 }
@@ -146,11 +149,15 @@ impl Run<'_> {
             false => Entry::Stopped { run_id, reasons, usage: report.usage.clone() },
         };
         ledger.append(entry, (self.now_us)()).await?;
+        // Who slept until here removes nothing: another writer may be at the same work.
+        if !ledger.is_ours().await? {
+            return Ok(report);
+        }
         // Only now: a run that is taken up finds what it had loaded.
         for batch in &loaded {
             self.warehouse.unload(batch).await?;
         }
-        files.clear_work().await?;
+        files.clear_work(self.options.keep_staged).await?;
         Ok(report)
     }
 

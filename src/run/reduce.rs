@@ -2,8 +2,7 @@
 
 use super::{Choice, Run, RunFiles, landed_files};
 use crate::balance::Balance;
-use crate::dedup::{Class, Decision, Dedup, Flagged};
-use crate::engine::FilesTable;
+use crate::dedup::{Class, Decision, Dedup, Flagged, TABLE};
 use crate::error::{Doing, Error, Result};
 use crate::landing::{Landed, land};
 use crate::plan::{Batch, Cuts, Limits, batch_id, plan};
@@ -70,8 +69,7 @@ impl Run<'_> {
         if self.warehouse.merges_here() {
             return Ok((report.balance, batches, None));
         }
-        self.engine.register_files("landed", FilesTable::new(self.dataset.schema(), &landed_files(&landed))?)?;
-        let sums = self.engine.counts(&Widths::sums(self.dataset, "landed")?).await?;
+        let sums = self.engine.counts(&Widths::sums(self.dataset, TABLE)?).await?;
         let outline = Outline {
             batches: &batches,
             widths: Widths::of_sums(self.dataset, &sums),

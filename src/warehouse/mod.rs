@@ -125,6 +125,12 @@ pub trait Journal: Send {
     /// # Errors
     /// Busy, when another writer has taken over: the job must not be begun.
     async fn begins(&mut self, job: &str) -> Result<()>;
+
+    /// The job was refused, so it does not run and nobody has to look for it.
+    ///
+    /// # Errors
+    /// As [`Journal::begins`].
+    async fn refused(&mut self, job: &str) -> Result<()>;
 }
 
 impl Merged {

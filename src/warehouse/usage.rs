@@ -141,10 +141,11 @@ impl Widths {
         (self.0.values().sum::<f64>() * rows as f64) as u64
     }
 
-    /// What some of their columns take.
-    pub fn of_columns<'a>(&self, rows: u64, names: impl IntoIterator<Item = &'a str>) -> u64 {
-        let names: std::collections::BTreeSet<&str> = names.into_iter().collect();
-        (names.iter().filter_map(|name| self.0.get(*name)).sum::<f64>() * rows as f64) as u64
+    /// What some columns take of a row, from 0 to 1.
+    pub fn share(&self, names: &[&str]) -> f64 {
+        let some = self.0.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(_, bytes)| bytes);
+        let all: f64 = self.0.values().sum();
+        if all == 0.0 { 0.0 } else { some.sum::<f64>() / all }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An entry of the ledger takes it: entries are numbered, so whoever had it before and was only asleep can write none
 //! any more. A file beside the entry says until when it is held. Clocks decide only how long others are waited for;
-//! that two of them never write at once is the numbers' doing, and that of the jobs which are written down.
+//! that two of them never merge at once is the numbers' doing, and that of the jobs which are written down.
 
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ledger::{Entry, Holder, Ledger};
@@ -10,7 +10,9 @@ use crate::progress::Progress;
 use crate::storage::Folder;
 use crate::window::text_of_us;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// How long leases are, and how long others are waited for.
@@ -27,7 +29,7 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Ten minutes, renewed in time for four failures.
+    /// Ten minutes, with a sign of life every two.
     pub fn usual(wait: Duration) -> Terms {
         Terms { term: Duration::from_secs(600), renewal: Duration::from_secs(120), look: Duration::from_secs(10), wait }
     }
@@ -36,7 +38,7 @@ impl Terms {
 /// What a holder says of its lease.
 #[derive(Debug, Serialize, Deserialize)]
 struct Renewal {
-    /// Until when it is held, in microseconds since 1970-01-01 UTC. A holder that is done says that it was.
+    /// Until when it is held, in microseconds since 1970-01-01 UTC; 0 where its holder is done.
     until_us: i64,
 }
 
@@ -46,6 +48,7 @@ pub struct Lease {
     folder: Folder,
     number: u64,
     renewing: JoinHandle<()>,
+    done: Arc<Notify>,
 }
 
 impl Lease {
@@ -62,7 +65,7 @@ impl Lease {
         progress: &dyn Progress,
     ) -> Result<Lease> {
         let begun = Instant::now();
-        let mut is_told = false;
+        let mut last_sign: Option<(u64, i64, Instant)> = None;
         loop {
             ledger.catch_up().await?;
             if let Some((number, other, at_us)) =
@@ -72,9 +75,17 @@ impl Lease {
                     Some(text) => serde_json::from_slice::<Renewal>(&text).doing("read a lease")?.until_us,
                     None => after(at_us, terms.term),
                 };
-                let left_us = until_us.saturating_sub(now_us());
-                if left_us > 0 {
-                    let since = text_of_us(at_us / 1_000_000 * 1_000_000);
+                let since = text_of_us(at_us / 1_000_000 * 1_000_000);
+                let sign = last_sign.filter(|(of, said, _)| (*of, *said) == (number, until_us));
+                if sign.is_none() && until_us > now_us() {
+                    progress.note(&format!("{} has held the target since {since}: waiting for it", other.name));
+                }
+                let (_, _, seen) = *last_sign.insert(sign.unwrap_or((number, until_us, Instant::now())));
+                // Its clock may be fast: what counts then is that nothing was heard of it for so long.
+                let silent = terms.term.saturating_sub(seen.elapsed());
+                let held =
+                    Duration::from_micros(u64::try_from(until_us.saturating_sub(now_us())).unwrap_or(0)).min(silent);
+                if !held.is_zero() {
                     let left = terms.wait.saturating_sub(begun.elapsed());
                     if left.is_zero() {
                         return Err(Error::new(Kind::Busy, "take the target")
@@ -86,15 +97,9 @@ impl Lease {
                             ))
                             .hint("wait until the other run is done, or give it longer with --wait"));
                     }
-                    if !is_told {
-                        progress.note(&format!("{} has held the target since {since}: waiting for it", other.name));
-                        is_told = true;
-                    }
-                    let held = Duration::from_micros(left_us.unsigned_abs());
                     tokio::time::sleep(terms.look.min(held).min(left)).await;
                     continue;
                 }
-                progress.note(&format!("{} is done with the target, or silent", other.name));
             }
             match ledger.append(Entry::Leased { holder: holder.clone() }, now_us()).await {
                 // Somebody else was faster: to take it, or to write about it.
@@ -104,18 +109,20 @@ impl Lease {
             }
         }
         let number = ledger.records().len() as u64 - 1;
-        let folder = ledger.folder().clone();
-        let renewing = tokio::spawn(renew(folder.clone(), number, terms, now_us));
-        Ok(Lease { folder, number, renewing })
+        let (folder, done) = (ledger.folder().clone(), Arc::new(Notify::new()));
+        let renewing = tokio::spawn(renew(folder.clone(), number, terms, now_us, Arc::clone(&done)));
+        Ok(Lease { folder, number, renewing, done })
     }
 
     /// Gives the target back.
     ///
     /// # Errors
     /// What the store says; others then wait for the rest of the term.
-    pub async fn release(self, now_us: fn() -> i64) -> Result<()> {
-        self.renewing.abort();
-        write(&self.folder, self.number, now_us()).await
+    pub async fn release(mut self) -> Result<()> {
+        // A sign of life that is under way would come after the one that says it is done.
+        self.done.notify_one();
+        let _ = (&mut self.renewing).await;
+        write(&self.folder, self.number, 0).await
     }
 }
 
@@ -126,10 +133,14 @@ impl Drop for Lease {
 }
 
 /// Gives signs of life until it is told to stop. One that is not heard is of no consequence: the next one is.
-async fn renew(folder: Folder, number: u64, terms: Terms, now_us: fn() -> i64) {
+async fn renew(folder: Folder, number: u64, terms: Terms, now_us: fn() -> i64, done: Arc<Notify>) {
     loop {
-        let _ = write(&folder, number, after(now_us(), terms.term)).await;
-        tokio::time::sleep(terms.renewal).await;
+        let sign = write(&folder, number, after(now_us(), terms.term));
+        // A store may try for minutes, and by then the time that is written has passed.
+        let _ = tokio::time::timeout(terms.renewal / 2, sign).await;
+        if tokio::time::timeout(terms.renewal, done.notified()).await.is_ok() {
+            return;
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod memory;
 mod stops;
 
 use serde_json::Value;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -17,6 +18,8 @@ use tempfile::TempDir;
 /// same.
 pub(crate) struct Desk {
     dir: TempDir,
+    /// The program: what Cargo has built for the tests, or another one for what takes long.
+    pub(crate) binary: OsString,
 }
 
 /// How a call ended and what it printed, with the folder's own path cut out.
@@ -30,7 +33,7 @@ impl Desk {
     pub(crate) fn new() -> Desk {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(project("fixtures"), dir.path().join("fixtures")).unwrap();
-        Desk { dir }
+        Desk { dir, binary: env!("CARGO_BIN_EXE_tradefold").into() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -44,7 +47,7 @@ impl Desk {
 
     /// The command of these arguments; a part in double quotes is one argument.
     pub(crate) fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tradefold"));
+        let mut command = Command::new(&self.binary);
         for (place, part) in arguments.split('"').enumerate() {
             match place % 2 {
                 1 => command.arg(part),

@@ -6,7 +6,12 @@ use tradefold::error::{Error, Kind};
 use tradefold::progress::Silent;
 use tradefold::retry::{Again, Failure, Waits, retry};
 
-const WAITS: Waits = Waits { first: Duration::from_millis(1), most: Duration::from_millis(50), tries: 4 };
+const WAITS: Waits = Waits {
+    first: Duration::from_millis(3),
+    most: Duration::from_millis(50),
+    tries: 4,
+    look: Duration::from_millis(1),
+};
 
 /// Fails so many times. Gives how often it was tried, how it ended, and how long that took.
 async fn tried(failures: u32, again: Again) -> (u32, Result<(), Error>, Duration) {
@@ -44,4 +49,11 @@ fn a_look_waits_twice_as_long_as_the_one_before() {
     let ms = |look| WAITS.step(look, Duration::from_millis(20)).as_millis();
     assert_eq!([1, 2, 3, 5, 6, 99].map(ms), [1, 2, 4, 16, 20, 20]);
     assert_eq!(WAITS.step(99, Duration::from_secs(9)), WAITS.most);
+}
+
+#[test]
+fn a_try_waits_twice_as_long_as_the_one_before_and_not_always_the_same() {
+    let us = |number, jitter| WAITS.after(number, jitter).as_micros();
+    assert_eq!([1, 2, 3, 5, 6, 99].map(|number| us(number, 1.0)), [3_000, 6_000, 12_000, 48_000, 50_000, 50_000]);
+    assert_eq!([0.0, 0.5, 1.0].map(|jitter| us(2, jitter)), [3_000, 4_500, 6_000]);
 }

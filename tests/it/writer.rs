@@ -9,10 +9,10 @@ use tradefold::storage::Folder;
 use tradefold::writer::{Lease, Terms};
 
 const TERMS: Terms = Terms {
-    term: Duration::from_millis(400),
+    term: Duration::from_millis(1200),
     renewal: Duration::from_millis(50),
     look: Duration::from_millis(10),
-    wait: Duration::from_millis(1500),
+    wait: Duration::from_millis(3000),
 };
 
 /// As if it slept: it gives one sign of life and no other.
@@ -48,7 +48,7 @@ async fn who_holds_the_target_keeps_it_until_it_gives_it_back() {
     let waiting = tokio::spawn(async move { take(&mut second, "second", TERMS).await.map(|lease| (second, lease)) });
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!waiting.is_finished());
-    lease.release(now_us).await.unwrap();
+    lease.release().await.unwrap();
     let (mut second, _lease) = waiting.await.unwrap().unwrap();
     second.append(finished(), 1).await.unwrap();
 }
@@ -60,11 +60,24 @@ async fn who_is_silent_for_the_term_loses_the_target_and_can_write_nothing_more(
     let _asleep = take(&mut first, "first", ASLEEP).await.unwrap();
     let begun = Instant::now();
     let _lease = take(&mut second, "second", TERMS).await.unwrap();
-    assert!(begun.elapsed() > Duration::from_millis(200), "it was waited for");
+    assert!(begun.elapsed() > Duration::from_millis(600), "it was waited for");
     assert_eq!(first.append(finished(), 1).await.unwrap_err().kind(), Kind::Busy);
     second.append(finished(), 1).await.unwrap();
     let error = take(&mut first, "first", Terms { wait: Duration::ZERO, ..TERMS }).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Busy, "it has to wait like any other");
+}
+
+/// Its clock is a day ahead, so by what it says it holds the target until tomorrow.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_silent_with_a_fast_clock_loses_it_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut first, mut second) = (open(folder.path(), "a").await, open(folder.path(), "b").await);
+    let holder = Holder { name: "fast".into(), work_id: "fast".into() };
+    let lease = Lease::take(&mut first, holder, ASLEEP, || now_us() + 86_400_000_000, &Silent).await.unwrap();
+    let begun = Instant::now();
+    take(&mut second, "second", TERMS).await.unwrap().release().await.unwrap();
+    assert!(begun.elapsed() > Duration::from_millis(1000), "{:?}", begun.elapsed());
+    drop(lease);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +101,7 @@ async fn of_two_that_come_at_once_one_waits() {
                 ledger.append(finished(), 1).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            lease.release(now_us).await.unwrap();
+            lease.release().await.unwrap();
         }));
     }
     for writer in writers {

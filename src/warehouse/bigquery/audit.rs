@@ -13,6 +13,7 @@ use futures::TryStreamExt;
 impl BigQueryWarehouse {
     pub(super) async fn audited(&self) -> Result<Audit> {
         let Some(table) = self.find().await? else { return Ok(Audit::default()) };
+        self.check_columns(&table)?;
         let names = self.names_of("", None).await?;
         let statements = self.statements(&names);
         let rows = self.rows("audit", "", statements.audit()?).await?;

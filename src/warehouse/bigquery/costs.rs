@@ -99,7 +99,10 @@ impl BigQueryWarehouse {
             statement_chars = compare.chars().count().max(merge.chars().count()) as u64;
         }
         let mut seen = Seen::default();
-        if self.find().await?.is_some() {
+        let found = self.find().await?;
+        self.check_days(found.as_deref(), outline.batches.iter().flat_map(|batch| batch.days.keys()))?;
+        if let Some(table) = found {
+            self.check_columns(&table)?;
             let statements = self.statements(&names);
             let selects = outline.batches.iter().map(|batch| statements.whole_rows(&batch.touched));
             let selects = selects.collect::<Result<Vec<_>>>()?;

@@ -67,10 +67,10 @@ where
     let mut failed = 0;
     for attempt in 1..=ATTEMPTS_MAX {
         let reference = client.reference(&work.job_id(step, attempt));
-        if let Some(journal) = &mut journal {
-            journal.begins(&name_of(&reference)).await?;
-        }
-        let begun = client.insert(&reference, configuration).await?;
+        let begun = match &mut journal {
+            Some(journal) => begin(client, &reference, configuration, *journal).await?,
+            None => client.insert(&reference, configuration).await?,
+        };
         // Its id is taken: this run began it before it died, or an answer was lost.
         let is_adopted = begun.is_none();
         let job = match begun {
@@ -98,14 +98,33 @@ where
                     return Err(refused(client, &reference, reason, message));
                 }
                 client.progress().note(&format!("job {} failed and is begun anew: {message}", reference.job_id));
-                tokio::time::sleep(client.access().waits.step(failed, POLL_MAX)).await;
+                tokio::time::sleep(client.access().waits.after(failed, fastrand::f64())).await;
             }
         }
     }
-    Err(Error::new(Kind::Transient, "run a job")
+    Err(Error::data("run a job")
         .with("job", work.job_id(step, ATTEMPTS_MAX))
         .because(format!("{ATTEMPTS_MAX} attempts were made before, and what none of them did is there"))
         .hint("look at these jobs in BigQuery"))
+}
+
+/// Begins a job once it is written down. `None`: its id is taken. What was begun before is not written down again.
+async fn begin(
+    client: &Client,
+    reference: &JobReference,
+    configuration: &JobConfiguration,
+    journal: &mut dyn Journal,
+) -> Result<Option<Box<Job>>> {
+    if client.job(reference).await?.is_some() {
+        return Ok(None);
+    }
+    journal.begins(&name_of(reference)).await?;
+    let begun = client.insert(reference, configuration).await;
+    // Without an answer it may run all the same.
+    if begun.as_ref().is_err_and(|error| error.kind() != Kind::Transient) {
+        journal.refused(&name_of(reference)).await?;
+    }
+    begun
 }
 
 /// How a job is called wherever it is written down: `project:location.id`.
@@ -198,7 +217,7 @@ pub(super) async fn read(client: &Client, id: &str, configuration: &JobConfigura
         if !is_passing(reason) || failed >= FAILED_MAX {
             return Err(refused(client, &reference, reason, message));
         }
-        tokio::time::sleep(client.access().waits.step(failed, POLL_MAX)).await;
+        tokio::time::sleep(client.access().waits.after(failed, fastrand::f64())).await;
     }
 }
 

@@ -80,10 +80,7 @@ pub(super) fn estimate(
     let order = dataset.order.iter().map(|item| item.column.as_str());
     let found_by: Vec<&str> = key.iter().copied().chain(dataset.partition.as_deref()).collect();
     let verified: Vec<&str> = found_by.iter().copied().chain(order).collect();
-    let all = widths.of_rows(1_000_000).max(1);
-    let share = |bytes: u64, names: &[&str]| {
-        (bytes as f64 * widths.of_columns(1_000_000, names.iter().copied()) as f64 / all as f64) as u64
-    };
+    let share = |bytes: u64, names: &[&str]| (bytes as f64 * widths.share(names)) as u64;
     // Each table that a query reads has its least.
     let billed = |staged: u64, target: u64| staged.max(BILLED_MIN) + target.max(BILLED_MIN);
     let mut usage = Usage::default();
@@ -115,7 +112,7 @@ pub(super) fn estimate(
         );
         add("verify", billed(share(staged, &verified), share(after, &verified)));
         winners += batch.rows;
-        touched += target;
+        touched += found;
     }
     let most = |of: &dyn Fn(&Batch) -> u64| outline.batches.iter().map(of).max().unwrap_or(0);
     let batches = outline.batches.len() as u64;

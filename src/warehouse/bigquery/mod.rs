@@ -210,6 +210,8 @@ impl Warehouse for BigQueryWarehouse {
     }
 
     async fn load(&self, batch: &Manifest) -> Result<u64> {
+        let found = self.find().await?;
+        self.check_days(found.as_deref(), batch.batch.days.keys())?;
         let (target, created_ms) = (self.target(), self.prepare().await?);
         if let Some(object) = &batch.witnesses {
             let work = self.work(&target, created_ms, &object.digest);
@@ -270,6 +272,8 @@ impl Warehouse for BigQueryWarehouse {
         found: &Comparison,
         journal: &mut dyn Journal,
     ) -> Result<Merged> {
+        // Its label may name another stage by now.
+        self.find().await?;
         let rows_before = self.row_count(&self.reference()).await?.unwrap_or(0);
         if found.new == 0 && (found.newer == 0 || self.dataset.immutable) {
             return Ok(Merged { rows_before, rows_after: rows_before, ..Merged::default() });

@@ -4,8 +4,14 @@ use super::client::shown;
 use super::{BigQueryWarehouse, STAGE, quoted, table};
 use crate::error::{Error, Kind, Result};
 use crate::warehouse::Warehouse;
+use crate::window::Day;
 use google_cloud_bigquery_v2::model::{Table, TableReference};
 use std::sync::atomic::Ordering;
+
+/// The first and the last day that have a partition, 1960-01-01 and 2159-12-31.
+/// <https://docs.cloud.google.com/bigquery/docs/partitioned-tables>
+const PARTITIONS_FROM: Day = Day(-3_653);
+const PARTITIONS_TO: Day = Day(69_395);
 
 impl BigQueryWarehouse {
     /// The target, checked; `None`: there is none.
@@ -57,6 +63,45 @@ impl BigQueryWarehouse {
         Ok(made_ms)
     }
 
+    /// Checks that rows of these days can be found by statements that name days, in the target as it is or as it would
+    /// be made.
+    ///
+    /// # Errors
+    /// Data, with the first day for which there is no partition.
+    pub(super) fn check_days<'a>(&self, found: Option<&Table>, mut days: impl Iterator<Item = &'a Day>) -> Result<()> {
+        let is_partitioned = match found {
+            Some(table) => table.time_partitioning.is_some(),
+            None => self.dataset.partition.is_some() && !self.options.layout.is_unpartitioned,
+        };
+        let has_partition = |day: &&Day| (PARTITIONS_FROM..=PARTITIONS_TO).contains(*day);
+        let Some(day) = days.find(|day| is_partitioned && !has_partition(day)) else { return Ok(()) };
+        Err(Error::data("write rows of a day")
+            .with("table", self.target())
+            .because(format!(
+                "there are rows of {day}, and BigQuery has no partition of a day before {PARTITIONS_FROM} or after \
+                 {PARTITIONS_TO}: no statement that names days would find them again"
+            ))
+            .hint(
+                "reject such rows by bounds in the contract, leave them out with --from and --to, or write to a table \
+                 without partitions (--unpartitioned)",
+            ))
+    }
+
+    /// Checks that a table has all columns of the contract, for who reads them and adds none.
+    ///
+    /// # Errors
+    /// Usage, with the columns that it lacks.
+    pub(super) fn check_columns(&self, table: &Table) -> Result<()> {
+        let missing = table::misfits(&self.dataset, table).missing;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::usage("read a table")
+            .with("table", self.target())
+            .because(format!("it lacks {} of the contract", missing.join(", ")))
+            .hint("a backfill with --allow-field-addition adds them"))
+    }
+
     async fn prepared(&self) -> Result<Box<Table>> {
         let name = self.reference();
         let Some(found) = self.find().await? else {
@@ -76,7 +121,9 @@ impl BigQueryWarehouse {
         }
         let mut labels = found.labels.clone();
         labels.insert(STAGE.into(), self.stage_label());
-        let changed = self.client.patch(&name, Box::new(Table::new().set_labels(labels))).await?;
+        self.client.patch(&name, Box::new(Table::new().set_labels(labels))).await?;
+        // A run with another stage may have had the same thought.
+        let changed = self.find().await?;
         changed.ok_or_else(|| Error::usage("change a table").with("table", shown(&name)).because("it is gone"))
     }
 

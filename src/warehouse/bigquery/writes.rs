@@ -29,7 +29,6 @@ impl BigQueryWarehouse {
             .set_create_disposition("CREATE_NEVER")
             .set_write_disposition("WRITE_TRUNCATE");
         let labels = jobs::labels(&self.client, work.batch_id, "load");
-        self.client.used().staged(objects.iter().map(|object| object.size_bytes).sum());
         let configuration = Box::new(JobConfiguration::new().set_load(load).set_labels(labels));
         // The table is made anew by each run, and a job that filled another one of its name is none of its own.
         let step = format!("load{}", self.make_temporary(&name).await?);
@@ -37,7 +36,10 @@ impl BigQueryWarehouse {
             let name = &name;
             async move { Ok(self.row_count(name).await?.filter(|found| *found == rows).map(|_| done)) }
         };
-        let Done { job, .. } = jobs::run(&self.client, work, &step, &configuration, None, effect).await?;
+        let Done { job, is_adopted } = jobs::run(&self.client, work, &step, &configuration, None, effect).await?;
+        if !is_adopted {
+            self.client.used().staged(objects.iter().map(|object| object.size_bytes).sum());
+        }
         // Whether a load keeps the time that a table ends at is not documented.
         self.make_temporary(&name).await?;
         // The job's own count is the evidence; an emulator may not give it.

@@ -1,12 +1,14 @@
 //! A target in BigQuery, as a person at the command line meets it: an emulator stands for both services.
 
-use super::{Desk, Ran, number};
+use super::{Desk, Ran, number, project};
+use crate::googlesql::python;
 use crate::warehouse::bigquery::front::Front;
 use crate::warehouse::bigquery::script::refusal;
 use crate::warehouse::bigquery::servers::servers;
 use crate::warehouse::bigquery::stand::{Witness, place};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::process::Command;
 use tradefold::warehouse::bigquery::Place;
 
 struct Cloud {
@@ -39,8 +41,12 @@ impl Cloud {
 
     /// Runs a command over the target.
     fn run(&self, arguments: &str) -> Ran {
+        self.run_at("stage", arguments)
+    }
+
+    fn run_at(&self, stage: &str, arguments: &str) -> Ran {
         let (servers, dataset) = (servers(), &self.place.dataset);
-        let target = format!("--warehouse {} --stage gs://{dataset}/stage --emulator {}", self.place, self.endpoint);
+        let target = format!("--warehouse {} --stage gs://{dataset}/{stage} --emulator {}", self.place, self.endpoint);
         let mut command = self.desk.command(&format!("{arguments} {target} --label team=tests"));
         command.env("GOOGLE_BASE_URL", &servers.storage).env("GOOGLE_SKIP_SIGNATURE", "true");
         self.desk.read(command.output().unwrap())
@@ -79,6 +85,115 @@ async fn the_demo_goes_into_bigquery_as_it_goes_into_a_lake() {
     assert_eq!(stopped.code, 65, "{}", stopped.err);
     assert!(stopped.out.contains("nothing was written to the target"), "{}", stopped.out);
     assert_eq!(number(&cloud.report(0, "status"), "/rows"), 9_685);
+}
+
+/// The demo in the target, looked at by clients that know nothing of tradefold.
+#[tokio::test(flavor = "multi_thread")]
+async fn googles_own_clients_see_what_was_written() {
+    let cloud = Cloud::new().await;
+    cloud.report(0, "backfill fixtures/demo");
+    let (endpoint, place) = (&cloud.endpoint, &cloud.place);
+    let seen = read(Command::new(python()).arg(project("tests/oracle/bigquery_client.py")).args([
+        endpoint,
+        &place.project,
+        &place.dataset,
+        "trades",
+    ]));
+    assert_eq!(seen["tables"], json!(["trades"]), "no temporary table is left");
+    assert_eq!((&seen["rows"], &seen["keys"]), (&json!(9_685), &json!(9_685)));
+    assert_eq!(seen["partition"], json!(["DAY", "timestamp"]));
+    assert_eq!(
+        (&seen["cluster"], &seen["labels"]),
+        (&json!(["wallet_address", "condition_id"]), &json!(["tradefold_stage"]))
+    );
+    let fields = seen["schema"].as_array().unwrap();
+    assert_eq!((fields.len(), &fields[3]), (19, &json!(["timestamp", "TIMESTAMP", "NULLABLE"])));
+    // The command line of Google Cloud's SDK, where it is installed: it can't be from a registry.
+    let Some(mut bq) = bq(&cloud) else {
+        eprintln!("bq is not on the PATH: only the Python client has looked");
+        return;
+    };
+    let table = format!("{}.trades", place.dataset);
+    let sql = format!("SELECT COUNT(*) AS n, COUNT(DISTINCT `timestamp`) > 1 AS many FROM `{table}`");
+    assert_eq!(read(bq.args(["query", "--use_legacy_sql=false", &sql])), json!([{ "n": "9685", "many": "true" }]));
+}
+
+/// What a client prints.
+fn read(command: &mut Command) -> Value {
+    let output = command.output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}\n{err}"))
+}
+
+/// `bq` before another server than Google's: it wants a description of the API, and somebody to be.
+fn bq(cloud: &Cloud) -> Option<Command> {
+    let all = std::env::var_os("PATH")?;
+    let path = std::env::split_paths(&all).map(|folder| folder.join("bq")).find(|bq| bq.is_file())?;
+    let sdk = path.canonicalize().ok()?.ancestors().nth(2)?.to_path_buf();
+    let api = sdk.join("platform/bq/discovery_next/bigquery.json");
+    let mut command = Command::new(path);
+    command.args(["--api", &cloud.endpoint, "--project_id", &cloud.place.project, "--format", "json"]);
+    command.arg("--discovery_file").arg(&api);
+    command.env("CLOUDSDK_CONFIG", cloud.desk.path("gcloud")).env("CLOUDSDK_AUTH_ACCESS_TOKEN", "nobody");
+    api.is_file().then_some(command)
+}
+
+/// What `make live` does to a project, done to an emulator: so that the script itself is right.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checks_for_a_real_project_hold_for_an_emulator() {
+    let cloud = Cloud::new().await;
+    let warehouse = cloud.place.to_string();
+    let stage = format!("gs://{}/stage", cloud.place.dataset);
+    let mut command = Command::new(python());
+    command.arg(project("tests/live.py")).arg(env!("CARGO_BIN_EXE_tradefold")).args([&warehouse, &stage]);
+    command.env("GOOGLE_BASE_URL", &servers().storage).env("GOOGLE_SKIP_SIGNATURE", "true");
+    let asked = cloud.desk.read(command.output().unwrap());
+    assert!(asked.code == 1 && asked.err.contains("nothing was done"), "{}{}", asked.out, asked.err);
+    assert!(asked.out.contains("tradefold_live_") && asked.out.contains("billed"), "{}", asked.out);
+    let front = Front::start(&servers().bigquery).await;
+    front.set_dry_bytes(1_000);
+    command.args(["--yes", "--", "--emulator", &front.url, "--label", "team=tests"]);
+    let ran = cloud.desk.read(command.output().unwrap());
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.matches("ok    ").count() > 20, "{}", ran.out);
+}
+
+/// Too long for every day: `make scale`, with a binary that was built for speed.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: make scale"]
+async fn a_backfill_of_1_66_million_rows_into_the_emulator() {
+    let mut cloud = Cloud::new().await;
+    let front = Front::start(&servers().bigquery).await;
+    cloud.endpoint.clone_from(&front.url);
+    cloud.desk.binary = std::env::var_os("TRADEFOLD_BINARY").expect("`make scale` names one");
+    let planted = cloud.desk.report(0, "generate --rows 1660000 --layout rerun --seed 3 --out raw");
+    let begun = std::time::Instant::now();
+    let first = cloud.report(0, "backfill raw");
+    let took = begun.elapsed().as_secs_f64();
+    let again = cloud.report(0, "backfill raw");
+    let audit = cloud.report(0, "audit");
+    let batches = first["batches"].as_array().unwrap();
+    let days = batches.iter().map(|batch| batch["merged"]["days_changed"].as_array().unwrap().len()).sum::<usize>();
+    println!(
+        "{took:.1} s; {} batches, {} load jobs, {} merges, {days} days touched",
+        batches.len(),
+        front.ran("load"),
+        front.ran("merge")
+    );
+    println!("planted {planted:#}\nbalance {:#}\nusage {:#}", first["balance"], first["usage"]);
+    println!("first {:?}, again {:?}, audit {:#}", done(&first), done(&again), audit["audit"]["rows"]);
+    let winners = number(&first, "/balance/winners");
+    assert_eq!(
+        winners
+            + number(&first, "/balance/losers/exact")
+            + number(&first, "/balance/losers/superseded")
+            + number(&first, "/balance/losers/conflict"),
+        1_660_000
+    );
+    assert_eq!((done(&first), done(&again)), ((winners, 0), (0, 0)));
+    assert_eq!(front.ran("merge"), batches.len());
+    assert_eq!((number(&audit, "/audit/rows"), number(&audit, "/audit/keys")), (winners, winners));
 }
 
 /// The landing is on the local disk, the bucket is not.
@@ -131,6 +246,7 @@ async fn what_a_run_left_behind_is_listed_and_removed_when_that_is_asked_for() {
     let mut cloud = Cloud::new().await;
     let front = Front::start(&servers().bigquery).await;
     cloud.endpoint.clone_from(&front.url);
+    let elsewhere = |cloud: &Cloud| cloud.run_at("typo", "gc --remove");
     assert!(cloud.run("gc").out.contains("nothing was left behind"));
     front.fail("POST job compare", 1, refusal(403, "quotaExceeded"));
     let killed = cloud.run("backfill fixtures/demo");
@@ -143,6 +259,8 @@ async fn what_a_run_left_behind_is_listed_and_removed_when_that_is_asked_for() {
     let all: BTreeSet<String> =
         ["temporary table", "staged objects", "landed rows", "ledger file"].map(String::from).into();
     assert_eq!((what(&left, "kept"), what(&left, "removed")), (all.clone(), BTreeSet::new()));
+    let typo = elsewhere(&cloud);
+    assert!(typo.code == 2 && typo.err.contains("keep their ledger in another stage"), "{}{}", typo.out, typo.err);
     let needed = left["kept"].as_array().unwrap().iter().all(|leftover| leftover["needed_by"].is_string());
     assert!(needed, "{left:#}");
     // The lease of the run that failed, and nothing that the run would take up.

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tradefold::balance::Balance;
+use tradefold::ledger::Ledger;
 use tradefold::plan::{Batch, plan};
-use tradefold::report::{PlanReport, plan_text};
+use tradefold::report::{JobsReport, PlanReport, plan_text};
 use tradefold::warehouse::usage::{Estimate, Outline, Usage, Widths};
 use tradefold::window::Day;
 
@@ -87,7 +88,7 @@ async fn what_is_read_is_counted_for_each_statement() {
     assert_eq!(estimate.usage.staged_bytes, 200 * MIB);
     let without = &estimate.without_dedup;
     assert_eq!((without.load_jobs, without.days_of_quota, without.rows), (3_000, 2, 3_000_000));
-    assert_eq!(without.bytes_billed, 3 * staged + 2 * (targets[0] + targets[1]));
+    assert_eq!(without.bytes_billed, 3 * staged + 2 * (2 * 100 * MIB), "nothing was brought before its one MERGE");
     // 6.25 a TiB.
     let price = estimate.usage.bytes_billed() as f64 / (MIB * MIB) as f64 * 625.0;
     assert_eq!(estimate.usage.price_cents, price.round() as u64);
@@ -118,6 +119,12 @@ async fn a_run_tells_what_it_has_taken_and_a_plan_foretells_it() {
     let jobs: BTreeMap<&str, u64> = taken.steps.iter().map(|(step, used)| (step.as_str(), used.jobs)).collect();
     assert_eq!(jobs, BTreeMap::from([("load", 2), ("compare", 2), ("search", 2), ("merge", 2), ("verify", 2)]));
     assert!(taken.staged_bytes > 1_000);
+    // What the front says of each query.
+    assert_eq!((taken.bytes_billed(), taken.steps["load"].bytes_billed), (8 * 20 * MIB, 0));
+    let ledger = Ledger::open(stand.home().join("ledger"), String::new()).await.unwrap();
+    assert_eq!(JobsReport::of(&ledger), JobsReport { jobs: 10, bytes_billed: 8 * 20 * MIB, partitions: 2 * 3 });
+    let merges: Vec<_> = ledger.receipts().map(|receipt| receipt.merged.job.clone().unwrap()).collect();
+    assert!(merges.iter().all(|job| job.bytes_billed == 20 * MIB && job.job.contains("_merge_1")), "{merges:?}");
     let winners = (0..20).map(|day| (Some(Day((EDGE_S / DAY_S) as i32 + day)), 1)).collect();
     let batches = plan(stand.dataset(), &winners, &BTreeMap::new(), &cut(&winners, of_days(16)));
     let outline = Outline { batches: &batches, widths: widths(&stand, 10), landed_rows: 20, landed_bytes: 1 };

@@ -3,8 +3,11 @@
 use super::front::Front;
 use super::servers::servers;
 use super::stand::{BigQueryStand, access, place};
+use crate::warehouse::fuel::{Death, Fuel, FuelStore};
 use crate::warehouse::{EDGE_S, Stand, backfill, counts, fill, fills, merged, receipts};
+use object_store::ObjectStore;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tradefold::run::RunOptions;
 
 /// More requests than a run makes; the loop ends where a run outlives them.
@@ -53,6 +56,38 @@ async fn die_after_each_request(is_carried_out: bool) {
         assert!(after < REQUESTS, "no run outlives its requests");
     }
     assert!(after > 20, "only {after} requests");
+}
+
+/// The same for what is written to the bucket and removed from it.
+async fn die_after_each_object(death: Death) {
+    for after in 0.. {
+        let front = Front::start(&servers().bigquery).await;
+        let fuel = Fuel::new(after, death);
+        let store = |inner| Arc::new(FuelStore { inner, fuel: Arc::clone(&fuel) }) as Arc<dyn ObjectStore>;
+        let first = stand_at(&front, place(servers()).await).await.over(store);
+        first.plant(&[fill("0xa", json!("o"), EDGE_S, 1, 0.1)]).await;
+        let died = backfill(&first, &rows(), RunOptions::default()).await;
+        assert_eq!(died.is_err(), fuel.is_spent(), "after {after}: {died:?}");
+        let second = stand_at(&front, first.place.clone()).await;
+        merged(&second, &rows()).await;
+        let table = second.table().await;
+        assert!(table.len() == 2 && table[0].contains("\"rev\":2"), "after {after}: {table:?}");
+        assert_eq!((receipts(&second.home()).await.len(), front.ran("merge")), (1, 1), "after {after}");
+        if !fuel.is_spent() {
+            assert!(after > 6, "only {after} objects");
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dying_before_any_object_is_written_leads_to_the_same_end() {
+    die_after_each_object(Death::BeforeTheEffect).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dying_before_it_is_known_that_an_object_is_written_leads_to_the_same_end() {
+    die_after_each_object(Death::AfterTheEffect).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use super::front::Front;
 use super::script::{Fault, refusal};
 use super::servers::servers;
 use super::stand::{BigQueryStand, access, place};
-use crate::warehouse::{EDGE_S, Stand, backfill, counts, fill, fills, merged, receipts};
+use crate::warehouse::{EDGE_S, Stand, backfill, backfill_at, counts, fill, fills, merged, receipts};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -116,6 +116,8 @@ async fn who_stops_waiting_says_where_the_job_is() {
         access.progress = Arc::<Heard>::clone(&heard);
         access.waits.tries = 10_000;
     });
+    // Before it is begun it is looked up.
+    front.fail("GET job merge", 1, Fault::Pass);
     front.fail("GET job merge", 10_000, refusal(503, "backendError"));
     let waited = tokio::time::timeout(Duration::from_secs(8), merged(&patient.await, &rows())).await;
     assert!(waited.is_err() && front.ran("merge") == 1);
@@ -140,6 +142,20 @@ async fn a_quota_is_not_tried_again() {
         assert_eq!(counts(&merged(&stand, &rows()).await), (2, 0, 0));
         assert_eq!((front.ran("load"), front.ran("merge")), (1, 1));
     }
+}
+
+/// However often it is refused: no id is used up, and nothing is left to be settled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_that_is_refused_keeps_its_id() {
+    let (front, stand) = world().await;
+    for _ in 0..3 {
+        front.fail("POST job merge", 1, refusal(403, "accessDenied"));
+        assert_eq!(refused(&stand).await.kind(), Kind::Refused);
+    }
+    let report = merged(&stand, &rows()).await;
+    let job = report.batches[0].merged.as_ref().unwrap().job.as_ref().unwrap();
+    assert!(job.job.ends_with("_merge_1"), "{}", job.job);
+    assert_eq!((front.ran("burn"), front.ran("merge")), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,6 +277,23 @@ async fn a_row_without_a_day_that_has_a_key_of_the_run_is_refused() {
     assert_eq!(error.kind(), Kind::Data);
     assert!(error.render().contains("in a row that has no day"), "{}", error.render());
     assert_eq!(front.ran("merge"), 0);
+}
+
+/// They would be found by no statement that names days, and inserted again by every run.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_days_that_have_no_partition_are_refused() {
+    for (outside, shown) in [(-315_619_201, "1959-12-31"), (5_995_814_400, "2160-01-01")] {
+        let (front, stand) = world().await;
+        let rows = [fill("0xa", json!("o"), outside, 1, 0.1)];
+        let error = backfill_at(&stand, &rows, RunOptions::default(), i64::MAX / 2).await.unwrap_err();
+        let said = error.render();
+        assert!(error.kind() == Kind::Data && said.contains(&format!("there are rows of {shown}")), "{said}");
+        assert!(!front.log().iter().any(|line| line.starts_with("POST")), "nothing is made: {:?}", front.log());
+        let inside = if outside < 0 { outside + 1 } else { outside - 1 };
+        let rows = [fill("0xa", json!("o"), inside, 1, 0.1)];
+        backfill_at(&stand, &rows, RunOptions::default(), i64::MAX / 2).await.unwrap();
+        assert_eq!(stand.table().await.len(), 1);
+    }
 }
 
 /// Landing lets none of them through, so somebody else has written them.

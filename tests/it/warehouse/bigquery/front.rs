@@ -322,6 +322,10 @@ impl Shared {
                 job["statistics"]["query"]["dmlStats"] = json!({ "insertedRowCount": (inserted + more).to_string(),
                     "updatedRowCount": (affected - inserted).to_string(), "deletedRowCount": "0" });
             }
+            if body["configuration"].get("query").is_some() {
+                job["statistics"]["query"]["totalBytesBilled"] = json!((20 << 20).to_string());
+                job["statistics"]["query"]["totalPartitionsProcessed"] = json!("3");
+            }
             if body["configuration"].get("load").is_some() {
                 // Whether it keeps the time that the table ends at is not documented.
                 let place = place_of(&body["configuration"]["load"]["destinationTable"]);

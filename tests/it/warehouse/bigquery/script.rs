@@ -8,6 +8,8 @@ use tokio::sync::Notify;
 /// What happens to a request instead of what should.
 #[derive(Clone, Debug)]
 pub enum Fault {
+    /// Nothing: it is carried out. For faults that the requests after it shall meet.
+    Pass,
     /// It is not carried out, and this is the answer: the status, a header and the body.
     Answer(u16, Option<(&'static str, &'static str)>, String),
     /// It is not carried out, and the connection ends.

@@ -9,6 +9,7 @@ use google_cloud_bigquery_v2::model::{
     DataFormatOptions, Dataset as BigQueryDataset, DatasetReference, Job, JobConfiguration, JobConfigurationQuery,
     Table,
 };
+use object_store::ObjectStore;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +30,12 @@ use tradefold::warehouse::{Audit, Comparison, Finding, Journal, Merged, Verifica
 use tradefold::window::Day;
 
 /// Waits that tests can wait for.
-pub const BRIEF: Waits = Waits { first: Duration::from_millis(1), most: Duration::from_millis(20), tries: 4 };
+pub const BRIEF: Waits = Waits {
+    first: Duration::from_millis(1),
+    most: Duration::from_millis(20),
+    tries: 4,
+    look: Duration::from_millis(1),
+};
 
 /// The emulator, asked without the code under test.
 #[derive(Debug)]
@@ -171,6 +177,13 @@ impl BigQueryStand {
         BigQueryStand { dataset, engine: engine(), place, home, warehouse, witness, bystanders: Vec::new() }
     }
 
+    /// The same over a bucket that may fail.
+    pub fn over(mut self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> BigQueryStand {
+        let (store, url) = (Arc::clone(self.home.store()), self.home.url().clone());
+        self.home = Folder::of_store(wrap(store), url, self.home.path(""));
+        self
+    }
+
     /// A table that has rows which no test names, on the days that tests write.
     pub async fn crowded(dataset: Arc<Dataset>) -> BigQueryStand {
         let mut stand = BigQueryStand::new(dataset).await;
@@ -308,6 +321,14 @@ impl Warehouse for Kept {
 
     async fn temporary(&self) -> Result<Vec<String>> {
         self.inner.temporary().await
+    }
+
+    async fn temporary_of(&self, batches: &[Manifest]) -> Result<Vec<String>> {
+        self.inner.temporary_of(batches).await
+    }
+
+    async fn drop_temporary(&self, name: &str) -> Result<()> {
+        self.inner.drop_temporary(name).await
     }
 
     async fn estimate(&self, outline: &Outline<'_>) -> Result<Option<Estimate>> {

@@ -44,7 +44,7 @@ async fn bring(url: String, place: Place, name: &'static str, rows: Vec<Value>) 
     let lease = Lease::take(&mut ledger, holder, TERMS, now_us, &Silent).await?;
     let inputs = input(&stand, &rows).await;
     let report = walk_with(&mut ledger, stand.warehouse(), &stand, &inputs, RunOptions::default(), NOW_US).await;
-    lease.release(now_us).await?;
+    lease.release().await?;
     report
 }
 
@@ -107,6 +107,7 @@ async fn a_merge_that_still_runs_is_waited_for_by_who_takes_over() {
     let place = place(servers()).await;
     // The first dies as soon as its MERGE is begun.
     front.fail("POST job merge", 1, Fault::CutAfter);
+    front.fail("GET job merge", 1, Fault::Pass);
     front.fail("GET job merge", 4, refusal(503, "backendError"));
     begin(&front, &place, "first").await.unwrap().unwrap_err();
     let running = json!({ "jobReference": {}, "status": { "state": "RUNNING" } }).to_string();
