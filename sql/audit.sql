@@ -1,5 +1,5 @@
 -- What a table holds, by day: its rows, its keys, and what the other rows of a key are beside its first under the total
--- order. Only those are joined with it.
+-- order. Only those are joined with it: most tables have few or none.
 WITH ranked AS (
   SELECT {{columns}}, ROW_NUMBER() OVER (PARTITION BY {{key}} ORDER BY {{total_order}}) AS _place
   FROM {{target}}
@@ -20,9 +20,19 @@ FROM (
     {{time}} AS _time,
     r._place AS _place,
     {{without_key}} AS _without_key,
+    FALSE AS _differs,
+    FALSE AS _lower
+  FROM ranked AS r
+  WHERE r._place = 1
+  UNION ALL
+  SELECT
+    {{day}} AS _day,
+    {{time}} AS _time,
+    r._place AS _place,
+    {{without_key}} AS _without_key,
     {{unlike}} AS _differs,
     COALESCE({{lower}}, FALSE) AS _lower
-  FROM ranked AS r
-  LEFT JOIN (SELECT * FROM ranked WHERE _place = 1) AS w ON r._place > 1 AND {{same_key}}
+  FROM (SELECT * FROM ranked WHERE _place > 1) AS r
+  LEFT JOIN (SELECT * FROM ranked WHERE _place = 1) AS w ON {{same_key}}
 ) AS a
 GROUP BY _day

@@ -167,7 +167,7 @@ async fn a_backfill_of_1_66_million_rows_into_the_emulator() {
     let front = Front::start(&servers().bigquery).await;
     cloud.endpoint.clone_from(&front.url);
     cloud.desk.binary = std::env::var_os("TRADEFOLD_BINARY").expect("`make scale` names one");
-    let planted = cloud.desk.report(0, "generate --rows 1660000 --layout rerun --seed 3 --out raw");
+    let planted = cloud.desk.report(0, "generate --rows 1660000 --seed 3 --out raw");
     let begun = std::time::Instant::now();
     let first = cloud.report(0, "backfill raw");
     let took = begun.elapsed().as_secs_f64();
