@@ -56,7 +56,7 @@ pub enum Entry {
         /// The job, as the warehouse calls it.
         job: String,
     },
-    /// Jobs that another writer was to begin are over, or will never be begun.
+    /// Jobs that an earlier try was to begin are over, or will never be begun.
     Settled {
         /// The jobs, as in [`Entry::Merging`].
         jobs: Vec<String>,
@@ -66,7 +66,7 @@ pub enum Entry {
         /// The evidence.
         receipt: Box<Receipt>,
     },
-    /// A run ended with reasons not to write anything; nothing of its work is left.
+    /// A run ended with reasons not to write anything; nothing of its work is taken up.
     Stopped {
         /// The run.
         run_id: String,
@@ -291,14 +291,31 @@ impl Ledger {
         })
     }
 
+    /// The merges of the target as it is now, in their order.
+    fn merges(&self) -> Vec<&Merged> {
+        let mut merges: Vec<&Merged> = Vec::new();
+        for merged in self.receipts().map(|receipt| &receipt.merged).filter(|merged| merged.version.is_some()) {
+            match merges.last() {
+                // Made anew, with versions of its own.
+                Some(last) if merged.version <= last.version && merged.rows_before == 0 => merges.clear(),
+                // A receipt that was written long after its merge.
+                Some(last) if merged.version <= last.version => continue,
+                _ => {}
+            }
+            merges.push(merged);
+        }
+        merges
+    }
+
+    /// How many rows the target had after its last merge.
+    pub fn rows_after_last_merge(&self) -> Option<u64> {
+        self.merges().last().map(|merged| merged.rows_after)
+    }
+
     /// How many rows were gone from the target each time that a merge began, together: somebody else has removed them
     /// between merges, or has restored the target.
     pub fn removed_between_merges(&self) -> u64 {
-        // A receipt may have been written long after its merge.
-        let mut merges: Vec<&Merged> = self.receipts().map(|receipt| &receipt.merged).collect();
-        merges.retain(|merged| merged.version.is_some());
-        merges.sort_by_key(|merged| merged.version);
-        merges.windows(2).map(|pair| pair[0].rows_after.saturating_sub(pair[1].rows_before)).sum()
+        self.merges().windows(2).map(|pair| pair[0].rows_after.saturating_sub(pair[1].rows_before)).sum()
     }
 
     /// What every run that ended took of a warehouse that counts jobs and bills bytes, the oldest first.

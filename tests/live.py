@@ -149,12 +149,14 @@ def main():
     print(PLAN.format(names=names, warehouse=live.warehouse, stage=live.stage.rstrip("/")))
     if not yes:
         sys.exit("nothing was done; --yes does it")
-    live.walk()
-    place = live.warehouse.removeprefix("bigquery://").replace(".", ":", 1)
-    print(f"\n{live.billed:,} bytes billed by runs that ended. To drop the tables and what is kept beside them:")
-    for name in live.names.values():
-        print(f"  bq rm -f -t {place}.{name}")
-    print(f"  gcloud storage rm -r '{live.stage.rstrip('/')}/_tradefold/{place.replace(':', '.', 1)}.{live.stamp}_*'")
+    try:
+        live.walk()
+    finally:
+        project, _, dataset = live.warehouse.removeprefix("bigquery://").rpartition(".")
+        print(f"\n{live.billed:,} bytes billed by backfills that ended. To drop the tables and what is kept beside them:")
+        for name in live.names.values():
+            print(f"  bq rm -f -t {project}:{dataset}.{name}")
+        print(f"  gcloud storage rm -r '{live.stage.rstrip('/')}/_tradefold/{project}.{dataset}.{live.stamp}_*'")
     sys.exit(f"{live.failed} checks failed" if live.failed else 0)
 
 

@@ -31,7 +31,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let ledger = Ledger::open(home.join("ledger"), String::new()).await?;
     warehouse.check_target().await?;
     let audit = warehouse.audit().await?;
-    let rows_after_last_merge = ledger.receipts().last().map(|receipt| receipt.merged.rows_after);
+    let rows_after_last_merge = ledger.rows_after_last_merge();
     let lost_rows = rows_after_last_merge.map_or(0, |rows| rows.saturating_sub(audit.rows));
     let mut findings = audit.findings();
     if lost_rows > 0 {

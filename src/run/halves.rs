@@ -36,6 +36,7 @@ impl Run<'_> {
     ) -> Result<(Vec<Compared>, Vec<Flagged>)> {
         self.progress.begin("compare batches with the target", Some(batches.len() as u64));
         report.batches.clear();
+        self.warehouse.check_batches(batches).await?;
         loaded.extend_from_slice(batches);
         let (mut compared, mut aside) = (Vec::new(), Vec::new());
         for manifest in batches {
@@ -227,10 +228,6 @@ impl Journal for Merging<'_> {
     async fn begins(&mut self, job: &str) -> Result<()> {
         let entry = Entry::Merging { batch_id: self.batch_id.to_string(), job: job.to_string() };
         self.ledger.append(entry, (self.now_us)()).await
-    }
-
-    async fn refused(&mut self, job: &str) -> Result<()> {
-        self.ledger.append(Entry::Settled { jobs: vec![job.to_string()] }, (self.now_us)()).await
     }
 }
 

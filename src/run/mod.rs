@@ -149,7 +149,8 @@ impl Run<'_> {
             false => Entry::Stopped { run_id, reasons, usage: report.usage.clone() },
         };
         ledger.append(entry, (self.now_us)()).await?;
-        // Who slept until here removes nothing: another writer may be at the same work.
+        // Who slept until here removes nothing: another writer may be at the same work. Who falls asleep after it costs
+        // that one a try.
         if !ledger.is_ours().await? {
             return Ok(report);
         }

@@ -125,12 +125,6 @@ pub trait Journal: Send {
     /// # Errors
     /// Busy, when another writer has taken over: the job must not be begun.
     async fn begins(&mut self, job: &str) -> Result<()>;
-
-    /// The job was refused, so it does not run and nobody has to look for it.
-    ///
-    /// # Errors
-    /// As [`Journal::begins`].
-    async fn refused(&mut self, job: &str) -> Result<()>;
 }
 
 impl Merged {
@@ -235,6 +229,14 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// Usage, with the columns that differ.
     async fn check_target(&self) -> Result<u64>;
+
+    /// Checks that the target can take these batches, before anything of them is loaded.
+    ///
+    /// # Errors
+    /// Data, with what it can't take.
+    async fn check_batches(&self, _batches: &[Manifest]) -> Result<()> {
+        Ok(())
+    }
 
     /// Makes the staged objects readable beside the target. Gives the rows that were loaded, for R3.
     ///

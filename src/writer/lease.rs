@@ -66,6 +66,7 @@ impl Lease {
     ) -> Result<Lease> {
         let begun = Instant::now();
         let mut last_sign: Option<(u64, i64, Instant)> = None;
+        let mut told = None;
         loop {
             ledger.catch_up().await?;
             if let Some((number, other, at_us)) =
@@ -77,14 +78,18 @@ impl Lease {
                 };
                 let since = text_of_us(at_us / 1_000_000 * 1_000_000);
                 let sign = last_sign.filter(|(of, said, _)| (*of, *said) == (number, until_us));
-                if sign.is_none() && until_us > now_us() {
+                if until_us != 0 && told != Some(number) {
                     progress.note(&format!("{} has held the target since {since}: waiting for it", other.name));
+                    told = Some(number);
                 }
                 let (_, _, seen) = *last_sign.insert(sign.unwrap_or((number, until_us, Instant::now())));
-                // Its clock may be fast: what counts then is that nothing was heard of it for so long.
-                let silent = terms.term.saturating_sub(seen.elapsed());
-                let held =
-                    Duration::from_micros(u64::try_from(until_us.saturating_sub(now_us())).unwrap_or(0)).min(silent);
+                // Clocks differ: what counts in the end is for how long nothing was heard of it.
+                let silence = match until_us {
+                    0 => Duration::ZERO,
+                    until_us if until_us > now_us() => terms.term,
+                    _ => terms.term.min(terms.renewal * 3 / 2),
+                };
+                let held = silence.saturating_sub(seen.elapsed());
                 if !held.is_zero() {
                     let left = terms.wait.saturating_sub(begun.elapsed());
                     if left.is_zero() {

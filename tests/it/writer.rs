@@ -80,6 +80,20 @@ async fn who_is_silent_with_a_fast_clock_loses_it_as_well() {
     drop(lease);
 }
 
+/// Its clock is a day behind, so by what it says it has lost the target long ago; but it gives signs of life.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lives_with_a_slow_clock_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut first, mut second) = (open(folder.path(), "a").await, open(folder.path(), "b").await);
+    let holder = Holder { name: "slow".into(), work_id: "slow".into() };
+    let terms = Terms { renewal: Duration::from_millis(400), ..TERMS };
+    let lease = Lease::take(&mut first, holder, terms, || now_us() - 86_400_000_000, &Silent).await.unwrap();
+    assert_eq!(take(&mut second, "second", terms).await.unwrap_err().kind(), Kind::Busy);
+    first.append(finished(), 1).await.unwrap();
+    lease.release().await.unwrap();
+    take(&mut second, "second", terms).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_held_it_in_the_folder_whose_lock_we_have_is_dead() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
 //! What statements cost: asked before they run, and counted when they have.
 
-use super::BigQueryWarehouse;
 use super::jobs::{self, Work};
 use super::limits::{self, Counted, Seen};
+use super::{BigQueryWarehouse, table};
 use crate::dataset::KeyPart;
 use crate::error::{Error, Kind, Result};
 use crate::sql::merge_bigquery;
@@ -102,7 +102,6 @@ impl BigQueryWarehouse {
         let found = self.find().await?;
         self.check_days(found.as_deref(), outline.batches.iter().flat_map(|batch| batch.days.keys()))?;
         if let Some(table) = found {
-            self.check_columns(&table)?;
             let statements = self.statements(&names);
             let selects = outline.batches.iter().map(|batch| statements.whole_rows(&batch.touched));
             let selects = selects.collect::<Result<Vec<_>>>()?;
@@ -110,9 +109,14 @@ impl BigQueryWarehouse {
                 let asked = futures::future::try_join_all(some.iter().map(|sql| self.dry_run(sql))).await?;
                 seen.touched.extend(asked.into_iter().map(Option::unwrap_or_default));
             }
-            let key = self.dataset.key.iter().flat_map(KeyPart::columns);
-            if let Some(day) = self.dataset.partition.as_deref() {
-                let sql = statements.all_of(key.chain([day]))?;
+            let all = outline.batches.iter().flat_map(|batch| batch.touched.iter().copied()).collect();
+            seen.all_touched = self.dry_run(&statements.whole_rows(&all)?).await?.unwrap_or_default();
+            let missing = table::misfits(&self.dataset, &table).missing;
+            let day = self.dataset.partition.as_deref();
+            let found_by: Vec<&str> = self.dataset.key.iter().flat_map(KeyPart::columns).chain(day).collect();
+            // Columns that are added first have nothing to be read.
+            if day.is_some() && !missing.iter().any(|name| found_by.contains(&name.as_str())) {
+                let sql = statements.all_of(found_by)?;
                 seen.keys = self.dry_run(&sql).await?.unwrap_or_default();
             }
         }

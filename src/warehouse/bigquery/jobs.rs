@@ -105,7 +105,7 @@ where
     Err(Error::data("run a job")
         .with("job", work.job_id(step, ATTEMPTS_MAX))
         .because(format!("{ATTEMPTS_MAX} attempts were made before, and what none of them did is there"))
-        .hint("look at these jobs in BigQuery"))
+        .hint("look at these jobs in BigQuery; another --batch-days makes other batches, with ids of their own"))
 }
 
 /// Begins a job once it is written down. `None`: its id is taken. What was begun before is not written down again.
@@ -119,12 +119,7 @@ async fn begin(
         return Ok(None);
     }
     journal.begins(&name_of(reference)).await?;
-    let begun = client.insert(reference, configuration).await;
-    // Without an answer it may run all the same.
-    if begun.as_ref().is_err_and(|error| error.kind() != Kind::Transient) {
-        journal.refused(&name_of(reference)).await?;
-    }
-    begun
+    client.insert(reference, configuration).await
 }
 
 /// How a job is called wherever it is written down: `project:location.id`.

@@ -63,6 +63,8 @@ impl Counted {
 pub(super) struct Seen {
     /// Whole rows on the touched days, for each batch.
     pub(super) touched: Vec<u64>,
+    /// The same on all days that any batch touches.
+    pub(super) all_touched: u64,
     /// The key and the time of all rows.
     pub(super) keys: u64,
 }
@@ -83,6 +85,11 @@ pub(super) fn estimate(
     let share = |bytes: u64, names: &[&str]| (bytes as f64 * widths.share(names)) as u64;
     // Each table that a query reads has its least.
     let billed = |staged: u64, target: u64| staged.max(BILLED_MIN) + target.max(BILLED_MIN);
+    let merged = |staged: u64, target: u64| match dataset.immutable {
+        true => billed(staged, share(target, &found_by)),
+        // What is read, and once more whatever lies in partitions that are written anew.
+        false => billed(staged, target) + target,
+    };
     let mut usage = Usage::default();
     let mut add = |step: &str, bytes_billed: u64| {
         let sum = usage.steps.entry(step.to_string()).or_default();
@@ -90,7 +97,6 @@ pub(super) fn estimate(
         sum.bytes_billed += bytes_billed;
     };
     let mut winners = 0;
-    let mut touched = 0;
     for (place, batch) in outline.batches.iter().enumerate() {
         let staged = widths.of_rows(batch.rows);
         // Every batch is looked at before the first one is merged.
@@ -102,17 +108,9 @@ pub(super) fn estimate(
         if dataset.partition.is_some() {
             add("search", billed(share(staged, &key), seen.keys));
         }
-        add(
-            "merge",
-            match dataset.immutable {
-                true => billed(staged, share(target, &found_by)),
-                // What is read, and once more whatever lies in partitions that are written anew.
-                false => billed(staged, target) + target,
-            },
-        );
+        add("merge", merged(staged, target));
         add("verify", billed(share(staged, &verified), share(after, &verified)));
         winners += batch.rows;
-        touched += found;
     }
     let most = |of: &dyn Fn(&Batch) -> u64| outline.batches.iter().map(of).max().unwrap_or(0);
     let batches = outline.batches.len() as u64;
@@ -127,7 +125,7 @@ pub(super) fn estimate(
     usage.staged_bytes = part(outline.landed_bytes, winners, outline.landed_rows);
     let load_jobs = outline.landed_rows.div_ceil(PAGE_ROWS);
     let staging_bytes = widths.of_rows(outline.landed_rows);
-    let bytes_billed = billed(staging_bytes, touched) + touched;
+    let bytes_billed = merged(staging_bytes, seen.all_touched);
     let without_dedup = WithoutDedup {
         load_jobs,
         days_of_quota: load_jobs.div_ceil(LOADS_PER_TABLE_MAX),

@@ -124,9 +124,10 @@ impl BigQueryWarehouse {
     }
 
     /// What tells temporary tables of this target from all others.
-    fn temporary_labels(&self) -> [(String, String); 2] {
+    fn temporary_labels(&self) -> [(String, String); 3] {
         let target = blake3::hash(self.target().as_bytes()).to_hex()[..32].to_string();
-        [("tradefold".into(), "temporary".into()), ("tradefold_target".into(), target)]
+        let stage = (STAGE.into(), self.stage_label());
+        [("tradefold".into(), "temporary".into()), ("tradefold_target".into(), target), stage]
     }
 
     async fn names(&self, batch: &Manifest) -> Result<Names> {
@@ -209,9 +210,12 @@ impl Warehouse for BigQueryWarehouse {
         }
     }
 
-    async fn load(&self, batch: &Manifest) -> Result<u64> {
+    async fn check_batches(&self, batches: &[Manifest]) -> Result<()> {
         let found = self.find().await?;
-        self.check_days(found.as_deref(), batch.batch.days.keys())?;
+        self.check_days(found.as_deref(), batches.iter().flat_map(|manifest| manifest.batch.days.keys()))
+    }
+
+    async fn load(&self, batch: &Manifest) -> Result<u64> {
         let (target, created_ms) = (self.target(), self.prepare().await?);
         if let Some(object) = &batch.witnesses {
             let work = self.work(&target, created_ms, &object.digest);

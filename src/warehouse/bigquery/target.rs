@@ -52,7 +52,7 @@ impl BigQueryWarehouse {
     }
 
     /// A label can't hold a URL, so it holds its digest.
-    fn stage_label(&self) -> String {
+    pub(super) fn stage_label(&self) -> String {
         blake3::hash(self.options.stage.trim_end_matches('/').as_bytes()).to_hex()[..32].to_string()
     }
 

@@ -272,10 +272,6 @@ impl Journal for Unwritten {
     async fn begins(&mut self, _job: &str) -> Result<()> {
         Ok(())
     }
-
-    async fn refused(&mut self, _job: &str) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// The receipts, the oldest first, without what may differ between two ways to the same end.

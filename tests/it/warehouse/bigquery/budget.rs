@@ -88,7 +88,7 @@ async fn what_is_read_is_counted_for_each_statement() {
     assert_eq!(estimate.usage.staged_bytes, 200 * MIB);
     let without = &estimate.without_dedup;
     assert_eq!((without.load_jobs, without.days_of_quota, without.rows), (3_000, 2, 3_000_000));
-    assert_eq!(without.bytes_billed, 3 * staged + 2 * (2 * 100 * MIB), "nothing was brought before its one MERGE");
+    assert_eq!(without.bytes_billed, 3 * staged + 2 * (100 * MIB), "one MERGE, and nothing was brought before it");
     // 6.25 a TiB.
     let price = estimate.usage.bytes_billed() as f64 / (MIB * MIB) as f64 * 625.0;
     assert_eq!(estimate.usage.price_cents, price.round() as u64);

@@ -13,24 +13,24 @@ use tradefold::progress::Progress;
 use tradefold::run::RunOptions;
 use tradefold::warehouse::bigquery::Access;
 
-async fn world() -> (Front, BigQueryStand) {
+pub(super) async fn world() -> (Front, BigQueryStand) {
     let front = Front::start(&servers().bigquery).await;
     let stand = BigQueryStand::at(fills(), place(servers()).await, access(&front.url, false)).await;
     (front, stand)
 }
 
 /// Another process over the same dataset.
-async fn again(front: &Front, stand: &BigQueryStand, change: impl FnOnce(&mut Access)) -> BigQueryStand {
+pub(super) async fn again(front: &Front, stand: &BigQueryStand, change: impl FnOnce(&mut Access)) -> BigQueryStand {
     let mut access = access(&front.url, false);
     change(&mut access);
     BigQueryStand::at(fills(), stand.place.clone(), access).await
 }
 
-fn rows() -> Vec<Value> {
+pub(super) fn rows() -> Vec<Value> {
     vec![fill("0xa", json!("o"), EDGE_S, 1, 0.1), fill("0xb", Value::Null, EDGE_S, 1, 0.2)]
 }
 
-async fn refused(stand: &BigQueryStand) -> Error {
+pub(super) async fn refused(stand: &BigQueryStand) -> Error {
     backfill(stand, &rows(), RunOptions::default()).await.unwrap_err()
 }
 
@@ -142,20 +142,6 @@ async fn a_quota_is_not_tried_again() {
         assert_eq!(counts(&merged(&stand, &rows()).await), (2, 0, 0));
         assert_eq!((front.ran("load"), front.ran("merge")), (1, 1));
     }
-}
-
-/// However often it is refused: no id is used up, and nothing is left to be settled.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_merge_that_is_refused_keeps_its_id() {
-    let (front, stand) = world().await;
-    for _ in 0..3 {
-        front.fail("POST job merge", 1, refusal(403, "accessDenied"));
-        assert_eq!(refused(&stand).await.kind(), Kind::Refused);
-    }
-    let report = merged(&stand, &rows()).await;
-    let job = report.batches[0].merged.as_ref().unwrap().job.as_ref().unwrap();
-    assert!(job.job.ends_with("_merge_1"), "{}", job.job);
-    assert_eq!((front.ran("burn"), front.ran("merge")), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,7 +270,8 @@ async fn a_row_without_a_day_that_has_a_key_of_the_run_is_refused() {
 async fn rows_of_days_that_have_no_partition_are_refused() {
     for (outside, shown) in [(-315_619_201, "1959-12-31"), (5_995_814_400, "2160-01-01")] {
         let (front, stand) = world().await;
-        let rows = [fill("0xa", json!("o"), outside, 1, 0.1)];
+        // Another batch comes before it.
+        let rows = [fill("0xa", json!("o"), outside, 1, 0.1), fill("0xb", json!("o"), EDGE_S, 1, 0.1)];
         let error = backfill_at(&stand, &rows, RunOptions::default(), i64::MAX / 2).await.unwrap_err();
         let said = error.render();
         assert!(error.kind() == Kind::Data && said.contains(&format!("there are rows of {shown}")), "{said}");

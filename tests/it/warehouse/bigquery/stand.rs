@@ -294,6 +294,10 @@ impl Warehouse for Kept {
         self.inner.check_target().await
     }
 
+    async fn check_batches(&self, batches: &[Manifest]) -> Result<()> {
+        self.inner.check_batches(batches).await
+    }
+
     async fn load(&self, batch: &Manifest) -> Result<u64> {
         self.inner.load(batch).await
     }

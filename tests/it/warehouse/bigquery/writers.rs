@@ -1,10 +1,11 @@
 //! Two writers on two machines, one of them asleep while the other takes over.
 
+use super::faults::{again, refused, rows, world};
 use super::front::Front;
 use super::script::{Fault, refusal};
 use super::servers::servers;
 use super::stand::{BigQueryStand, access, place};
-use crate::warehouse::{EDGE_S, NOW_US, Stand, counts, fill, fills, input, receipts, walk_with};
+use crate::warehouse::{EDGE_S, NOW_US, Stand, counts, fill, fills, input, merged, receipts, walk_with};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,4 +129,31 @@ async fn a_merge_that_still_runs_is_waited_for_by_who_takes_over() {
     // The first finds what it had done, and writes its receipt.
     assert_eq!(counts(&begin(&front, &place, "first").await.unwrap().unwrap()), (0, 0, 2));
     both_are_in(&front, &place).await;
+}
+
+/// The next try can't know that nothing runs, so it takes the id; what it begins has the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_that_was_refused_has_a_new_id_the_next_time() {
+    let (front, stand) = world().await;
+    for _ in 0..3 {
+        front.fail("POST job merge", 1, refusal(403, "accessDenied"));
+        assert_eq!(refused(&stand).await.kind(), Kind::Refused);
+    }
+    let report = merged(&stand, &rows()).await;
+    let job = report.batches[0].merged.as_ref().unwrap().job.as_ref().unwrap();
+    assert!(job.job.ends_with("_merge_4"), "{}", job.job);
+    assert_eq!((front.ran("burn"), front.ran("merge")), (3, 1));
+}
+
+/// It runs, its answer is lost, and the request after it is refused: nobody may take it for one that does not run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_that_runs_is_not_taken_for_one_that_was_refused() {
+    let (front, stand) = world().await;
+    front.fail("POST job merge", 1, Fault::CutAfter);
+    front.fail("POST job merge", 1, refusal(403, "accessDenied"));
+    assert_eq!(refused(&stand).await.kind(), Kind::Refused);
+    let other = [fill("0xc", Value::Null, EDGE_S, 1, 0.3)];
+    assert_eq!(counts(&merged(&again(&front, &stand, |_| {}).await, &other).await), (1, 0, 0));
+    assert_eq!(counts(&merged(&stand, &rows()).await), (0, 0, 2));
+    assert_eq!((front.ran("burn"), front.ran("merge"), receipts(&stand.home()).await.len()), (0, 2, 2));
 }
