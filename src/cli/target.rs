@@ -48,7 +48,7 @@ struct BigQueryArgs {
     #[arg(long, value_name = "BYTES")]
     max_bytes_billed: Option<u64>,
     /// What a TiB costs that is billed, for the prices in reports.
-    #[arg(long, value_name = "PRICE", default_value_t = 6.25)]
+    #[arg(long, value_name = "PRICE", default_value_t = 6.25, value_parser = parse_price)]
     price_per_tib: f64,
     /// Add the contract's columns that the table lacks, as NULLABLE ones.
     #[arg(long)]
@@ -203,6 +203,12 @@ impl BigQueryArgs {
 
 /// How many labels a user may give: a job takes 64, and some are its own.
 const LABELS_MAX: usize = 40;
+
+/// Reads a price, which may be nothing.
+fn parse_price(text: &str) -> std::result::Result<f64, String> {
+    let price = text.parse::<f64>().ok().filter(|price| price.is_finite() && *price >= 0.0);
+    price.ok_or_else(|| format!("`{text}` is no price: write a number such as 6.25"))
+}
 
 /// Reads `key=value` as BigQuery allows it for labels.
 /// <https://docs.cloud.google.com/bigquery/docs/labels-intro>

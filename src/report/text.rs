@@ -310,7 +310,13 @@ pub fn audit_text(report: &AuditReport) -> String {
     }
     if !report.findings.is_empty() {
         let _ = writeln!(text, "\nfound: {}", report.findings.join(", "));
-        text.push_str("  hint: restore the table to a version without, or write to a new table\n");
+        let is_only_lost = report.findings.iter().all(|finding| finding == "lost_rows");
+        text.push_str(match is_only_lost {
+            true => {
+                "  hint: find out who has removed the rows; the same backfill brings those back that its input has\n"
+            }
+            false => "  hint: restore the table to a version without, or write to a new table\n",
+        });
     }
     text
 }

@@ -106,7 +106,7 @@ pub struct Outline<'a> {
 }
 
 /// How many bytes the values of a row take, by column, on average: as BigQuery counts them.
-/// <https://docs.cloud.google.com/bigquery/pricing#data>
+/// <https://docs.cloud.google.com/bigquery/docs/reference/standard-sql/data-types#data_type_sizes>
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Widths(BTreeMap<String, f64>);
 

@@ -72,10 +72,10 @@ impl Lease {
             if let Some((number, other, at_us)) =
                 ledger.leased().filter(|(_, other, _)| other.work_id != holder.work_id)
             {
-                let until_us = match ledger.folder().get(&file(number)).await? {
-                    Some(text) => serde_json::from_slice::<Renewal>(&text).doing("read a lease")?.until_us,
-                    None => after(at_us, terms.term),
-                };
+                // A sign that can't be read is none.
+                let sign = ledger.folder().get(&file(number)).await?;
+                let sign = sign.and_then(|text| serde_json::from_slice::<Renewal>(&text).ok());
+                let until_us = sign.map_or_else(|| after(at_us, terms.term), |sign| sign.until_us);
                 let since = text_of_us(at_us / 1_000_000 * 1_000_000);
                 let sign = last_sign.filter(|(of, said, _)| (*of, *said) == (number, until_us));
                 if until_us != 0 && told != Some(number) {

@@ -67,6 +67,19 @@ async fn who_is_silent_for_the_term_loses_the_target_and_can_write_nothing_more(
     assert_eq!(error.kind(), Kind::Busy, "it has to wait like any other");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_of_life_that_is_cut_short_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut first, mut second) = (open(folder.path(), "a").await, open(folder.path(), "b").await);
+    let _asleep = take(&mut first, "first", ASLEEP).await.unwrap();
+    let sign = folder.path().join("lease-0.json");
+    while !sign.exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    std::fs::write(&sign, "{\"until_us\": 17").unwrap();
+    take(&mut second, "second", TERMS).await.unwrap();
+}
+
 /// Its clock is a day ahead, so by what it says it holds the target until tomorrow.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_silent_with_a_fast_clock_loses_it_as_well() {

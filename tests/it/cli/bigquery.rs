@@ -288,6 +288,8 @@ fn a_call_that_can_not_work_is_refused_with_what_to_do() {
         (format!("backfill fixtures/demo {here} --stage \"gs://bucket/my stage\""), "can't name an object with `%`"),
         (format!("backfill fixtures/demo {here} --stage \"gs://bucket/a*\""), "can't name an object with `"),
         (format!("backfill fixtures/demo {here} --label team"), "write key=value"),
+        (format!("plan fixtures/demo {here} --price-per-tib=-1"), "is no price"),
+        (format!("plan fixtures/demo {here} --price-per-tib NaN"), "is no price"),
         (format!("backfill fixtures/demo {here} --label Team=x"), "write key=value"),
         (format!("backfill fixtures/demo {here} --label tradefold_step=x"), "give another one"),
         ("backfill fixtures/demo --warehouse bigquery://raw".into(), "write bigquery://project.dataset"),
