@@ -15,7 +15,7 @@ use crate::balance::Balance;
 use crate::dataset::Dataset;
 use crate::dedup::Flagged;
 use crate::engine::{DataFile, Engine};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::landing::{Landed, LandedFile, LandingOptions, land};
 use crate::ledger::{Entry, Ledger};
 use crate::progress::Progress;
@@ -140,7 +140,17 @@ impl Run<'_> {
         let files = RunFiles::new(&self.home, &self.work, &run_id);
         let mut loaded = Vec::new();
         settle_jobs(self.warehouse, ledger, (self.now_us)()).await?;
-        let mut report = self.walk(inputs, &run_id, &files, &mut loaded, ledger).await?;
+        let mut report = match self.walk(inputs, &run_id, &files, &mut loaded, ledger).await {
+            Ok(report) => report,
+            // Whatever was not as it should be, somebody else has been at it.
+            Err(error) if !ledger.is_ours().await.unwrap_or(true) => {
+                return Err(Error::new(Kind::Busy, "go on with a run")
+                    .with("run", run_id)
+                    .because(error)
+                    .hint("another writer has taken the target over: run the same command again"));
+            }
+            Err(error) => return Err(error),
+        };
         report.usage = self.warehouse.usage();
         let reasons: Vec<String> = report.stops.iter().map(|stop| stop.reason.clone()).collect();
         let entry = match reasons.is_empty() {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use tradefold::error::Kind;
 use tradefold::landing::{InputReport, Landed, LandingCounts};
-use tradefold::ledger::{Entry, Ledger};
+use tradefold::ledger::{Entry, Ledger, Receipt};
 use tradefold::source::Format;
 use tradefold::storage::Folder;
+use tradefold::warehouse::{Comparison, Merged};
 
 struct Place {
     folder: tempfile::TempDir,
@@ -150,4 +151,66 @@ async fn the_work_of_a_run_that_is_done_is_not_taken_up() {
         ledger.append(done, 1).await.unwrap();
         assert_eq!((ledger.landed("one").await.unwrap(), ledger.planned("one")), (None, None));
     }
+}
+
+/// The receipt of a merge from so many rows to so many; without a version nothing was written.
+fn merge(version: Option<u64>, rows_before: u64, rows_after: u64) -> Entry {
+    let receipt = Receipt {
+        run_id: "run".into(),
+        batch_id: rows_after.to_string(),
+        target: "target".into(),
+        attempt: 1,
+        staged: 0,
+        comparison: Comparison::default(),
+        merged: Merged { rows_before, rows_after, version, ..Merged::default() },
+    };
+    Entry::Merged { receipt: Box::new(receipt) }
+}
+
+#[tokio::test]
+async fn rows_that_are_gone_are_told_from_late_receipts_and_from_tables_made_anew() {
+    for (merges, removed, after) in [
+        (vec![], 0, None),
+        (vec![(Some(7), 0, 100), (Some(9), 90, 150)], 10, Some(150)),
+        // Nothing was written, so it says nothing of what was there.
+        (vec![(Some(7), 0, 100), (None, 90, 90)], 0, Some(100)),
+        // The receipt of the second merge was written after that of the third.
+        (vec![(Some(3), 0, 100), (Some(7), 150, 200), (Some(5), 100, 150)], 0, Some(200)),
+        // Delta's versions begin again at 0.
+        (vec![(Some(0), 0, 100), (Some(1), 100, 200), (Some(0), 0, 250), (Some(1), 240, 260)], 10, Some(260)),
+    ] {
+        let place = Place::new();
+        let mut ledger = place.open("a").await.unwrap();
+        for &(version, before, after) in &merges {
+            ledger.append(merge(version, before, after), 1).await.unwrap();
+        }
+        assert_eq!((ledger.removed_between_merges(), ledger.rows_after_last_merge()), (removed, after), "{merges:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_is_ours_until_another_writes_to_it() {
+    let place = Place::new();
+    let (mut first, mut second) = (place.open("a").await.unwrap(), place.open("b").await.unwrap());
+    first.append(finished("one"), 1).await.unwrap();
+    assert!(first.is_ours().await.unwrap());
+    second.catch_up().await.unwrap();
+    second.append(finished("two"), 1).await.unwrap();
+    assert!(!first.is_ours().await.unwrap());
+    assert_eq!(first.records(), second.records());
+}
+
+#[tokio::test]
+async fn a_job_is_unsettled_until_its_batch_has_a_receipt_or_it_is_settled() {
+    let place = Place::new();
+    let mut ledger = place.open("a").await.unwrap();
+    for (batch_id, job) in [("1", "a"), ("2", "b"), ("2", "c"), ("3", "d")] {
+        ledger.append(Entry::Merging { batch_id: batch_id.into(), job: job.into() }, 1).await.unwrap();
+    }
+    assert_eq!(ledger.unsettled(), ["a", "b", "c", "d"]);
+    ledger.append(merge(Some(1), 0, 2), 1).await.unwrap();
+    ledger.append(Entry::Settled { jobs: vec!["a".into()] }, 1).await.unwrap();
+    assert_eq!(ledger.unsettled(), ["d"]);
+    ledger.append(Entry::Merging { batch_id: "2".into(), job: "e".into() }, 1).await.unwrap();
+    assert_eq!(ledger.unsettled(), ["d", "e"], "one that is begun after the receipt is another");
 }

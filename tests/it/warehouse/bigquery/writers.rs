@@ -102,6 +102,23 @@ async fn who_slept_between_writing_its_merge_down_and_sending_it_finds_the_id_ta
     assert_eq!(front.ran("burn"), 1);
 }
 
+/// What it wanted to do is there, and the temporary table that it had loaded is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_slept_while_another_did_the_same_work_ends_as_one_that_was_overtaken() {
+    let front = Front::start(&servers().bigquery).await;
+    let place = place(servers()).await;
+    let wake = Arc::new(Notify::new());
+    front.fail("POST job merge", 1, Fault::Hold(Arc::clone(&wake)));
+    let first = begin(&front, &place, "first");
+    until_it_came(&front, "POST job merge").await;
+    let same = bring(front.url.clone(), place.clone(), "second", rows_of("first")).await.unwrap();
+    assert_eq!(counts(&same), (2, 0, 0));
+    wake.notify_one();
+    let error = first.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy, "{}", error.render());
+    assert_eq!((front.ran("burn"), front.ran("merge")), (1, 1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_that_still_runs_is_waited_for_by_who_takes_over() {
     let front = Front::start(&servers().bigquery).await;
@@ -143,6 +160,7 @@ async fn a_merge_that_was_refused_has_a_new_id_the_next_time() {
     let job = report.batches[0].merged.as_ref().unwrap().job.as_ref().unwrap();
     assert!(job.job.ends_with("_merge_4"), "{}", job.job);
     assert_eq!((front.ran("burn"), front.ran("merge")), (3, 1));
+    assert_eq!(front.ran("verify"), 1, "nobody looks for what a job has done that did nothing");
 }
 
 /// It runs, its answer is lost, and the request after it is refused: nobody may take it for one that does not run.
