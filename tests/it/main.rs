@@ -17,6 +17,7 @@ mod dataset;
 mod dedup;
 mod delta_reader;
 mod error;
+mod fetch;
 mod footer;
 mod generate;
 mod googlesql;
