@@ -7,10 +7,13 @@
 mod audit;
 pub mod bigquery;
 pub mod local;
+mod orphans;
 mod statements;
 pub mod usage;
+mod values;
 
 pub use audit::{Audit, DayCount};
+pub use orphans::{Orphans, orphans};
 pub use statements::Statements;
 
 use crate::engine::number;
@@ -21,7 +24,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use usage::{Estimate, Outline, Usage};
 
 /// What a merge of a batch would find in the target.
@@ -286,6 +289,14 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// What the warehouse says.
     async fn audit(&self) -> Result<Audit>;
+
+    /// The known values of a column as text, each with how many rows have it; where given, only of rows in which
+    /// another column, as text, equals a text. A target that is not there has none. Texts, whole numbers, days and
+    /// `true` and `false` read the same in every warehouse, other numbers and times as each writes them.
+    ///
+    /// # Errors
+    /// Bug, for a column that the contract does not have; otherwise what the warehouse says.
+    async fn values(&self, column: &str, equals: Option<(&str, &str)>) -> Result<BTreeMap<String, u64>>;
 
     /// What a plan would take of a warehouse that counts jobs and bills bytes.
     ///

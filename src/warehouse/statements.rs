@@ -43,6 +43,15 @@ impl Statements<'_> {
         Ok(self.exprs().day_in(&self.day_of_target(alias)?, days))
     }
 
+    /// That a row is of any day or of none, for a table of BigQuery, which may want to be told of which.
+    pub(super) fn any_day(&self) -> Result<String> {
+        if self.dataset.partition.is_none() || self.dialect == Dialect::DataFusion {
+            return Ok("TRUE".into());
+        }
+        let day = self.day_of_target("")?;
+        Ok(format!("({day} IS NULL OR {day} >= DATE '0001-01-01')"))
+    }
+
     /// The winners, or other rows that are staged, beside the target's rows.
     pub(super) fn joined(&self, staged: &str, touched: &BTreeSet<Day>, columns: &str) -> Result<String> {
         let exprs = self.exprs();

@@ -1,5 +1,7 @@
 //! R8: real GoogleSQL keeps the same rows as DataFusion, each by its rendering of the same contract.
 
+mod values;
+
 use crate::rows::{self, compared, odd, tables, trades};
 use arrow::datatypes::DataType;
 use datafusion::datasource::MemTable;
@@ -238,6 +240,7 @@ fn googlesql_accepts_every_statement_for_bigquery() {
             ]
             .map(Result::unwrap),
         );
+        all.extend(dataset.column_names().map(|name| looks.values(name, Some((name, "it's"))).unwrap()));
         all.extend([true, false].map(|has_witnesses| looks.counts_at_once(&days, has_witnesses).unwrap()));
         let place = Place { project: "p".into(), dataset: "d".into() };
         for is_unpartitioned in [true, false] {

@@ -5,9 +5,10 @@ mod sent;
 use crate::rows::{engine, odd, runtime, trades};
 use insta::assert_snapshot;
 use std::collections::BTreeSet;
-use tradefold::dataset::{StandIn, parse_key, parse_order};
+use tradefold::dataset::{Dataset, StandIn, parse_key, parse_order};
 use tradefold::error::Kind;
 use tradefold::sql::{Dialect, dedup, merge_bigquery, render};
+use tradefold::warehouse::Statements;
 use tradefold::window::Day;
 
 const BOTH: [Dialect; 2] = [Dialect::DataFusion, Dialect::GoogleSql];
@@ -32,6 +33,24 @@ fn merge_into_bigquery() {
     immutable.immutable = true;
     assert_snapshot!("merge_immutable", merge(immutable));
     assert_snapshot!("merge_without_partition", merge(odd()));
+}
+
+#[test]
+fn values_in_both_engines() {
+    let values = |dataset: &Dataset, dialect, target, column, equals| {
+        let (staged, witnesses, day) = (target, target, None);
+        Statements { dataset, dialect, target, staged, witnesses, day }.values(column, equals)
+    };
+    let here = |column, equals| values(&odd(), Dialect::DataFusion, "target", column, equals).unwrap();
+    let there = |column, equals| values(&trades(), Dialect::GoogleSql, "`p`.`d`.`trades`", column, equals).unwrap();
+    let all = [here("first", Some(("open", "true"))), here("rank", None)];
+    assert_snapshot!("values_datafusion", all.join(";\n\n"));
+    let all = [there("condition_id", None), there("shares", Some(("title", "it's")))];
+    assert_snapshot!("values_googlesql", all.join(";\n\n"));
+    for (column, equals) in [("First", None), ("first", Some(("nope", "")))] {
+        let refused = values(&odd(), Dialect::DataFusion, "target", column, equals).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Bug, "{column}");
+    }
 }
 
 #[test]

@@ -4,11 +4,13 @@ use super::BigQueryWarehouse;
 use crate::dedup::Tally;
 use crate::engine::number;
 use crate::error::{Doing, Error, Result};
+use crate::warehouse::values::counted;
 use crate::warehouse::{Audit, DayCount};
 use crate::window::Day;
 use arrow::array::{Array, RecordBatch};
 use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
+use std::collections::BTreeMap;
 
 impl BigQueryWarehouse {
     pub(super) async fn audited(&self) -> Result<Audit> {
@@ -48,5 +50,13 @@ impl BigQueryWarehouse {
         let suspects = self.counts("audit", "", statements.suspect_keys()?).await?;
         audit.suspect_keys = suspects.first().copied().unwrap_or_default();
         Ok(audit)
+    }
+
+    pub(super) async fn valued(&self, column: &str, equals: Option<(&str, &str)>) -> Result<BTreeMap<String, u64>> {
+        let names = self.names_of("", None).await?;
+        let sql = self.statements(&names).values(column, equals)?;
+        let Some(table) = self.find().await? else { return Ok(BTreeMap::new()) };
+        self.check_columns(&table)?;
+        counted(self.rows("values", "", sql).await?).await
     }
 }

@@ -11,6 +11,7 @@ mod client;
 mod costs;
 mod jobs;
 mod limits;
+mod queries;
 mod statements;
 mod table;
 mod target;
@@ -22,19 +23,18 @@ pub use table::{Layout, addition, ddl};
 use super::usage::{Estimate, Outline, Usage};
 use super::{Audit, Comparison, Finding, Journal, Merged, Statements, Verification, Warehouse, days};
 use crate::dataset::Dataset;
-use crate::engine::number;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::sql::{Dialect, merge_bigquery};
+use crate::sql::merge_bigquery;
 use crate::stage::Manifest;
 use crate::window::Day;
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use client::Client;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt;
-use google_cloud_bigquery_v2::model::{ConnectionProperty, JobConfiguration, JobConfigurationQuery, TableReference};
+use google_cloud_bigquery_v2::model::TableReference;
 use jobs::{Done, Work};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -72,13 +72,6 @@ pub struct BigQueryWarehouse {
     nonce: u64,
     /// When the target was made, in milliseconds; 0 until it is known.
     created_ms: AtomicI64,
-}
-
-/// The names of the tables of a batch, quoted.
-struct Names {
-    target: String,
-    staged: String,
-    witnesses: String,
 }
 
 impl BigQueryWarehouse {
@@ -129,64 +122,6 @@ impl BigQueryWarehouse {
         let stage = (STAGE.into(), self.stage_label());
         [("tradefold".into(), "temporary".into()), ("tradefold_target".into(), target), stage]
     }
-
-    async fn names(&self, batch: &Manifest) -> Result<Names> {
-        self.names_of(&batch.batch_id, batch.witnesses.as_ref().map(|object| object.digest.as_str())).await
-    }
-
-    async fn names_of(&self, batch_id: &str, witnesses: Option<&str>) -> Result<Names> {
-        let (target, created_ms) = (self.target(), self.created_ms().await?);
-        let staged = quoted(&self.temporary_table(&self.work(&target, created_ms, batch_id)))?;
-        let witnesses = match witnesses {
-            Some(digest) => quoted(&self.temporary_table(&self.work(&target, created_ms, digest)))?,
-            None => format!("(SELECT * FROM {staged} WHERE FALSE)"),
-        };
-        Ok(Names { target: quoted(&self.reference())?, staged, witnesses })
-    }
-
-    fn statements<'a>(&'a self, names: &'a Names) -> Statements<'a> {
-        Statements {
-            dataset: &self.dataset,
-            dialect: Dialect::GoogleSql,
-            target: &names.target,
-            staged: &names.staged,
-            witnesses: &names.witnesses,
-            day: None,
-        }
-    }
-
-    fn query(&self, sql: String, labels: HashMap<String, String>) -> Box<JobConfiguration> {
-        // A project may have another time zone than that of its partitions.
-        let zone = ConnectionProperty::new().set_key("time_zone").set_value("UTC");
-        let mut query = JobConfigurationQuery::new().set_query(sql).set_use_legacy_sql(false);
-        query = query.set_connection_properties([zone]);
-        if let Some(most) = self.client.access().max_billed_bytes {
-            query = query.set_maximum_bytes_billed(i64::try_from(most).unwrap_or(i64::MAX));
-        }
-        Box::new(JobConfiguration::new().set_query(query).set_labels(labels))
-    }
-
-    /// Runs a query that changes nothing, or nothing the second time.
-    async fn rows(&self, step: &str, batch_id: &str, sql: String) -> Result<SendableRecordBatchStream> {
-        // An answer that was kept is that of the tables as they are: BigQuery forgets it when they change.
-        let configuration = self.query(sql, jobs::labels(&self.client, batch_id, step));
-        let id = format!("{step}_{:016x}_{:016x}", self.nonce, fastrand::u64(..));
-        let reference = jobs::read(&self.client, &id, &configuration).await?;
-        answers::stream(&self.client, reference).await
-    }
-
-    /// Runs a query that answers with one row of counts.
-    async fn counts(&self, step: &str, batch_id: &str, sql: String) -> Result<Vec<u64>> {
-        let rows: Vec<RecordBatch> = self.rows(step, batch_id, sql).await?.try_collect().await.doing("count rows")?;
-        let row = rows.iter().find(|batch| batch.num_rows() > 0);
-        let count = |column: &ArrayRef| u64::try_from(number(column.as_ref(), 0)?).ok();
-        let counts = row.and_then(|batch| batch.columns().iter().map(count).collect::<Option<Vec<u64>>>());
-        counts.ok_or_else(|| Error::bug("count rows").because("the answer is no row of whole numbers"))
-    }
-}
-
-fn quoted(name: &TableReference) -> Result<String> {
-    Dialect::GoogleSql.quote_path([name.project_id.as_str(), &name.dataset_id, &name.table_id])
 }
 
 #[async_trait]
@@ -319,6 +254,10 @@ impl Warehouse for BigQueryWarehouse {
 
     async fn audit(&self) -> Result<Audit> {
         self.audited().await
+    }
+
+    async fn values(&self, column: &str, equals: Option<(&str, &str)>) -> Result<BTreeMap<String, u64>> {
+        self.valued(column, equals).await
     }
 
     async fn estimate(&self, outline: &Outline<'_>) -> Result<Option<Estimate>> {

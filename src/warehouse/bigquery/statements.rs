@@ -62,15 +62,6 @@ impl Statements<'_> {
         ))
     }
 
-    /// That a row is of any day or of none, for a table that wants to be told of which.
-    fn any_day(&self) -> Result<String> {
-        if self.dataset.partition.is_none() {
-            return Ok("TRUE".into());
-        }
-        let day = self.day_of_target("")?;
-        Ok(format!("({day} IS NULL OR {day} >= DATE '0001-01-01')"))
-    }
-
     /// Columns of all rows of the target that have a day, for a table that wants to be told of which days.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! The care for the target: it is looked up, checked, made where there is none, and counted.
 
 use super::client::shown;
-use super::{BigQueryWarehouse, STAGE, quoted, table};
+use super::queries::quoted;
+use super::{BigQueryWarehouse, STAGE, table};
 use crate::error::{Error, Kind, Result};
 use crate::warehouse::Warehouse;
 use crate::window::Day;

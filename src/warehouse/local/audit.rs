@@ -5,11 +5,13 @@ use crate::dedup::Dedup;
 use crate::engine::DataFile;
 use crate::error::{Doing, Error, Result};
 use crate::progress::Silent;
+use crate::warehouse::values::counted;
 use crate::warehouse::{Audit, DayCount};
 use arrow::array::Array;
 use arrow::util::display::array_value_to_string;
 use deltalake::DeltaTable;
 use futures::TryStreamExt;
+use std::collections::BTreeMap;
 
 impl DeltaWarehouse {
     pub(super) async fn audited(&self) -> Result<Audit> {
@@ -39,6 +41,12 @@ impl DeltaWarehouse {
             }
         }
         Ok(audit)
+    }
+
+    pub(super) async fn valued(&self, column: &str, equals: Option<(&str, &str)>) -> Result<BTreeMap<String, u64>> {
+        let sql = self.statements().values(column, equals)?;
+        self.open().await?;
+        counted(self.engine.stream(&sql).await?).await
     }
 
     /// The files of a version of the table, as files to read.

@@ -32,7 +32,7 @@ use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 use recorded::Recorded;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The name under which a commit carries what a merge did.
@@ -338,6 +338,10 @@ impl Warehouse for DeltaWarehouse {
 
     async fn audit(&self) -> Result<Audit> {
         self.audited().await
+    }
+
+    async fn values(&self, column: &str, equals: Option<(&str, &str)>) -> Result<BTreeMap<String, u64>> {
+        self.valued(column, equals).await
     }
 
     async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {

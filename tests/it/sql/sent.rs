@@ -138,6 +138,9 @@ fn merge_script(dataset: &Dataset, first: Row, second: Row) -> String {
         script.done("merge");
         warehouse.verify(&second, &days, &merged).await.unwrap().check("b").unwrap();
         script.done("verify");
+        let first = dataset.column_names().next().unwrap();
+        warehouse.values(first, Some((first, "0xa"))).await.unwrap();
+        script.done("values");
     })
 }
 

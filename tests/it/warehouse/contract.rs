@@ -3,7 +3,9 @@
 pub use super::steps::*;
 use super::{DAY_S, EDGE_S, NOW_US, Stand, backfill, backfill_at, counts, fill, merged, receipts, staged, text_of};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use tradefold::dedup::KeyCount;
+use tradefold::error::Kind;
 use tradefold::ledger::Ledger;
 use tradefold::report::backfill_text;
 use tradefold::run::{Choice, RunOptions};
@@ -333,4 +335,40 @@ pub async fn an_immutable_table_only_inserts(stand: &impl Stand) {
     let changes = stand.changes().await;
     assert_eq!(counts(&merged(stand, &[at("0xb", 3)]).await), (0, 0, 1));
     assert_eq!(stand.changes().await, changes, "nothing to insert, no commit");
+}
+
+/// For a crowded stand: three rows that nobody names have no order hash, an empty one and `o`.
+pub async fn the_values_of_a_column_are_listed_with_their_rows(stand: &impl Stand) {
+    let odd = "it's `\\\"ß";
+    let row = |wallet: &str, hash, day, rev| fill(wallet, hash, EDGE_S + day * DAY_S, rev, 0.1);
+    let rows = [
+        row("0xa", named("p"), 0, 1),
+        row("0xb", named("p"), 40, 2),
+        row("0xc", named(odd), 0, 1),
+        row("0xd", Value::Null, 1, 1),
+    ];
+    stand.plant(&rows).await;
+    let list = async |column: &str, equals| stand.warehouse().values(column, equals).await.unwrap();
+    let listed = |rows: &[(&str, u64)]| rows.iter().map(|(text, rows)| (text.to_string(), *rows)).collect();
+    let all: BTreeMap<String, u64> = listed(&[("", 1), ("o", 1), ("p", 2), (odd, 1)]);
+    assert_eq!(list("order_hash", None).await, all, "NULL is no value");
+    let of_one: BTreeMap<String, u64> = listed(&[("o", 1), ("p", 1), (odd, 1)]);
+    assert_eq!(list("order_hash", Some(("rev", "1"))).await, of_one);
+    assert_eq!(list("rev", Some(("order_hash", "p"))).await, listed(&[("1", 1), ("2", 1)]));
+    assert_eq!(list("wallet", Some(("order_hash", odd))).await, listed(&[("0xc", 1)]));
+    assert_eq!(list("order_hash", Some(("order_hash", "q"))).await, BTreeMap::new());
+    assert_eq!(list("log_index", None).await, BTreeMap::new(), "a column without a known value");
+    for (column, equals) in [("nope", None), ("rev", Some(("nope", "1")))] {
+        let error = stand.warehouse().values(column, equals).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Bug);
+        assert!(error.render().contains("`nope`"), "{}", error.render());
+    }
+}
+
+/// For a stand whose table is not there, or has no rows.
+pub async fn there_are_no_values(stand: &impl Stand) {
+    for equals in [None, Some(("rev", "1"))] {
+        assert_eq!(stand.warehouse().values("wallet", equals).await.unwrap(), BTreeMap::new());
+    }
+    assert_eq!(stand.warehouse().values("nope", None).await.unwrap_err().kind(), Kind::Bug);
 }

@@ -5,7 +5,7 @@ use super::{EDGE_S, NOW_US, Stand, fill, input, walk};
 use async_trait::async_trait;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tradefold::error::{Kind, Result};
 use tradefold::ledger::Ledger;
 use tradefold::run::RunOptions;
@@ -91,6 +91,10 @@ impl Warehouse for Liar<'_> {
 
     async fn audit(&self) -> Result<Audit> {
         self.inner.audit().await
+    }
+
+    async fn values(&self, column: &str, equals: Option<(&str, &str)>) -> Result<BTreeMap<String, u64>> {
+        self.inner.values(column, equals).await
     }
 
     async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {

@@ -1,6 +1,6 @@
 //! The embedded warehouse on a stand: the whole suite runs against it.
 
-use super::{Stand, ascending, bystanders, contract, engine, fills, lines};
+use super::{EDGE_S, Stand, ascending, bystanders, contract, engine, fill, fills, lines};
 use async_trait::async_trait;
 use deltalake::DeltaTable;
 use deltalake::kernel::transaction::CommitProperties;
@@ -179,4 +179,14 @@ promises!(suite);
 #[tokio::test]
 async fn what_a_merge_did_is_remembered() {
     contract::what_a_merge_did_is_remembered(&LocalStand::crowded(fills()).await).await;
+}
+
+#[tokio::test]
+async fn a_target_without_rows_has_no_values() {
+    let stand = LocalStand::new();
+    contract::there_are_no_values(&stand).await;
+    stand.plant(&[fill("0xa", Value::Null, EDGE_S, 1, 0.1)]).await;
+    assert_eq!(stand.warehouse().values("wallet", None).await.unwrap().len(), 1);
+    stand.delta().await.unwrap().delete().await.unwrap();
+    contract::there_are_no_values(&stand).await;
 }

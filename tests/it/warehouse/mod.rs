@@ -34,6 +34,7 @@ macro_rules! promises {
             r4_a_merge_counts_its_rows,
             an_audit_tells_duplicates_by_class,
             an_audit_of_what_a_run_has_merged_finds_nothing,
+            the_values_of_a_column_are_listed_with_their_rows,
         );
     };
 }
@@ -45,6 +46,7 @@ mod embedded;
 pub(crate) mod fuel;
 mod lies;
 mod local;
+mod orphans;
 mod race;
 mod steps;
 

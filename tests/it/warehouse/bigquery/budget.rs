@@ -144,3 +144,16 @@ async fn a_run_tells_what_it_has_taken_and_a_plan_foretells_it() {
     foretold.limits.iter_mut().filter(|limit| limit.what.starts_with("objects")).for_each(|limit| limit.used = 1);
     assert_eq!(taken.limits, foretold.limits);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_values_is_a_step_as_any_other() {
+    let front = Front::start(&servers().bigquery).await;
+    let stand = stand(&front, fills()).await;
+    stand.plant(&[fill("0xa", json!("o"), EDGE_S, 1, 0.1)]).await;
+    let found = stand.warehouse().values("wallet", Some(("order_hash", "o"))).await.unwrap();
+    assert_eq!(found, BTreeMap::from([("0xa".to_string(), 1)]));
+    assert_eq!(front.ran("values"), 1);
+    let taken = stand.warehouse().usage().unwrap();
+    // What the front says of each query.
+    assert_eq!((taken.steps["values"].jobs, taken.steps["values"].bytes_billed), (1, 20 * MIB));
+}

@@ -10,7 +10,8 @@ pub(crate) mod stand;
 mod table;
 mod writers;
 
-use super::{ascending, contract, fills};
+use super::{EDGE_S, Stand, ascending, contract, fill, fills};
+use serde_json::Value;
 use stand::BigQueryStand;
 
 /// Runs each function of the suite on fresh stands, one for each contract.
@@ -44,4 +45,14 @@ async fn what_a_merge_did_is_remembered() {
     let place = stand::place(servers::servers()).await;
     let stand = BigQueryStand::at(fills(), place, stand::access(&front.url, false)).await;
     Box::pin(contract::what_a_merge_did_is_remembered(&stand)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_without_rows_has_no_values() {
+    let stand = BigQueryStand::new(fills()).await;
+    contract::there_are_no_values(&stand).await;
+    stand.plant(&[fill("0xa", Value::Null, EDGE_S, 1, 0.1)]).await;
+    assert_eq!(stand.warehouse().values("wallet", None).await.unwrap().len(), 1);
+    stand.roll_back().await;
+    contract::there_are_no_values(&stand).await;
 }

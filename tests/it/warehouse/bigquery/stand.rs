@@ -323,6 +323,10 @@ impl Warehouse for Kept {
         self.inner.audit().await
     }
 
+    async fn values(&self, column: &str, equals: Option<(&str, &str)>) -> Result<BTreeMap<String, u64>> {
+        self.inner.values(column, equals).await
+    }
+
     async fn temporary(&self) -> Result<Vec<String>> {
         self.inner.temporary().await
     }

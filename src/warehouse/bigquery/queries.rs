@@ -1,0 +1,82 @@
+//! How a statement is made and run, and how its rows are read.
+
+use super::{BigQueryWarehouse, Statements, answers, jobs};
+use crate::engine::number;
+use crate::error::{Doing, Error, Result};
+use crate::sql::Dialect;
+use crate::stage::Manifest;
+use crate::warehouse::Warehouse;
+use arrow::array::{ArrayRef, RecordBatch};
+use datafusion::physical_plan::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use google_cloud_bigquery_v2::model::{ConnectionProperty, JobConfiguration, JobConfigurationQuery, TableReference};
+use std::collections::HashMap;
+
+/// The names of the tables of a batch, quoted.
+pub(super) struct Names {
+    pub(super) target: String,
+    pub(super) staged: String,
+    pub(super) witnesses: String,
+}
+
+impl BigQueryWarehouse {
+    pub(super) async fn names(&self, batch: &Manifest) -> Result<Names> {
+        self.names_of(&batch.batch_id, batch.witnesses.as_ref().map(|object| object.digest.as_str())).await
+    }
+
+    pub(super) async fn names_of(&self, batch_id: &str, witnesses: Option<&str>) -> Result<Names> {
+        let (target, created_ms) = (self.target(), self.created_ms().await?);
+        let staged = quoted(&self.temporary_table(&self.work(&target, created_ms, batch_id)))?;
+        let witnesses = match witnesses {
+            Some(digest) => quoted(&self.temporary_table(&self.work(&target, created_ms, digest)))?,
+            None => format!("(SELECT * FROM {staged} WHERE FALSE)"),
+        };
+        Ok(Names { target: quoted(&self.reference())?, staged, witnesses })
+    }
+
+    pub(super) fn statements<'a>(&'a self, names: &'a Names) -> Statements<'a> {
+        Statements {
+            dataset: &self.dataset,
+            dialect: Dialect::GoogleSql,
+            target: &names.target,
+            staged: &names.staged,
+            witnesses: &names.witnesses,
+            day: None,
+        }
+    }
+
+    /// A query as a job, within what one query may bill.
+    pub(super) fn query(&self, sql: String, labels: HashMap<String, String>) -> Box<JobConfiguration> {
+        // A project may have another time zone than that of its partitions.
+        let zone = ConnectionProperty::new().set_key("time_zone").set_value("UTC");
+        let mut query = JobConfigurationQuery::new().set_query(sql).set_use_legacy_sql(false);
+        query = query.set_connection_properties([zone]);
+        if let Some(most) = self.client.access().max_billed_bytes {
+            query = query.set_maximum_bytes_billed(i64::try_from(most).unwrap_or(i64::MAX));
+        }
+        Box::new(JobConfiguration::new().set_query(query).set_labels(labels))
+    }
+
+    /// Runs a query that changes nothing, or nothing the second time.
+    pub(super) async fn rows(&self, step: &str, batch_id: &str, sql: String) -> Result<SendableRecordBatchStream> {
+        // An answer that was kept is that of the tables as they are: BigQuery forgets it when they change.
+        let configuration = self.query(sql, jobs::labels(&self.client, batch_id, step));
+        let id = format!("{step}_{:016x}_{:016x}", self.nonce, fastrand::u64(..));
+        let reference = jobs::read(&self.client, &id, &configuration).await?;
+        answers::stream(&self.client, reference).await
+    }
+
+    /// Runs a query that answers with one row of counts.
+    pub(super) async fn counts(&self, step: &str, batch_id: &str, sql: String) -> Result<Vec<u64>> {
+        let rows: Vec<RecordBatch> = self.rows(step, batch_id, sql).await?.try_collect().await.doing("count rows")?;
+        let row = rows.iter().find(|batch| batch.num_rows() > 0);
+        let count = |column: &ArrayRef| u64::try_from(number(column.as_ref(), 0)?).ok();
+        let counts = row.and_then(|batch| batch.columns().iter().map(count).collect::<Option<Vec<u64>>>());
+        counts.ok_or_else(|| Error::bug("count rows").because("the answer is no row of whole numbers"))
+    }
+}
+
+/// A table's name for statements.
+pub(super) fn quoted(name: &TableReference) -> Result<String> {
+    Dialect::GoogleSql.quote_path([name.project_id.as_str(), &name.dataset_id, &name.table_id])
+}
