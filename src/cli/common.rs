@@ -30,7 +30,8 @@ impl World {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Dataset")]
 pub(super) struct DatasetArgs {
-    /// The dataset: `trades`, or the path of a contract of your own ending in .toml. Default: trades.
+    /// The dataset: `trades`, `polymarket_trades`, `markets`, `events`, or the path of a contract of your own ending in
+    /// .toml. Default: trades.
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
     /// Another key than the contract's: columns and COALESCE(column, other, 'text'), separated by commas.
@@ -187,7 +188,7 @@ impl AdHocArgs {
         }
         let mut fields: Vec<Arc<Field>> = Vec::new();
         let (mut files, mut copies, mut rows_by_file) = (Vec::new(), Vec::new(), BTreeMap::new());
-        let mut fetched = std::pin::pin!(fetch(inputs));
+        let mut fetched = std::pin::pin!(fetch(futures::stream::iter(inputs.into_iter().map(Ok))));
         while let Some((input, local)) = fetched.try_next().await? {
             let (schema, rows, file) = footer(&input, &local)?;
             merge_fields(&mut fields, &schema, &input.url)?;

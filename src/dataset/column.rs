@@ -95,6 +95,8 @@ pub struct Column {
     pub from: Vec<String>,
     /// Whether it is hexadecimal text, which is folded to lower case.
     pub hex: bool,
+    /// Whether it is a decimal number as text, which is written in one way only: `0.9`, never `.90` or `9e-1`.
+    pub decimal: bool,
     /// What a bare number means, for times.
     pub unit: Option<Unit>,
     /// Offset from UTC in seconds that a time without a zone has; without it such a time is rejected.

@@ -13,7 +13,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
 
 /// The contracts that ship, by name.
-const BUILT_IN: [(&str, &str); 1] = [("trades", include_str!("trades.toml"))];
+const BUILT_IN: [(&str, &str); 4] = [
+    ("trades", include_str!("trades.toml")),
+    ("polymarket_trades", include_str!("polymarket_trades.toml")),
+    ("markets", include_str!("markets.toml")),
+    ("events", include_str!("events.toml")),
+];
 
 /// Something that numbers real events: two different known values among the rows of a key say that it is too narrow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +52,11 @@ pub struct Dataset {
     pub partition: Option<String>,
     /// Columns that the table is clustered by.
     pub cluster: Vec<String>,
+    /// The column that says when a row was fetched: rows of an API's page that do not know it get the page's time.
+    pub fetched: Option<String>,
+    /// The key column that numbers rows which are equal in all other key columns: rows of an API's page get the next
+    /// number of their pass, from 1.
+    pub occurrence: Option<String>,
     /// Names of the array that carries the rows in a JSON page.
     pub envelope: Vec<String>,
     /// Whether rows never change once written, so that a MERGE only inserts.
@@ -137,6 +147,8 @@ impl Dataset {
             volatile,
             partition,
             cluster: Vec::new(),
+            fetched: None,
+            occurrence: None,
             envelope: Vec::new(),
             immutable: false,
             drift_days: 1,
@@ -144,7 +156,7 @@ impl Dataset {
         })
     }
 
-    /// The same dataset with another key.
+    /// The same dataset with another key. Where that key leaves the column out that numbers occurrences, none are.
     ///
     /// # Errors
     /// Usage, when the key names a column that there is not, or one whose values can't name a row.
@@ -156,6 +168,19 @@ impl Dataset {
                     .because(reason)
                     .hint(format!("its columns are {}", self.column_names().collect::<Vec<_>>().join(", ")))
             })?;
+        }
+        if let Some(name) = &self.occurrence {
+            let parts = key.iter().filter(|part| part.columns().any(|column| column == name)).collect::<Vec<_>>();
+            match parts.as_slice() {
+                [] => self.occurrence = None,
+                [part] if part.stand_ins.is_empty() => {}
+                _ => {
+                    return Err(Error::usage("use another key")
+                        .with("column", name)
+                        .because("it numbers rows with an otherwise equal key, so it is one part of it, alone")
+                        .hint("name it once and without COALESCE, or leave it out"));
+                }
+            }
         }
         self.key = key;
         Ok(self)
@@ -204,11 +229,11 @@ impl Dataset {
     pub fn digest(&self) -> String {
         let described = |column: &Column| Column { description: String::new(), ..column.clone() };
         let columns: Vec<Column> = self.columns.iter().map(described).collect();
-        let Dataset { name, key, order, fixed, identity, volatile, partition, envelope, immutable, drift_days, .. } =
-            self;
+        let Dataset { name, key, order, fixed, identity, volatile, partition, .. } = self;
+        let Dataset { fetched, occurrence, envelope, immutable, drift_days, .. } = self;
         let text = format!(
-            "{name:?}{columns:?}{key:?}{order:?}{fixed:?}{identity:?}{volatile:?}{partition:?}{envelope:?}{immutable}\
-             {drift_days}"
+            "{name:?}{columns:?}{key:?}{order:?}{fixed:?}{identity:?}{volatile:?}{partition:?}{fetched:?}\
+             {occurrence:?}{envelope:?}{immutable}{drift_days}"
         );
         blake3::hash(text.as_bytes()).to_hex().to_string()
     }

@@ -25,6 +25,8 @@ struct RawDataset {
     partition: Option<Spanned<String>>,
     #[serde(default)]
     cluster: Vec<Spanned<String>>,
+    fetched: Option<Spanned<String>>,
+    occurrence: Option<Spanned<String>>,
     #[serde(default)]
     envelope: Vec<String>,
     #[serde(default)]
@@ -65,10 +67,11 @@ struct RawColumn {
     description: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Format {
     Hex,
+    Decimal,
 }
 
 /// Where the text came from, to name the line of what is wrong.
@@ -118,6 +121,12 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Dataset> {
     if let Some(name) = &raw.partition {
         known.check_partition(name)?;
     }
+    if let Some(name) = &raw.fetched {
+        known.check_fetched(name)?;
+    }
+    if let Some(name) = &raw.occurrence {
+        known.check_occurrence(name, &key)?;
+    }
     for name in raw.volatile.iter().chain(&raw.cluster) {
         known.find(name.get_ref(), name)?;
     }
@@ -143,6 +152,8 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Dataset> {
         volatile: strings(raw.volatile),
         partition: raw.partition.map(Spanned::into_inner),
         cluster: strings(raw.cluster),
+        fetched: raw.fetched.map(Spanned::into_inner),
+        occurrence: raw.occurrence.map(Spanned::into_inner),
         envelope: raw.envelope,
         immutable: raw.immutable,
         drift_days: raw.drift_days,
@@ -201,9 +212,11 @@ fn check_names(origin: &Origin<'_>, raw: &RawDataset, columns: &[Column]) -> Res
 
 fn column(origin: &Origin<'_>, at: &Spanned<RawColumn>) -> Result<Column> {
     let raw = at.get_ref();
-    let hex = raw.format.is_some();
-    if hex && raw.kind != ColumnType::String {
-        return Err(origin.wrong(at, format!("`{}`: only a string can have the format hex", raw.name)));
+    if let Some(format) = raw.format
+        && raw.kind != ColumnType::String
+    {
+        let format = format!("{format:?}").to_lowercase();
+        return Err(origin.wrong(at, format!("`{}`: only a string can have the format {format}", raw.name)));
     }
     if raw.unit.is_some() && raw.kind != ColumnType::Timestamp {
         return Err(origin.wrong(at, format!("`{}`: only a timestamp has a unit", raw.name)));
@@ -226,7 +239,8 @@ fn column(origin: &Origin<'_>, at: &Spanned<RawColumn>) -> Result<Column> {
         name: raw.name.clone(),
         kind: raw.kind,
         from: raw.from.clone(),
-        hex,
+        hex: raw.format == Some(Format::Hex),
+        decimal: raw.format == Some(Format::Decimal),
         unit: raw.unit,
         zone_s,
         min: bound(&raw.min)?,
@@ -323,6 +337,27 @@ impl Known<'_> {
                 Err(self.origin.wrong(name, reason))
             }
         }
+    }
+
+    fn check_fetched(&self, name: &Spanned<String>) -> Result<()> {
+        match self.find(name.get_ref(), name)?.kind {
+            ColumnType::Timestamp => Ok(()),
+            kind => {
+                let reason = format!("`{}` is a {}: when a row was fetched is a time", name.get_ref(), kind.name());
+                Err(self.origin.wrong(name, reason))
+            }
+        }
+    }
+
+    fn check_occurrence(&self, name: &Spanned<String>, key: &[(KeyPart, &Spanned<String>)]) -> Result<()> {
+        let column = self.find(name.get_ref(), name)?;
+        let parts = key.iter().map(|(part, _)| part).filter(|part| part.columns().any(|c| c == column.name));
+        let reason = match parts.collect::<Vec<_>>().as_slice() {
+            _ if column.kind != ColumnType::Int64 => format!("is a {}: it is counted", column.kind.name()),
+            [part] if part.stand_ins.is_empty() => return Ok(()),
+            _ => "has to be one part of the key, alone".to_string(),
+        };
+        Err(self.origin.wrong(name, format!("`{}` {reason}", column.name)))
     }
 
     fn identity(&self, at: &Spanned<RawIdentity>, volatile: &[Spanned<String>]) -> Result<Identity> {

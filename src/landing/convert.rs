@@ -1,5 +1,6 @@
 //! One value of an input to one value of a contract's type. Every rule about values is here, and only here.
 
+use super::decimal::decimal;
 use crate::dataset::{Bound, Column, ColumnType, Unit};
 use crate::source::{Cell, Reason};
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
@@ -33,6 +34,7 @@ pub(crate) fn convert<'a>(cell: &'a Cell<'_>, column: &Column) -> Result<Option<
         return Ok(None);
     }
     let converted = match column.kind {
+        ColumnType::String if column.decimal => decimal_of(cell).map(Value::Text),
         ColumnType::String => text(cell).map(|text| Value::Text(if column.hex { folded(text) } else { text })),
         ColumnType::Int64 => int(cell).map(Value::Int),
         ColumnType::Float64 => float(cell).map(Value::Float),
@@ -71,6 +73,14 @@ fn text<'a>(cell: &'a Cell<'_>) -> Result<Cow<'a, str>, &'static str> {
         Cell::Number(text) if is_whole(text) => Ok(Cow::Borrowed(text)),
         Cell::Int(number) => Ok(Cow::Owned(number.to_string())),
         _ => Err("not text"),
+    }
+}
+
+fn decimal_of<'a>(cell: &'a Cell<'_>) -> Result<Cow<'a, str>, &'static str> {
+    match cell {
+        Cell::Number(text) | Cell::Text(text) => decimal(text).ok_or("not a decimal number"),
+        Cell::Int(number) => Ok(Cow::Owned(number.to_string())),
+        _ => Err("not a decimal number"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a column's values must be so that they land as they are, asked of many values at once.
 
-use super::convert::is_canonical;
+use super::{convert, decimal};
 use crate::error::{Doing, Result};
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::compute::cast;
@@ -19,6 +19,8 @@ pub(crate) enum Demand {
     LowerCase,
     /// JSON as landing itself would write it.
     Canonical,
+    /// Decimal numbers as landing itself would write them.
+    Decimal,
 }
 
 impl Demand {
@@ -40,7 +42,7 @@ impl Demand {
             }
             (Demand::Within(..), _) => all(array.as_primitive::<Int64Type>(), within),
             (Demand::Finite(..), _) => all(array.as_primitive::<Float64Type>(), |value| self.is_met_by_float(value)),
-            (Demand::LowerCase | Demand::Canonical, _) => {
+            (Demand::LowerCase | Demand::Canonical | Demand::Decimal, _) => {
                 let texts = cast(array, &DataType::Utf8View).doing("read a column")?;
                 texts.as_string_view().iter().flatten().all(|text| self.is_met_by_text(text))
             }
@@ -62,7 +64,7 @@ impl Demand {
                 let is_met = |float: &[u8; 8]| self.is_met_by_float(f64::from_le_bytes(*float));
                 rest.is_empty() && floats.len() == values && floats.iter().all(is_met)
             }
-            Demand::LowerCase | Demand::Canonical => {
+            Demand::LowerCase | Demand::Canonical | Demand::Decimal => {
                 let mut rest = page;
                 let mut is_met = || {
                     let (length, after) = rest.split_first_chunk()?;
@@ -94,7 +96,8 @@ impl Demand {
         match self {
             // All bytes are looked at, without a branch: that is what makes it fast.
             Demand::LowerCase => !text.bytes().fold(false, |found, byte| found | byte.is_ascii_uppercase()),
-            Demand::Canonical => is_canonical(text),
+            Demand::Canonical => convert::is_canonical(text),
+            Demand::Decimal => decimal::is_canonical(text),
             _ => false,
         }
     }

@@ -9,8 +9,10 @@
 mod clean;
 mod columns;
 mod convert;
+mod decimal;
 mod demand;
 mod landed;
+mod occurrences;
 mod parquet;
 mod rejects;
 mod rules;
@@ -27,10 +29,11 @@ use crate::progress::Progress;
 use crate::source::{self, Input};
 use crate::storage::{Folder, Upload};
 use crate::window::Window;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use rejects::REJECTS;
 use spool::Spool;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use work::{Done, Fetched, Out, Work};
 
 /// Batches that wait between the two halves.
@@ -73,6 +76,32 @@ pub async fn land(
     progress: &dyn Progress,
 ) -> Result<Landed> {
     progress.begin("read inputs", Some(inputs.iter().map(|input| input.size_bytes).sum()));
+    all(dataset, futures::stream::iter(inputs.to_vec().into_iter().map(Ok)), into, options, progress).await
+}
+
+/// [`land`] for inputs that come one by one, such as pages that are still being fetched. A few of them wait here at
+/// most: a stream that is faster than the landing is held up. How much it will bring is not known to the progress.
+///
+/// # Errors
+/// Those of [`land`], and what the stream says, which ends the landing.
+pub async fn land_stream(
+    dataset: &Dataset,
+    inputs: impl Stream<Item = Result<Input>> + Send + 'static,
+    into: &Folder,
+    options: &LandingOptions,
+    progress: &dyn Progress,
+) -> Result<Landed> {
+    progress.begin("read inputs", None);
+    all(dataset, inputs, into, options, progress).await
+}
+
+async fn all(
+    dataset: &Dataset,
+    inputs: impl Stream<Item = Result<Input>> + Send + 'static,
+    into: &Folder,
+    options: &LandingOptions,
+    progress: &dyn Progress,
+) -> Result<Landed> {
     let landed = Box::pin(run(dataset, inputs, into, options, progress)).await;
     if landed.is_err() && into.clear().await.is_err() {
         progress.note(&format!("{} could not be emptied and holds an unfinished landing", into.url()));
@@ -82,19 +111,21 @@ pub async fn land(
 
 async fn run(
     dataset: &Dataset,
-    inputs: &[Input],
+    inputs: impl Stream<Item = Result<Input>> + Send + 'static,
     into: &Folder,
     options: &LandingOptions,
     progress: &dyn Progress,
 ) -> Result<Landed> {
     let (to_write, received) = mpsc::channel(WAITING);
-    let work = Work::new(dataset, options, into, to_write)?;
-    let fetched = fetch(inputs.to_vec());
+    let work = Work::new(dataset, options, into, to_write.clone())?;
+    let (fetching, fetched) = fetch(inputs, to_write);
     let reading = tokio::task::spawn_blocking(move || work.run(fetched));
     let mut spool = Spool::new(into, options.max_spool_bytes);
     let mut rejects = None;
     let written = write(received, &mut spool, &mut rejects, into, progress).await;
     let read = reading.await.doing("read inputs").and_then(|read| read);
+    // Whoever brings inputs must have come to the end: what only seems to be the last of them loses the rest.
+    let read = fetching.await.doing("bring inputs").and(read);
     // Where writing failed, reading fails because of it, so the first error is the one to tell.
     let landed = match written.and(read) {
         Ok(done) => finish(&mut spool, &mut rejects, into, done).await,
@@ -109,18 +140,28 @@ async fn run(
     landed
 }
 
-/// Brings remote inputs to the local disk while earlier ones are read.
-fn fetch(inputs: Vec<Input>) -> mpsc::Receiver<Fetched> {
+/// Brings remote inputs to the local disk while earlier ones are read. It ends as soon as nobody reads or nobody writes
+/// any more: the next input may be long in coming.
+fn fetch(
+    inputs: impl Stream<Item = Result<Input>> + Send + 'static,
+    to_write: mpsc::Sender<Out>,
+) -> (JoinHandle<()>, mpsc::Receiver<Fetched>) {
     let (to_read, fetched) = mpsc::channel(1);
-    tokio::spawn(async move {
+    let fetching = tokio::spawn(async move {
         let mut fetches = std::pin::pin!(source::fetch(inputs));
-        while let Some(next) = fetches.next().await {
+        loop {
+            let next = tokio::select! {
+                next = fetches.next() => next,
+                () = to_read.closed() => return,
+                () = to_write.closed() => return,
+            };
+            let Some(next) = next else { return };
             if to_read.send(next).await.is_err() {
                 return;
             }
         }
     });
-    fetched
+    (fetching, fetched)
 }
 
 async fn write(

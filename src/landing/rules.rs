@@ -3,9 +3,10 @@
 use super::LandingOptions;
 use super::convert::{Value, convert};
 use super::demand::Demand;
+use super::occurrences::Occurrences;
 use crate::dataset::{Bound, Column, ColumnType, Dataset};
 use crate::error::{Error, Result};
-use crate::source::{Cell, Reason};
+use crate::source::{Cell, CellPath, Fields, Page, Reason};
 use crate::window::{DAY_US, Day, Window};
 use std::collections::HashMap;
 
@@ -38,10 +39,29 @@ pub(crate) struct Rules {
     pub(crate) required: Vec<(usize, &'static str)>,
     /// The column whose values must be in the window, where there is one.
     windowed: Option<(usize, Window)>,
-    /// For each column the last time that is no mistake.
-    latest_us: Vec<Option<i64>>,
+    /// For each column whether a time in it that is later than the present is a mistake.
+    is_past: Vec<bool>,
+    now_us: i64,
+    /// The page whose rows are judged, where they are a page's.
+    page: Option<Page>,
+    /// The column that says when a row was fetched.
+    pub(crate) fetched: Option<usize>,
+    occurrences: Option<Occurrences>,
+    /// Input names that lead into nested JSON, with the slots that they fill.
+    paths: Vec<(CellPath, Slot)>,
     /// For each input name its column and its rank among the column's names.
-    slots: HashMap<String, (usize, usize)>,
+    slots: HashMap<String, Slot>,
+}
+
+/// A column and the rank of a name among those that inputs may have for it.
+pub(crate) type Slot = (usize, usize);
+
+/// A value inside of a row's nested field.
+pub(crate) struct Inner<'a> {
+    /// The place of the field in the row.
+    pub(crate) field: usize,
+    pub(crate) slot: Slot,
+    pub(crate) cell: Cell<'a>,
 }
 
 impl Rules {
@@ -56,7 +76,7 @@ impl Rules {
             key.push(KeyRule { columns, is_never_null: part.is_never_null() });
         }
         let mut required = Vec::new();
-        let mut latest_us = vec![None; dataset.columns.len()];
+        let mut is_past = vec![false; dataset.columns.len()];
         if let Some(first) = dataset.order.first() {
             required.push((index(&first.column)?, "no order value"));
         }
@@ -65,7 +85,7 @@ impl Rules {
         }
         let times = dataset.order.iter().map(|order| &order.column).chain(&dataset.partition);
         for name in times.clone() {
-            latest_us[index(name)?] = Some(options.now_us.saturating_add(DAY_US));
+            is_past[index(name)?] = true;
         }
         let mut windowed = None;
         if let Some(window) = options.window {
@@ -91,11 +111,51 @@ impl Rules {
                 }
             }
         }
-        Ok(Rules { columns: dataset.columns.clone(), key, required, windowed, latest_us, slots })
+        let named = slots.iter().filter_map(|(name, slot)| Some((CellPath::of_name(name)?, *slot)));
+        let mut paths: Vec<_> = named.collect();
+        paths.sort_by_key(|(_, slot)| *slot);
+        Ok(Rules {
+            columns: dataset.columns.clone(),
+            key,
+            required,
+            windowed,
+            is_past,
+            now_us: options.now_us,
+            page: None,
+            fetched: dataset.fetched.as_deref().map(&index).transpose()?,
+            occurrences: Occurrences::new(dataset)?,
+            paths,
+            slots,
+        })
+    }
+
+    /// Says whose rows come next: those of a page, or of a file.
+    pub(crate) fn turn_to(&mut self, page: Option<Page>) {
+        self.page = page;
+    }
+
+    /// The column that is counted here and that the rows of a page must not bring.
+    pub(crate) fn counted(&self) -> Option<usize> {
+        self.page.and(self.occurrences.as_ref()).map(|occurrences| occurrences.column)
+    }
+
+    /// The values inside of nested fields that the contract has a name for. A plain field of that name comes first.
+    pub(crate) fn inner<'a>(&self, fields: &'a Fields<'_>) -> Vec<Inner<'a>> {
+        let mut found = Vec::new();
+        for (path, slot) in &self.paths {
+            let field = fields.iter().rposition(|(name, _)| *name == path.field);
+            let Some((field, Cell::Nested(text))) = field.map(|field| (field, &fields[field].1)) else { continue };
+            if !fields.iter().any(|(name, _)| *name == path.name)
+                && let Some(cell) = path.find(text)
+            {
+                found.push(Inner { field, slot: *slot, cell });
+            }
+        }
+        found
     }
 
     /// The column that an input's name fills, and the name's rank: 0 is the column's own.
-    pub(crate) fn slot(&self, name: &str) -> Option<(usize, usize)> {
+    pub(crate) fn slot(&self, name: &str) -> Option<Slot> {
         self.slots.get(name).copied()
     }
 
@@ -106,7 +166,7 @@ impl Rules {
 
     /// Judges a row. Its time comes first: what is outside of the window need not be right otherwise, but a time that
     /// can't be true is a mistake and not another window's.
-    pub(crate) fn judge<'a>(&self, row: &Row<'a>) -> Verdict<'a> {
+    pub(crate) fn judge<'a>(&mut self, row: &Row<'a>) -> Verdict<'a> {
         if let Some((column, window)) = self.windowed {
             match self.value(column, row.cells[column].0) {
                 Err(reason) => return Verdict::Reject(column, reason),
@@ -121,20 +181,31 @@ impl Rules {
                 Err(reason) => return Verdict::Reject(column, reason),
             }
         }
+        let counted = self.counted();
+        if let Some(column) = counted {
+            if values[column].is_some() {
+                return Verdict::Reject(column, Reason::new("the number of an occurrence is counted here"));
+            }
+            // Any number will do until it is known that the row lands.
+            values[column] = Some(Value::Int(0));
+        }
         for part in &self.key {
             if !part.is_never_null && part.columns.iter().all(|column| values[*column].is_none()) {
                 return Verdict::Reject(part.columns[0], Reason::new("NULL in a key column"));
             }
         }
-        match self.required.iter().find(|(column, _)| values[*column].is_none()) {
-            Some((column, phrase)) => Verdict::Reject(*column, Reason::new(phrase)),
-            None => Verdict::Land(values),
+        if let Some((column, phrase)) = self.required.iter().find(|(column, _)| values[*column].is_none()) {
+            return Verdict::Reject(*column, Reason::new(phrase));
         }
+        if let (Some(column), Some(page), Some(occurrences)) = (counted, self.page, &mut self.occurrences) {
+            values[column] = Some(Value::Int(occurrences.count(page.pass, &values)));
+        }
+        Verdict::Land(values)
     }
 
     /// What every known value of a column must be so that it lands as it is: [`Rules::judge`], turned into a span.
     pub(crate) fn demand(&self, column: usize) -> Demand {
-        let Column { kind, hex, min, max, .. } = &self.columns[column];
+        let Column { kind, hex, decimal, min, max, .. } = &self.columns[column];
         let int = |bound: &Option<Bound>| match bound {
             Some(Bound::Int(bound)) => Some(*bound),
             _ => None,
@@ -148,6 +219,7 @@ impl Rules {
         let (first_us, last_us) = self.times(column);
         match kind {
             ColumnType::String if *hex => Demand::LowerCase,
+            ColumnType::String if *decimal => Demand::Decimal,
             ColumnType::String | ColumnType::Bool => Demand::Nothing,
             ColumnType::Json => Demand::Canonical,
             ColumnType::Int64 => Demand::Within(least, most),
@@ -165,7 +237,7 @@ impl Rules {
 
     /// The first and the last time that a column may have.
     fn times(&self, column: usize) -> (i64, i64) {
-        let latest_us = self.latest_us[column].unwrap_or(i64::MAX);
+        let latest_us = self.latest_us(column).unwrap_or(i64::MAX);
         let (first_us, last_us) = (*TIMES.start(), latest_us.min(*TIMES.end()));
         match self.windowed {
             Some((windowed, window)) if windowed == column => {
@@ -173,6 +245,12 @@ impl Rules {
             }
             _ => (first_us, last_us),
         }
+    }
+
+    /// The last time that is no mistake in a column. A fetch may go on for days: a page is as late as it was fetched.
+    fn latest_us(&self, column: usize) -> Option<i64> {
+        let now_us = self.page.map_or(self.now_us, |page| page.fetched_at_us.max(self.now_us));
+        self.is_past[column].then(|| now_us.saturating_add(DAY_US))
     }
 
     fn value<'a>(&self, column: usize, cell: &'a Cell<'_>) -> std::result::Result<Option<Value<'a>>, Reason> {
@@ -183,7 +261,7 @@ impl Rules {
             _ => return Ok(value),
         };
         // The future first: it says more about milliseconds that were taken for seconds.
-        let wrong = match self.latest_us[column] {
+        let wrong = match self.latest_us(column) {
             Some(latest) if us > latest => "a time in the future",
             _ if !TIMES.contains(&us) => "a time out of range",
             _ => return Ok(value),
@@ -198,7 +276,14 @@ pub(crate) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    pub(crate) fn set(&mut self, (column, rank): (usize, usize), cell: &'a Cell<'a>) {
+    /// Gives a column a value that the row does not know.
+    pub(crate) fn fill(&mut self, column: usize, cell: &'a Cell<'a>) {
+        if *self.cells[column].0 == Cell::Null {
+            self.cells[column] = (cell, 0);
+        }
+    }
+
+    pub(crate) fn set(&mut self, (column, rank): Slot, cell: &'a Cell<'a>) {
         let known = &mut self.cells[column];
         // The same name twice: the last value counts, as everywhere in JSON.
         if *cell == Cell::Null && rank == known.1 {

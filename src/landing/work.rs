@@ -83,6 +83,7 @@ impl Work {
                 seen: vec![false; self.rules.columns.len()],
                 left_out: LeftOut::new(),
             };
+            self.rules.turn_to(input.page);
             let stored = match input.format {
                 Format::Parquet => self.parquet(&input, local, &mut tally)?,
                 _ => self.text(&input, &local, &mut tally)?,
@@ -110,41 +111,59 @@ impl Work {
         let mut records = Records::open(input, local.path(), &self.envelope)?;
         let mut told = 0;
         let mut has_fields = false;
+        let fetched = input.page.and_then(|page| Some((self.rules.fetched?, Cell::Time(page.fetched_at_us))));
         while let Some(record) = records.read()? {
             tally.counts.read += 1;
             has_fields |= record.fields.is_ok();
-            self.record(&input.url, &record, tally)?;
+            self.record(&input.url, &record, fetched.as_ref(), tally)?;
             if tally.counts.read.is_multiple_of(8_192) {
                 self.send(Out::Read(records.position() - told))?;
                 told = records.position();
             }
         }
         if has_fields {
-            self.require_key(&input.url, |column| tally.seen[column])?;
+            let counted = self.rules.counted();
+            self.require_key(&input.url, |column| tally.seen[column] || counted == Some(column))?;
         }
         let stored = records.finish()?;
         self.send(Out::Read(stored.bytes.saturating_sub(told)))?;
         Ok(stored)
     }
 
-    fn record(&mut self, url: &str, record: &Record<'_>, tally: &mut Tally) -> Result<()> {
+    /// Takes a row. `fetched` is the column that says when it was fetched, and what a row that does not know it gets.
+    fn record(
+        &mut self,
+        url: &str,
+        record: &Record<'_>,
+        fetched: Option<&(usize, Cell<'_>)>,
+        tally: &mut Tally,
+    ) -> Result<()> {
         let fields = match &record.fields {
             Ok(fields) => fields,
             Err(reason) => return self.reject(url, record.row, None, reason, &record.raw_json(), tally),
         };
+        let inner = self.rules.inner(fields);
         let mut row = self.rules.row();
-        for (name, cell) in fields {
+        for (index, (name, cell)) in fields.iter().enumerate() {
             match self.rules.slot(name) {
                 Some(slot) => {
                     tally.seen[slot.0] = true;
                     row.set(slot, cell);
                 }
-                None if *cell == Cell::Null => {}
+                None if *cell == Cell::Null || inner.iter().any(|found| found.field == index) => {}
                 None => match tally.left_out.get_mut(name.as_ref()) {
                     Some(rows) => *rows += 1,
                     None => drop(tally.left_out.insert(name.to_string(), 1)),
                 },
             }
+        }
+        for found in &inner {
+            tally.seen[found.slot.0] = true;
+            row.set(found.slot, &found.cell);
+        }
+        if let Some((column, cell)) = fetched {
+            tally.seen[*column] = true;
+            row.fill(*column, cell);
         }
         self.settle(url, record.row, &row, || record.raw_json(), tally)
     }

@@ -82,7 +82,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-struct RawMembers<'a>(Vec<(Cow<'a, str>, &'a str)>);
+/// Members of an object with their values as text.
+pub(super) struct RawMembers<'a>(pub(super) Vec<(Cow<'a, str>, &'a str)>);
 
 impl<'de> Deserialize<'de> for RawMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -105,7 +106,7 @@ impl<'de> Deserialize<'de> for RawMembers<'de> {
 }
 
 /// A JSON value as a cell; it borrows unless a text has escapes.
-fn cell_of(text: &str) -> Result<Cell<'_>, serde_json::Error> {
+pub(super) fn cell_of(text: &str) -> Result<Cell<'_>, serde_json::Error> {
     Ok(match text.as_bytes().first() {
         Some(b'n') => Cell::Null,
         Some(b't') => Cell::Bool(true),

@@ -1,6 +1,6 @@
 //! From what a person wrote (files, folders, globs, URLs) to a sorted list of inputs.
 
-use super::{Format, Input, Place};
+use super::{Format, Input, Place, look};
 use crate::error::{Doing, Error, Result};
 use crate::storage::Folder;
 use object_store::path::Path as ObjectPath;
@@ -116,12 +116,8 @@ impl Search<'_> {
     fn add_local(&mut self, path: &Path, by_name: bool) -> Result<()> {
         let url = path.display().to_string();
         let Some((format, compression)) = self.format(&url, by_name)? else { return Ok(()) };
-        let named = |error: Error| error.with("file", &url);
-        let meta = std::fs::metadata(path).doing("look at an input").map_err(named)?;
-        let place = Place::Local(std::fs::canonicalize(path).doing("look at an input").map_err(named)?);
-        let modified = meta.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-        let last_modified_us = modified.and_then(|since| i64::try_from(since.as_micros()).ok());
-        self.inputs.push(Input { url, size_bytes: meta.len(), last_modified_us, format, compression, place });
+        let (place, size_bytes, last_modified_us) = look(path).map_err(|error| error.with("file", &url))?;
+        self.inputs.push(Input { url, size_bytes, last_modified_us, format, compression, page: None, place });
         Ok(())
     }
 
@@ -165,7 +161,8 @@ impl Search<'_> {
         let Some((format, compression)) = self.format(name, by_name)? else { return Ok(()) };
         let last_modified_us = Some(meta.last_modified.timestamp_micros());
         let place = Place::Remote(object);
-        self.inputs.push(Input { url, size_bytes: meta.size, last_modified_us, format, compression, place });
+        let size_bytes = meta.size;
+        self.inputs.push(Input { url, size_bytes, last_modified_us, format, compression, page: None, place });
         Ok(())
     }
 

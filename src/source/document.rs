@@ -2,7 +2,7 @@
 
 use super::bytes::{Stored, Unpacked, damaged};
 use super::cell::{Cell, fields_of, rejected_row};
-use super::records::{Record, no_utf8};
+use super::records::{Raw, Reason, Record, no_utf8};
 use crate::error::{Error, Result};
 use serde_json::value::RawValue;
 use std::io::Read;
@@ -11,33 +11,59 @@ use std::ops::Range;
 /// One file of JSON, held whole: pages are small.
 pub(crate) struct Document {
     text: String,
+    /// Where bytes that are no UTF-8 were replaced in the text.
+    replaced: Vec<usize>,
     rows: Vec<Range<usize>>,
     next: usize,
     stored: Stored,
 }
 
 impl Document {
-    pub(crate) fn read(url: &str, mut bytes: Unpacked, envelope: &[String]) -> Result<Document> {
+    /// Reads the whole file. Bytes that are no UTF-8 are an error, or, where it is a page of an API, which nobody can
+    /// convert, they are held against the rows that have them.
+    pub(crate) fn read(url: &str, mut bytes: Unpacked, envelope: &[String], is_page: bool) -> Result<Document> {
         let mut content = Vec::new();
         bytes.read_to_end(&mut content).map_err(|error| bytes.failed(1, error))?;
         let stored = bytes.finish()?;
-        let text = String::from_utf8(content).map_err(|error| no_utf8(url, error.utf8_error()))?;
+        let (text, replaced) = match String::from_utf8(content) {
+            Ok(text) => (text, Vec::new()),
+            Err(error) if is_page => mended(error.as_bytes()),
+            Err(error) => return Err(no_utf8(url, error.utf8_error())),
+        };
         if text.trim().is_empty() {
             return Err(damaged(url, "it holds no JSON at all"));
         }
         let rows = rows_of(&text, envelope).map_err(|error| not_json(url, error))?;
-        Ok(Document { text, rows, next: 0, stored })
+        Ok(Document { text, replaced, rows, next: 0, stored })
     }
 
     pub(crate) fn read_row(&mut self) -> Option<Record<'_>> {
         let place = self.rows.get(self.next)?.clone();
         self.next += 1;
-        Some(Record::of_json(self.next as u64, &self.text[place]))
+        let (row, text) = (self.next as u64, &self.text[place.start..place.end]);
+        let from = self.replaced.partition_point(|at| *at < place.start);
+        if self.replaced.get(from).is_some_and(|at| *at < place.end) {
+            return Some(Record { row, fields: Err(Reason::new("invalid UTF-8")), raw: Raw::Json(text) });
+        }
+        Some(Record::of_json(row, text))
     }
 
     pub(crate) fn stored(&self) -> &Stored {
         &self.stored
     }
+}
+
+/// The text with a replacement for each sequence of bytes that is no UTF-8, and where those are.
+fn mended(bytes: &[u8]) -> (String, Vec<usize>) {
+    let (mut text, mut replaced) = (String::with_capacity(bytes.len()), Vec::new());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            replaced.push(text.len());
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    (text, replaced)
 }
 
 fn not_json(url: &str, error: serde_json::Error) -> Error {

@@ -9,12 +9,14 @@ mod csv;
 mod discover;
 mod document;
 mod lines;
+mod path;
 mod records;
 
 pub use discover::discover;
 
 pub(crate) use bytes::{Stored, damaged, digest};
-pub(crate) use cell::{Cell, json_text};
+pub(crate) use cell::{Cell, Fields, json_text};
+pub(crate) use path::Path as CellPath;
 pub(crate) use records::{Reason, Record, Records};
 
 use crate::error::{Doing, Error, Result};
@@ -86,7 +88,18 @@ pub struct Input {
     pub format: Format,
     /// How its bytes are packed.
     pub compression: Compression,
+    /// For an answer of an API, when and in which pass it was fetched; `None`: it is a file that somebody has.
+    pub page: Option<Page>,
     pub(crate) place: Place,
+}
+
+/// What is known of an answer of an API beside its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// When it was fetched, in microseconds since 1970-01-01 UTC.
+    pub fetched_at_us: i64,
+    /// Pages of one pass over a window have the same number; no two passes of a landing do.
+    pub pass: u64,
 }
 
 /// Where an input's bytes are.
@@ -117,15 +130,29 @@ impl Local {
 }
 
 /// Brings inputs to the local disk, a few at a time, in their order.
-pub(crate) fn fetch(inputs: Vec<Input>) -> impl Stream<Item = Result<(Input, Local)>> + Send {
-    let fetches = inputs.into_iter().enumerate().map(|(place, input)| async move {
+pub(crate) fn fetch(
+    inputs: impl Stream<Item = Result<Input>> + Send,
+) -> impl Stream<Item = Result<(Input, Local)>> + Send {
+    let fetches = inputs.enumerate().map(|(place, input)| async move {
+        let input = input?;
         let local = input.fetch(place).await?;
         Ok((input, local))
     });
-    futures::stream::iter(fetches).buffered(FETCHES)
+    fetches.buffered(FETCHES)
 }
 
 impl Input {
+    /// An answer of an API that lies on the local disk: JSON, packed with Zstandard. `shown` is what reports, rejects
+    /// and landed rows call it.
+    ///
+    /// # Errors
+    /// Those of looking at the file.
+    pub fn of_page(shown: String, path: &Path, page: Page) -> Result<Input> {
+        let (place, size_bytes, last_modified_us) = look(path).map_err(|error| error.with("file", path.display()))?;
+        let (format, compression) = (Format::Json, Compression::Zstd);
+        Ok(Input { url: shown, size_bytes, last_modified_us, format, compression, page: Some(page), place })
+    }
+
     /// The full URL, `file:///…` for a local file.
     pub fn full_url(&self) -> String {
         match &self.place {
@@ -153,6 +180,14 @@ impl Input {
         let copy = copied.await.map_err(|error: Error| error.with("file", &self.url).in_temporary_folder())?;
         Ok(Local { path: copy.to_path_buf(), copy: Some(copy) })
     }
+}
+
+/// Where a local file is, its size, and when it was last written, in microseconds since 1970-01-01 UTC.
+fn look(path: &Path) -> Result<(Place, u64, Option<i64>)> {
+    let meta = std::fs::metadata(path).doing("look at an input")?;
+    let place = Place::Local(std::fs::canonicalize(path).doing("look at an input")?);
+    let modified = meta.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    Ok((place, meta.len(), modified.and_then(|since| i64::try_from(since.as_micros()).ok())))
 }
 
 impl fmt::Display for Format {

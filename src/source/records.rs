@@ -115,7 +115,7 @@ impl Records {
         let bytes = Unpacked::open(input, copy)?;
         Ok(Records(match input.format {
             Format::Ndjson => Reader::Lines(Lines::new(&input.url, bytes)),
-            Format::Json => Reader::Document(Document::read(&input.url, bytes, envelope)?),
+            Format::Json => Reader::Document(Document::read(&input.url, bytes, envelope, input.page.is_some())?),
             Format::Csv => Reader::Csv(Csv::open(&input.url, bytes)?),
             Format::Parquet => return Err(Error::bug("read Parquet row by row").with("file", &input.url)),
         }))

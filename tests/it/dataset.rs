@@ -12,7 +12,7 @@ fn a_wrong_contract_is_refused_with_its_line_and_the_reason() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names.len(), 20);
+    assert_eq!(names.len(), 28);
     for name in names {
         let text = std::fs::read_to_string(project("fixtures/datasets/wrong").join(&name)).unwrap();
         let error = Dataset::from_toml(&text, &name).unwrap_err();
@@ -70,7 +70,39 @@ fn the_contract_that_ships() {
     assert_eq!(order, ["timestamp DESC NULLS LAST", "log_index DESC NULLS LAST", "id DESC NULLS LAST"]);
     assert_eq!((trades.partition.as_deref(), trades.fixed.len()), (Some("timestamp"), 1));
     assert_eq!(trades.total_order().len(), trades.compared().count());
-    assert!(Dataset::built_in("fills").unwrap_err().render().contains("the ones that ship are trades"));
+    let unknown = Dataset::built_in("fills").unwrap_err().render();
+    assert!(unknown.contains("the ones that ship are trades, polymarket_trades, markets, events"), "{unknown}");
     let other = trades.clone().with_key(tradefold::dataset::parse_key("tx_hash").unwrap()).unwrap();
     assert_ne!(other.digest(), trades.digest());
+}
+
+#[test]
+fn the_contracts_for_other_answers() {
+    let by_name = ["trades", "polymarket_trades", "markets", "events"].map(|name| Dataset::built_in(name).unwrap());
+    for dataset in &by_name {
+        assert_eq!(dataset.fetched.as_deref(), Some("fetched_at"), "{}", dataset.name);
+        assert_eq!(dataset.occurrence.is_some(), dataset.name == "polymarket_trades", "{}", dataset.name);
+        assert!(!dataset.immutable && dataset.cluster.len() <= 4, "{}", dataset.name);
+    }
+    let [_, fills, markets, events] = &by_name;
+    // What counts is the key and what can't change: a trade that is fetched again is not in conflict with itself.
+    let key = fills.key.iter().map(|part| part.column.as_str());
+    assert_eq!(fills.compared().collect::<Vec<_>>(), key.chain(["condition_id"]).collect::<Vec<_>>());
+    for dataset in [markets, events] {
+        assert_eq!((dataset.order[0].column.as_str(), dataset.partition.as_deref()), ("fetched_at", None));
+    }
+}
+
+#[test]
+fn another_key_may_do_without_occurrences() {
+    let with_key = |text: &str| {
+        let key = tradefold::dataset::parse_key(text).unwrap();
+        Dataset::built_in("polymarket_trades").unwrap().with_key(key)
+    };
+    assert_eq!(with_key("tx_hash, occurrence").unwrap().occurrence.as_deref(), Some("occurrence"));
+    assert_eq!(with_key("tx_hash").unwrap().occurrence, None);
+    for wrong in ["tx_hash, COALESCE(occurrence, occurrence)", "occurrence, occurrence"] {
+        let error = with_key(wrong).unwrap_err();
+        assert!(error.kind() == Kind::Usage && error.render().contains("`occurrence`"), "{}", error.render());
+    }
 }

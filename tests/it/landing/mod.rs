@@ -1,7 +1,9 @@
 //! Landing: every format, every reason to set a row aside, every broken file, and an account of every row.
 
+mod answers;
 mod clean;
 mod files;
+mod pages;
 mod rows;
 
 use arrow::array::{ArrayRef, BinaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
