@@ -1,7 +1,7 @@
 //! What runs have left behind, and its removal. Files that a person may want to look at are none of it.
 
 use crate::error::Result;
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::Ledger;
 use crate::stage::Manifest;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
@@ -51,13 +51,14 @@ impl Places<'_> {
     /// # Errors
     /// What a store or the warehouse says.
     pub async fn leftovers(&self, ledger: &Ledger) -> Result<Vec<Leftover>> {
-        let unfinished: BTreeSet<&str> = ledger.unfinished().into_iter().collect();
+        let pending = ledger.pending().into_iter().map(|(part, _)| part);
+        let unfinished: BTreeSet<&str> = ledger.unfinished().into_iter().chain(pending).collect();
         let mut found = self.tables(ledger, &unfinished).await?;
         let mut of_runs = self.of_runs(self.home, "stage", "staged objects", &unfinished).await?;
         found.append(&mut of_runs);
         let mut of_runs = self.of_runs(self.work, "landing", "landed rows", &unfinished).await?;
         found.append(&mut of_runs);
-        found.append(&mut ledger_files(ledger, &unfinished).await?);
+        found.append(&mut ledger_files(ledger).await?);
         Ok(found)
     }
 
@@ -136,20 +137,13 @@ impl Places<'_> {
 
 /// Files beside the entries of a ledger that no entry needs any more: leases but the last, lists of landings that are
 /// done.
-async fn ledger_files(ledger: &Ledger, unfinished: &BTreeSet<&str>) -> Result<Vec<Leftover>> {
+async fn ledger_files(ledger: &Ledger) -> Result<Vec<Leftover>> {
     let lease = ledger.leased().map(|(number, _, _)| format!("lease-{number}.json"));
-    let mut landings: BTreeMap<String, &str> = BTreeMap::new();
-    for record in ledger.records() {
-        if let Entry::Landed { run_id, digest, .. } = &record.entry
-            && unfinished.contains(run_id.as_str())
-        {
-            landings.insert(format!("landing-{digest}.json"), run_id);
-        }
-    }
+    let needed = ledger.needed_files();
     let mut found = Vec::new();
     for meta in ledger.folder().list().await? {
         let name = meta.location.filename().unwrap_or_default();
-        let is_ours = name.starts_with("lease-") || name.starts_with("landing-");
+        let is_ours = ["lease-", "landing-", "wanted-"].iter().any(|kind| name.starts_with(kind));
         if !is_ours || lease.as_deref() == Some(name) {
             continue;
         }
@@ -158,7 +152,7 @@ async fn ledger_files(ledger: &Ledger, unfinished: &BTreeSet<&str>) -> Result<Ve
             place: ledger.folder().url_of(name),
             files: 1,
             size_bytes: meta.size,
-            needed_by: landings.get(name).map(|run_id| run_id.to_string()),
+            needed_by: needed.get(name).cloned(),
             remains: Remains::Object(ledger.folder().clone(), name.to_string()),
         });
     }

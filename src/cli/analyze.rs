@@ -54,7 +54,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         let report = analyze(&engine, &dataset, &landed_files(&landed), landed.counts, by_file, world).await?;
         Analysis { rejects_by_reason: landed.rejects_by_reason, ..report }
     };
-    Outcome::new(analysis_text(&report), &report, false)
+    Outcome::new(analysis_text(&report), &report, None)
 }
 
 async fn analyze(

@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::common::{DatasetArgs, EngineArgs, World};
 use super::target::{Target, TargetArgs};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::ledger::Ledger;
 use crate::report::{AuditReport, JobsReport, audit_text};
 use clap::Args as ClapArgs;
@@ -46,5 +46,5 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         jobs: JobsReport::of(&ledger),
         findings,
     };
-    Outcome::new(audit_text(&report), &report, !report.findings.is_empty())
+    Outcome::new(audit_text(&report), &report, (!report.findings.is_empty()).then_some(Kind::Data))
 }

@@ -2,18 +2,19 @@
 
 use super::Outcome;
 use super::common::{DatasetArgs, EngineArgs, WindowArgs, World};
+use super::source::{Rounds, SourceArgs, SyncWish};
 use super::target::{Target, TargetArgs};
 use crate::dataset::Dataset;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::report::backfill_text;
-use crate::run::{Choice, Run, RunOptions};
+use crate::run::{Choice, Run, RunOptions, Work};
 use crate::source::{Input, discover};
 use clap::{Args as ClapArgs, ValueEnum};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bring files into a warehouse: one row of each key, no row lost.
+/// Bring files, or a window of an API, into a warehouse: one row of each key, no row lost.
 ///
 /// Files, folders and globs, local or in an object store; Parquet, NDJSON, JSON pages, CSV; plain, .gz or .zst. The
 /// target is a Delta Lake table that DuckDB, Polars and Spark open, or a table of BigQuery. Run it twice and the
@@ -25,6 +26,7 @@ use std::time::Duration;
   tradefold backfill markets.ndjson --dataset markets.toml
   tradefold backfill trades/ --on-suspect quarantine --losers
   tradefold backfill trades/ --warehouse bigquery://project.dataset --stage gs://bucket/tradefold
+  tradefold backfill --source dome --user 0xabc… --from 2024-01-01 --to 2026-01-01
 
 A stop ends with exit code 65 before anything is written, and names the file with the rows and the flag to choose.")]
 pub(super) struct Args {
@@ -34,7 +36,45 @@ pub(super) struct Args {
     // Last: what follows a flattened struct would be listed under its heading.
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    source: SourceArgs,
 }
+
+impl Args {
+    /// Fetches a window from an API, instead of reading files.
+    async fn fetch_window(&self, world: &World) -> Result<Outcome> {
+        let RunArgs { files, dataset, window, target, decisions, engine } = &self.run;
+        if !files.is_empty() {
+            return Err(Error::usage("find the inputs")
+                .because("both files and an API are named")
+                .hint("bring files in and fetch in two runs: the table is the same"));
+        }
+        let Some(window) = window.window()?.filter(|window| window.from_us != i64::MIN) else {
+            return Err(Error::usage("fetch a window").because("nothing says where it begins").hint(
+                "say with --from which day is the first, and with --to which is the first that is not wanted any more",
+            ));
+        };
+        let rounds = Rounds {
+            source: &self.source,
+            dataset: dataset.chosen()?,
+            target,
+            decisions,
+            engine,
+            wait: Duration::from_secs(self.wait),
+            key_chosen: dataset.key_chosen(),
+        };
+        let wish = SyncWish {
+            from_us: Some(window.from_us),
+            to_us: (window.to_us != i64::MAX).then_some(window.to_us),
+            settle_us: SETTLE_US,
+            ..SyncWish::default()
+        };
+        rounds.once(world, wish).await
+    }
+}
+
+/// How much before now a window ends that has no end: five minutes.
+const SETTLE_US: i64 = 300_000_000;
 
 /// What a run is made of, done or only planned.
 #[derive(Debug, ClapArgs)]
@@ -71,7 +111,11 @@ impl RunArgs {
                 .hint("name files, folders or globs, such as fixtures/demo"));
         }
         let dataset = Arc::new(self.dataset.load()?);
-        let options = self.decisions.options(&self.window, &self.dataset)?;
+        let options = RunOptions {
+            window: self.window.window()?,
+            key_chosen: self.dataset.key_chosen(),
+            ..self.decisions.options()
+        };
         let engine = self.engine.start()?;
         let inputs = discover(&self.files, &world.environment).await?;
         let target = self.target.open(&engine, &dataset, world).await?;
@@ -82,7 +126,7 @@ impl RunArgs {
 /// What to do where data need a decision.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Decisions")]
-struct Decisions {
+pub(super) struct Decisions {
     /// Keys whose rows number more than one real event.
     #[arg(long, value_enum, default_value_t = OnSuspect::Stop)]
     on_suspect: OnSuspect,
@@ -135,9 +179,8 @@ enum OnRedated {
 }
 
 impl Decisions {
-    fn options(&self, window: &WindowArgs, dataset: &DatasetArgs) -> Result<RunOptions> {
-        Ok(RunOptions {
-            window: window.window()?,
+    pub(super) fn options(&self) -> RunOptions {
+        RunOptions {
             on_suspect: match self.on_suspect {
                 OnSuspect::Stop => Choice::Stop,
                 OnSuspect::Keep => Choice::Keep,
@@ -154,14 +197,17 @@ impl Decisions {
             },
             max_rejects: self.max_rejects,
             days_per_batch: self.batch_days,
-            key_chosen: dataset.key_chosen(),
             keep_losers: self.losers,
             keep_staged: self.keep_staged,
-        })
+            ..RunOptions::default()
+        }
     }
 }
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
+    if args.source.source.is_some() {
+        return args.fetch_window(world).await;
+    }
     let Ready { dataset, options, engine, inputs, target } = args.run.ready(world).await?;
     let mut writer = target.take(Duration::from_secs(args.wait), world).await?;
     let run = Run {
@@ -174,7 +220,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };
-    let report = Box::pin(run.backfill(&inputs, &mut writer.ledger)).await;
+    let report = Box::pin(run.bring_in(Work::Files(&inputs), &mut writer.ledger)).await;
     let report = writer.done(report).await?;
-    Outcome::new(backfill_text(&report), &report, !report.stops.is_empty())
+    Outcome::new(backfill_text(&report), &report, (!report.stops.is_empty()).then_some(Kind::Data))
 }

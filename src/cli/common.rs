@@ -49,6 +49,11 @@ impl DatasetArgs {
         self.key.is_some() && self.dataset.is_none()
     }
 
+    /// The dataset that is named, with the key that is; nothing where neither is.
+    pub(super) fn chosen(&self) -> Result<Option<Dataset>> {
+        if self.dataset.is_none() && self.key.is_none() { Ok(None) } else { self.load().map(Some) }
+    }
+
     pub(super) fn load(&self) -> Result<Dataset> {
         let name = self.dataset.as_deref().unwrap_or("trades");
         let dataset = if name.ends_with(".toml") {

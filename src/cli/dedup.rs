@@ -100,7 +100,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         spilled_bytes: decision.spilled_bytes(),
         balance,
     };
-    Outcome::new(dedup_text(&report), &report, false)
+    Outcome::new(dedup_text(&report), &report, None)
 }
 
 fn have(rows: u64) -> String {

@@ -55,7 +55,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     };
     let (removed, kept) = found.into_iter().partition(is_removed);
     let report = GcReport { target: target.warehouse.target(), removed, kept, is_dry: !args.remove };
-    Outcome::new(gc_text(&report), &report, false)
+    Outcome::new(gc_text(&report), &report, None)
 }
 
 async fn collect(

@@ -67,5 +67,5 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     };
     let json = serde_json::to_value(&planted).unwrap_or_default();
     let text = format!("{json:#}\n");
-    Outcome::new(text, &planted, false)
+    Outcome::new(text, &planted, None)
 }

@@ -9,10 +9,12 @@ mod gc;
 mod generate;
 mod plan;
 mod progress;
+mod source;
 mod status;
+mod sync;
 mod target;
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use common::World;
 use std::ffi::OsString;
@@ -39,6 +41,7 @@ const AFTER_HELP: &str = "\
 Examples:
   tradefold analyze fixtures/demo                     how many duplicates, of which kind, where
   tradefold backfill fixtures/demo --warehouse lake   one row of each key into the table lake/trades
+  tradefold sync --source dome --from 2026-01-01      everything new from an API: trades, markets, events
   tradefold status --warehouse lake                   what the table has and what was done to it
   tradefold audit --warehouse lake                    whether its keys are unique, and rows are gone
   tradefold backfill --help                           every flag of a command
@@ -48,13 +51,14 @@ Exit codes:
   1   a bug
   2   wrong arguments, contract or input columns: fix the call
   65  data need a decision: a rule does not hold, or there is a reason to stop
-  73  another writer holds the target
+  73  another writer holds the target, or a gap is open
   75  the other side failed for now, a disk is full, or the run was interrupted: run the same command again
   77  refused: permissions, credentials, quota, budget, memory";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Backfill(backfill::Args),
+    Sync(sync::Args),
     Plan(plan::Args),
     Analyze(analyze::Args),
     Dedup(dedup::Args),
@@ -69,16 +73,16 @@ enum Command {
     },
 }
 
-/// What a command prints, and whether it stopped for a decision.
+/// What a command prints, and how it ends where that is not well.
 struct Outcome {
     text: String,
     json: serde_json::Value,
-    stopped: bool,
+    ends_as: Option<Kind>,
 }
 
 impl Outcome {
-    fn new(text: String, report: &impl serde::Serialize, stopped: bool) -> Result<Outcome> {
-        Ok(Outcome { text, json: serde_json::to_value(report).doing("write a report as JSON")?, stopped })
+    fn new(text: String, report: &impl serde::Serialize, ends_as: Option<Kind>) -> Result<Outcome> {
+        Ok(Outcome { text, json: serde_json::to_value(report).doing("write a report as JSON")?, ends_as })
     }
 }
 
@@ -99,13 +103,13 @@ pub fn main(arguments: Vec<OsString>, environment: Vec<(String, String)>, now_us
     };
     let world = World::new(environment, now_us, cli.quiet);
     let hint = match cli.command {
-        Command::Backfill(_) => "run the same command again: it goes on where it was",
+        Command::Backfill(_) | Command::Sync(_) => "run the same command again: it goes on where it was",
         _ => "run the same command again",
     };
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = Box::pin(dispatch(cli.command, &world)) => outcome,
-            () = interrupted() => Err(Error::new(crate::error::Kind::Transient, "finish")
+            outcome = Box::pin(dispatch(cli.command, &world, cli.json)) => outcome,
+            () = interrupted() => Err(Error::new(Kind::Transient, "finish")
                 .because("it was interrupted")
                 .hint(hint)),
         }
@@ -115,16 +119,25 @@ pub fn main(arguments: Vec<OsString>, environment: Vec<(String, String)>, now_us
     runtime.shutdown_background();
     match outcome {
         Ok(outcome) => {
-            let text = if cli.json { format!("{:#}\n", outcome.json) } else { outcome.text };
-            match std::io::stdout().write_all(text.as_bytes()) {
-                // Who listens may stop listening.
-                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                    fail(&Error::new(crate::error::Kind::Transient, "print the report").because(error))
-                }
-                _ => ExitCode::from(if outcome.stopped { crate::error::Kind::Data.exit_code() } else { 0 }),
+            let ends_as = outcome.ends_as;
+            match show(&outcome, cli.json) {
+                Ok(()) => ExitCode::from(ends_as.map_or(0, Kind::exit_code)),
+                Err(error) => fail(&error),
             }
         }
         Err(error) => fail(&error),
+    }
+}
+
+/// Prints what a command found.
+fn show(outcome: &Outcome, json: bool) -> Result<()> {
+    let text = if json { format!("{:#}\n", outcome.json) } else { outcome.text.clone() };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Who listens may stop listening.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Kind::Transient, "print the report").because(error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -141,9 +154,10 @@ async fn interrupted() {
     }
 }
 
-async fn dispatch(command: Command, world: &World) -> Result<Outcome> {
+async fn dispatch(command: Command, world: &World, json: bool) -> Result<Outcome> {
     match command {
         Command::Backfill(args) => Box::pin(backfill::run(args, world)).await,
+        Command::Sync(args) => Box::pin(sync::run(args, world, &|outcome| show(outcome, json))).await,
         Command::Plan(args) => Box::pin(plan::run(args, world)).await,
         Command::Analyze(args) => Box::pin(analyze::run(args, world)).await,
         Command::Dedup(args) => Box::pin(dedup::run(args, world)).await,
@@ -155,7 +169,7 @@ async fn dispatch(command: Command, world: &World) -> Result<Outcome> {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tradefold", &mut script);
             let text = String::from_utf8_lossy(&script).into_owned();
-            Ok(Outcome { json: serde_json::Value::String(text.clone()), text, stopped: false })
+            Ok(Outcome { json: serde_json::Value::String(text.clone()), text, ends_as: None })
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
                 .hint("name the place of a table in BigQuery: --warehouse bigquery://project.dataset"));
         };
         let text = ddl(&args.run.dataset.load()?, &place, layout)? + ";\n";
-        return Ok(Outcome { json: serde_json::json!({ "ddl": text }), text, stopped: false });
+        return Ok(Outcome { json: serde_json::json!({ "ddl": text }), text, ends_as: None });
     }
     let Ready { dataset, options, engine, inputs, target } = args.run.ready(world).await?;
     let warehouse = target.warehouse.as_ref();
@@ -53,5 +53,5 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let target_rows = warehouse.check_target().await?;
     let would_stop = run.options.reasons_to_stop(&balance);
     let report = PlanReport { target: warehouse.target(), target_rows, balance, batches, would_stop, estimate };
-    Outcome::new(plan_text(&report), &report, false)
+    Outcome::new(plan_text(&report), &report, None)
 }

@@ -32,5 +32,5 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         "unfinished": ledger.unfinished(),
         "receipts": ledger.receipts().collect::<Vec<_>>(),
     });
-    Outcome::new(text, &json, false)
+    Outcome::new(text, &json, None)
 }

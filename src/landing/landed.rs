@@ -77,7 +77,7 @@ pub struct InputReport {
 }
 
 /// What a landing has brought.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Landed {
     /// The files that hold the rows: those we wrote row by row, in their order, then inputs that landed as they are, in
     /// theirs.
@@ -86,13 +86,24 @@ pub struct Landed {
     pub inputs: Vec<InputReport>,
     /// What became of all rows.
     pub counts: LandingCounts,
-    /// The URL of the rows that were set aside, where there are any.
-    pub rejects: Option<String>,
+    /// The URLs of the rows that were set aside, where there are any: one for each landing that this one is made of.
+    pub rejects: Vec<String>,
     /// How many rows were set aside for what, as `column: reason` without the value.
     pub rejects_by_reason: BTreeMap<String, u64>,
 }
 
 impl Landed {
+    /// Adds what another landing has brought.
+    pub fn append(&mut self, other: Landed) {
+        self.files.extend(other.files);
+        self.inputs.extend(other.inputs);
+        self.counts += other.counts;
+        self.rejects.extend(other.rejects);
+        for (reason, rows) in other.rejects_by_reason {
+            *self.rejects_by_reason.entry(reason).or_default() += rows;
+        }
+    }
+
     /// Rule R1: read = landed + rejected + outside, for each input and in total, and the files hold what landed.
     ///
     /// # Errors

@@ -76,7 +76,7 @@ pub async fn land(
     progress: &dyn Progress,
 ) -> Result<Landed> {
     progress.begin("read inputs", Some(inputs.iter().map(|input| input.size_bytes).sum()));
-    all(dataset, futures::stream::iter(inputs.to_vec().into_iter().map(Ok)), into, options, progress).await
+    all(dataset, futures::stream::iter(inputs.to_vec()).map(Ok), into, options, progress).await
 }
 
 /// [`land`] for inputs that come one by one, such as pages that are still being fetched. A few of them wait here at
@@ -194,7 +194,7 @@ async fn finish(spool: &mut Spool, rejects: &mut Option<Upload>, into: &Folder, 
     for input in &done.inputs {
         counts += input.counts;
     }
-    let rejects = rejects.as_ref().map(|_| into.url_of(REJECTS));
+    let rejects = rejects.iter().map(|_| into.url_of(REJECTS)).collect();
     let rejects_by_reason = done.rejects_by_reason;
     let landed = Landed { files, inputs: done.inputs, counts, rejects, rejects_by_reason };
     landed.check()?;

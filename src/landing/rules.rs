@@ -37,8 +37,10 @@ pub(crate) struct Rules {
     pub(crate) key: Vec<KeyRule>,
     /// Columns that must be known, with what is said where they are not.
     pub(crate) required: Vec<(usize, &'static str)>,
-    /// The column whose values must be in the window, where there is one.
-    windowed: Option<(usize, Window)>,
+    /// The column that says when a row's event was, where there is one.
+    time: Option<usize>,
+    /// The window in which the time of every row must be.
+    window: Option<Window>,
     /// For each column whether a time in it that is later than the present is a mistake.
     is_past: Vec<bool>,
     now_us: i64,
@@ -87,20 +89,14 @@ impl Rules {
         for name in times.clone() {
             is_past[index(name)?] = true;
         }
-        let mut windowed = None;
-        if let Some(window) = options.window {
-            // The partition column is the event's time; a table without one has only its order to tell.
-            let mut times = dataset.partition.iter().chain(dataset.order.iter().map(|order| &order.column));
-            let is_time = |name: &&String| {
-                dataset.column(name).is_some_and(|c| matches!(c.kind, ColumnType::Timestamp | ColumnType::Date))
-            };
-            let name = times.find(is_time).ok_or_else(|| {
+        let time = dataset.time_column().map(&index).transpose()?;
+        if options.window.is_some() {
+            let time = time.ok_or_else(|| {
                 Error::usage("cut a dataset to a window")
                     .with("dataset", &dataset.name)
                     .hint("it has no time in its partition or its order: leave out --from and --to")
             })?;
-            required.push((index(name)?, "no time to compare with the window"));
-            windowed = Some((index(name)?, window));
+            required.push((time, "no time to compare with the window"));
         }
         let mut slots = HashMap::new();
         // Own names first: another column's other name must not take them.
@@ -118,7 +114,8 @@ impl Rules {
             columns: dataset.columns.clone(),
             key,
             required,
-            windowed,
+            time,
+            window: options.window,
             is_past,
             now_us: options.now_us,
             page: None,
@@ -167,7 +164,7 @@ impl Rules {
     /// Judges a row. Its time comes first: what is outside of the window need not be right otherwise, but a time that
     /// can't be true is a mistake and not another window's.
     pub(crate) fn judge<'a>(&mut self, row: &Row<'a>) -> Verdict<'a> {
-        if let Some((column, window)) = self.windowed {
+        if let Some((column, window)) = self.windowed() {
             match self.value(column, row.cells[column].0) {
                 Err(reason) => return Verdict::Reject(column, reason),
                 Ok(Some(value)) if !is_inside(&value, window) => return Verdict::Outside,
@@ -239,12 +236,18 @@ impl Rules {
     fn times(&self, column: usize) -> (i64, i64) {
         let latest_us = self.latest_us(column).unwrap_or(i64::MAX);
         let (first_us, last_us) = (*TIMES.start(), latest_us.min(*TIMES.end()));
-        match self.windowed {
+        match self.windowed() {
             Some((windowed, window)) if windowed == column => {
                 (first_us.max(window.from_us), last_us.min(window.to_us.saturating_sub(1)))
             }
             _ => (first_us, last_us),
         }
+    }
+
+    /// The column whose values must be in a window, where there is one: that of the run, or the one that a page was
+    /// asked for.
+    fn windowed(&self) -> Option<(usize, Window)> {
+        Some((self.time?, self.window.or(self.page.and_then(|page| page.window))?))
     }
 
     /// The last time that is no mistake in a column. A fetch may go on for days: a page is as late as it was fetched.

@@ -1,7 +1,9 @@
 //! What a run says of itself: a balance in which every row is accounted for.
 
+mod follow;
 mod text;
 
+pub use follow::{FetchReport, SyncReport, TableReport, sync_text};
 pub use text::{analysis_text, audit_text, backfill_text, dedup_text, gc_text, plan_text, status_text};
 
 use crate::balance::Balance;

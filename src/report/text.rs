@@ -42,7 +42,7 @@ fn keys(count: KeyCount) -> String {
 }
 
 /// A path where the URL is one of the local disk: that is what other programs take.
-fn place(url: &str) -> String {
+pub(super) fn place(url: &str) -> String {
     let path = url::Url::parse(url).ok().filter(|url| url.scheme() == "file").and_then(|url| url.to_file_path().ok());
     path.map_or_else(|| url.to_string(), |path| path.display().to_string())
 }
@@ -373,6 +373,11 @@ pub fn status_text(target: &str, rows: u64, ledger: &Ledger) -> String {
             Entry::Merged { receipt } => ("merged", &receipt.batch_id, Some(&receipt.merged)),
             Entry::Stopped { run_id, .. } => ("stopped", run_id, None),
             Entry::Finished { run_id, .. } => ("finished", run_id, None),
+            Entry::Followed { feed, .. } => ("followed", feed, None),
+            Entry::Fetched { part, .. } => ("fetched", part, None),
+            Entry::Accepted { gaps } => ("gap passed", gaps.last().map_or(&none, |gap| &gap.feed), None),
+            Entry::Wanted { .. } => ("wanted", &none, None),
+            Entry::Struck { .. } => ("struck off", &none, None),
         };
         let last = match (&record.entry, counts) {
             (Entry::Stopped { reasons, .. }, _) => format!("  {}", reasons.join(", ")),

@@ -53,15 +53,18 @@ impl RunFiles {
         Ok(true)
     }
 
-    /// Moves the rejects of a landing to where they outlive it. Gives their new URL.
+    /// Moves the rejects of a landing to where they outlive it. Gives their new URLs.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn keep_rejects(&self, landed: &Landed) -> Result<Option<String>> {
-        let Some(url) = &landed.rejects else { return Ok(None) };
-        let name = name_of(url);
-        self.landing.move_to(&self.kept, name).await?;
-        Ok(Some(self.kept.url_of(name)))
+    pub async fn keep_rejects(&self, landed: &Landed) -> Result<Vec<String>> {
+        let mut kept = Vec::new();
+        for url in &landed.rejects {
+            let name = name_of(url);
+            self.landing.move_to(&self.kept, name).await?;
+            kept.push(self.kept.url_of(name));
+        }
+        Ok(kept)
     }
 
     /// Of the files of rows that an earlier try of the run has put aside, by what they hold, those that are still

@@ -1,4 +1,4 @@
-//! Walks a backfill from its inputs to the target. The only room that knows every other.
+//! Walks a run from its inputs to the target. The only room that knows every other.
 //!
 //! A run has two halves. First everything is landed, deduplicated, staged, loaded and compared, and every reason to
 //! stop is collected: nothing has been written to the target. Then, batch by batch: merge, verify, receipt. A run that
@@ -6,6 +6,7 @@
 
 mod files;
 mod halves;
+mod parts;
 mod reduce;
 
 pub use files::RunFiles;
@@ -58,6 +59,17 @@ pub struct RunOptions {
     pub keep_losers: bool,
     /// Whether the staged objects stay once the run is done.
     pub keep_staged: bool,
+    /// The column that names rows of another table: its values are written down before the run is done.
+    pub wants: Option<String>,
+}
+
+/// What a run brings in.
+#[derive(Clone, Copy, Debug)]
+pub enum Work<'a> {
+    /// Files, which it lands first.
+    Files(&'a [Input]),
+    /// Parts of feeds, which are landed.
+    Parts(&'a [String]),
 }
 
 impl Default for RunOptions {
@@ -72,6 +84,7 @@ impl Default for RunOptions {
             key_chosen: false,
             keep_losers: false,
             keep_staged: false,
+            wants: None,
         }
     }
 }
@@ -131,16 +144,16 @@ impl std::fmt::Debug for Run<'_> {
 }
 
 impl Run<'_> {
-    /// Brings inputs into the target, or says why not: a report with stops has written nothing to it.
+    /// Brings rows into the target, or says why not: a report with stops has written nothing to it.
     ///
     /// # Errors
     /// Whatever went wrong. The same command goes on where this one ended.
-    pub async fn backfill(&self, inputs: &[Input], ledger: &mut Ledger) -> Result<RunReport> {
-        let run_id = self.run_id(inputs);
-        let files = RunFiles::new(&self.home, &self.work, &run_id);
+    pub async fn bring_in(&self, work: Work<'_>, ledger: &mut Ledger) -> Result<RunReport> {
+        let run_id = self.run_id(work);
+        let files = self.files_of(&run_id);
         let mut loaded = Vec::new();
         settle_jobs(self.warehouse, ledger, (self.now_us)()).await?;
-        let mut report = match self.walk(inputs, &run_id, &files, &mut loaded, ledger).await {
+        let mut report = match self.walk(work, &run_id, &files, &mut loaded, ledger).await {
             Ok(report) => report,
             // Whatever was not as it should be, somebody else has been at it.
             Err(error) if !ledger.is_ours().await.unwrap_or(true) => {
@@ -153,8 +166,9 @@ impl Run<'_> {
         };
         report.usage = self.warehouse.usage();
         let reasons: Vec<String> = report.stops.iter().map(|stop| stop.reason.clone()).collect();
-        let entry = match reasons.is_empty() {
-            true => Entry::Finished { run_id, usage: report.usage.clone() },
+        let is_done = reasons.is_empty();
+        let entry = match is_done {
+            true => Entry::Finished { run_id, parts: work.parts().to_vec(), usage: report.usage.clone() },
             // Another decision makes another run, so nothing would ever take this one's work up.
             false => Entry::Stopped { run_id, reasons, usage: report.usage.clone() },
         };
@@ -169,12 +183,22 @@ impl Run<'_> {
             self.warehouse.unload(batch).await?;
         }
         files.clear_work(self.options.keep_staged).await?;
+        if is_done {
+            for part in work.parts() {
+                self.files_of(part).clear_work(false).await?;
+            }
+        }
         Ok(report)
+    }
+
+    /// The folders of a run or of a part.
+    pub fn files_of(&self, name: &str) -> RunFiles {
+        RunFiles::new(&self.home, &self.work, name)
     }
 
     async fn walk(
         &self,
-        inputs: &[Input],
+        work: Work<'_>,
         run_id: &str,
         files: &RunFiles,
         loaded: &mut Vec<Manifest>,
@@ -188,25 +212,35 @@ impl Run<'_> {
             ..RunReport::default()
         };
         self.warehouse.check_target().await?;
-        let landed = self.land(inputs, files, ledger, run_id).await?;
+        let landed = match work {
+            Work::Files(inputs) => self.land(inputs, files, ledger, run_id).await?,
+            Work::Parts(parts) => self.join(parts, ledger).await?,
+        };
         report.balance.landing = landed.counts;
         report.rejects_by_reason = landed.rejects_by_reason.clone();
         report.inputs = landed.inputs.clone();
-        if let Some(rejects) = &landed.rejects {
-            report.files.insert("rejects".into(), rejects.clone());
+        for (place, rejects) in landed.rejects.iter().enumerate() {
+            let name = if place == 0 { "rejects".to_string() } else { format!("rejects {}", place + 1) };
+            report.files.insert(name, rejects.clone());
         }
         let counts = landed.counts;
         if self.options.too_many_rejects(counts.rejected, counts.read) {
             report.stops.push(Stop {
                 reason: "rejects".into(),
                 found: format!("{} rejected of {} read", counted(counts.rejected, "row"), counts.read),
-                file: landed.rejects.clone(),
+                file: landed.rejects.first().cloned(),
                 hint: format!(
                     "look at the rows; go on without them with --max-rejects {}, and give a mended copy of the file as \
                      one more input",
                     counts.rejected
                 ),
             });
+            return Ok(report);
+        }
+        if let Work::Parts(_) = work
+            && landed.counts.landed == 0
+        {
+            // Most often there is nothing new.
             return Ok(report);
         }
         let mut aside: Vec<Flagged> = Vec::new();
@@ -219,6 +253,7 @@ impl Run<'_> {
             }
             if found.is_empty() {
                 self.merge_all(&compared, ledger, &mut report).await?;
+                self.write_wanted(&landed, ledger).await?;
                 return Ok(report);
             }
             // Keys that the target makes suspect are set aside as those of the input are.
@@ -226,12 +261,15 @@ impl Run<'_> {
         }
     }
 
-    /// The name of a run: a function of its inputs and of what decides its outcome.
-    pub fn run_id(&self, inputs: &[Input]) -> String {
-        let mut lines: Vec<String> = inputs
-            .iter()
-            .map(|input| format!("{} {} {:?}", input.full_url(), input.size_bytes, input.last_modified_us))
-            .collect();
+    /// The name of a run: a function of what it brings in and of what decides its outcome.
+    pub fn run_id(&self, work: Work<'_>) -> String {
+        let mut lines: Vec<String> = match work {
+            Work::Files(inputs) => inputs
+                .iter()
+                .map(|input| format!("{} {} {:?}", input.full_url(), input.size_bytes, input.last_modified_us))
+                .collect(),
+            Work::Parts(parts) => parts.to_vec(),
+        };
         lines.sort_unstable();
         let text = format!(
             "{}\n{}\n{:?}\n{}\n{}",
@@ -244,7 +282,8 @@ impl Run<'_> {
         blake3::hash(text.as_bytes()).to_hex()[..16].to_string()
     }
 
-    fn landing_options(&self) -> LandingOptions {
+    /// How rows of this run land.
+    pub fn landing_options(&self) -> LandingOptions {
         let mut options = LandingOptions::new((self.now_us)());
         options.window = self.options.window;
         options.key_chosen = self.options.key_chosen;
@@ -307,6 +346,16 @@ impl Run<'_> {
         };
         ledger.append(entry, (self.now_us)()).await?;
         Ok(Some(batches))
+    }
+}
+
+impl Work<'_> {
+    /// The parts that it brings in, where it is parts.
+    fn parts(&self) -> &[String] {
+        match self {
+            Work::Files(_) => &[],
+            Work::Parts(parts) => parts,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) use records::{Reason, Record, Records};
 
 use crate::error::{Doing, Error, Result};
 use crate::storage::Folder;
+use crate::window::Window;
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,8 @@ pub struct Page {
     pub fetched_at_us: i64,
     /// Pages of one pass over a window have the same number; no two passes of a landing do.
     pub pass: u64,
+    /// What it was asked for: rows of another time are none of it.
+    pub window: Option<Window>,
 }
 
 /// Where an input's bytes are.

@@ -27,7 +27,7 @@ impl Place {
 }
 
 fn finished(run: &str) -> Entry {
-    Entry::Finished { run_id: run.into(), usage: None }
+    Entry::Finished { run_id: run.into(), parts: Vec::new(), usage: None }
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ fn landing(inputs: u64) -> Landed {
         files: Vec::new(),
         inputs: (0..inputs).map(input).collect(),
         counts: LandingCounts { read: inputs, landed: inputs, ..LandingCounts::default() },
-        rejects: None,
+        rejects: Vec::new(),
         rejects_by_reason: BTreeMap::from([("not JSON".into(), 0)]),
     }
 }

@@ -28,6 +28,7 @@ mod plan;
 mod retry;
 mod rows;
 mod run;
+mod spans;
 mod sql;
 mod stage;
 mod storage;

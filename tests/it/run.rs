@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tradefold::dataset::{Dataset, parse_key};
 use tradefold::progress::Silent;
-use tradefold::run::{Choice, Run, RunOptions};
+use tradefold::run::{Choice, Run, RunOptions, Work};
 use tradefold::source::{Input, discover};
 use tradefold::storage::Folder;
 use tradefold::warehouse::local::DeltaWarehouse;
@@ -21,7 +21,7 @@ fn run_id(dataset: &Dataset, inputs: &[Input], options: RunOptions) -> String {
     let warehouse = DeltaWarehouse::new(engine.clone(), Arc::new(dataset.clone()), home.clone());
     let (progress, now_us) = (&Silent, &|| 0);
     let (work, warehouse) = (home.clone(), &warehouse);
-    Run { dataset, engine: &engine, warehouse, home, work, options, progress, now_us }.run_id(inputs)
+    Run { dataset, engine: &engine, warehouse, home, work, options, progress, now_us }.run_id(Work::Files(inputs))
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ async fn take(ledger: &mut Ledger, name: &str, terms: Terms) -> Result<Lease> {
 }
 
 fn finished() -> Entry {
-    Entry::Finished { run_id: "run".into(), usage: None }
+    Entry::Finished { run_id: "run".into(), parts: Vec::new(), usage: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]

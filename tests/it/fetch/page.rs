@@ -57,7 +57,7 @@ pub struct Page<T> {
 }
 
 /// Cuts a page of a list. `asked` is the cursor that led to `start`; a bare array says nothing of there being more.
-pub fn cut<T: Clone>(
+pub fn cut<T: Clone + PartialEq>(
     list: &[T],
     start: usize,
     limit: usize,
@@ -91,6 +91,10 @@ pub fn cut<T: Clone>(
         _ => has_failed = false,
     }
     let mut last = if next == 0 { json!({}) } else { key(&list[next - 1]) };
+    // A row may be there several times, and a page may end between two of them.
+    let copies =
+        next.checked_sub(1).map_or(0, |at| list[..next].iter().rev().take_while(|row| **row == list[at]).count());
+    last["copies"] = json!(copies);
     if next == start {
         // The same place in other words, so that it is no cursor that repeats.
         last["again"] = json!(next);

@@ -122,8 +122,9 @@ impl World {
         let (start, cursor) = match &asked.start {
             Start::Offset(offset) => (*offset, None),
             Start::After(cursor, key) => {
+                let copies = key["copies"].as_u64().unwrap_or(0) as usize;
                 let key = key_place(key);
-                (found.partition_point(|at| place(&trades[*at]) <= key), Some(*cursor))
+                (found.partition_point(|at| place(&trades[*at]) < key) + copies, Some(*cursor))
             }
         };
         let total = found.len();

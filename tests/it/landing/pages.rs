@@ -50,7 +50,7 @@ impl Pages {
         let number = self.inputs.len();
         let path = self.dir.path().join(format!("{number}.json.zst"));
         std::fs::write(&path, zstd::encode_all(body.as_ref(), 1)?)?;
-        let page = Page { fetched_at_us: NOW_US + number as i64 * 1_000_000, pass };
+        let page = Page { fetched_at_us: NOW_US + number as i64 * 1_000_000, pass, window: None };
         self.inputs.push(Input::of_page(format!("api://page-{number}"), &path, page)?);
         Ok(self)
     }
@@ -229,7 +229,7 @@ async fn a_fetch_may_go_on_for_days() -> Result {
     let late = (NOW_US + week_us) / 1_000_000;
     let body = format!("[{},{}]", fill(&format!(",\"ts\":{late}")), fill(&format!(",\"ts\":{}", late + 86_401)));
     pages.add(1, &body)?.add(1, &body)?;
-    pages.inputs[0].page = Some(Page { fetched_at_us: NOW_US + week_us, pass: 1 });
+    pages.inputs[0].page = Some(Page { fetched_at_us: NOW_US + week_us, pass: 1, window: None });
     let landed = pages.land().await?;
     let landed_by_page: Vec<_> = landed.inputs.iter().map(|input| input.counts.landed).collect();
     assert_eq!(landed_by_page, [1, 0], "a page is as late as it was fetched, and a day of wrong clocks is let pass");

@@ -45,7 +45,7 @@ mod crash;
 mod embedded;
 pub(crate) mod fuel;
 mod lies;
-mod local;
+pub(crate) mod local;
 mod orphans;
 mod race;
 mod steps;
@@ -65,7 +65,7 @@ use tradefold::ledger::Ledger;
 use tradefold::plan::plan;
 use tradefold::progress::Silent;
 use tradefold::report::RunReport;
-use tradefold::run::{Run, RunOptions, landed_files};
+use tradefold::run::{Run, RunOptions, Work, landed_files};
 use tradefold::source::{Input, discover};
 use tradefold::stage::{Manifest, WriteOptions, upload, write_winners};
 use tradefold::storage::Folder;
@@ -223,7 +223,7 @@ pub async fn walk_with(
         progress: &Silent,
         now_us: &|| now_us,
     };
-    Box::pin(run.backfill(inputs, ledger)).await
+    Box::pin(run.bring_in(Work::Files(inputs), ledger)).await
 }
 
 /// Stages rows that fall into one batch, and nothing more. Gives the folder of the stage.

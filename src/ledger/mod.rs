@@ -1,131 +1,24 @@
 //! The append-only record of what was done: numbered JSON files, each written only if there is none of its number. The
 //! only memory of a run; it lives with the target.
 
+mod entry;
+mod feeds;
+
+pub use entry::{Cover, Entry, Gap, Holder, Purpose, Receipt, Record};
+pub use feeds::FeedState;
+
 use crate::balance::Balance;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::landing::{Landed, LandingCounts};
+use crate::landing::Landed;
 use crate::stage::Manifest;
 use crate::storage::Folder;
+use crate::warehouse::Merged;
 use crate::warehouse::usage::Usage;
-use crate::warehouse::{Comparison, Merged};
 use crate::window::Window;
 use futures::{StreamExt, TryStreamExt};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-
-/// One thing that was done.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "snake_case")]
-pub enum Entry {
-    /// A run's input is landed.
-    Landed {
-        /// The run.
-        run_id: String,
-        /// Which rows it takes.
-        window: Option<Window>,
-        /// What became of the rows.
-        counts: LandingCounts,
-        /// How many inputs it has.
-        inputs: u64,
-        /// How large they are together, as they are stored.
-        size_bytes: u64,
-        /// BLAKE3 of the file that holds the landing, in hexadecimal; the file lies beside the entry.
-        digest: String,
-    },
-    /// All winners of a run are staged.
-    Planned {
-        /// The run.
-        run_id: String,
-        /// Its batches, in the order in which they are merged.
-        batches: Vec<Manifest>,
-        /// What the deduplication counted.
-        balance: Box<Balance>,
-        /// The files of rows that it has put aside, by what they hold.
-        files: BTreeMap<String, String>,
-    },
-    /// A writer on some machine has taken the target. From here on the entries are its own, and an earlier writer that
-    /// was only asleep finds that its next number is taken.
-    Leased {
-        /// Who.
-        holder: Holder,
-    },
-    /// A job that writes to the target is begun next. Whoever takes over knows by this what may still run.
-    Merging {
-        /// The batch that it brings in.
-        batch_id: String,
-        /// The job, as the warehouse calls it.
-        job: String,
-    },
-    /// Jobs that an earlier try was to begin are over, or will never be begun.
-    Settled {
-        /// The jobs, as in [`Entry::Merging`].
-        jobs: Vec<String>,
-    },
-    /// A batch is in the target.
-    Merged {
-        /// The evidence.
-        receipt: Box<Receipt>,
-    },
-    /// A run ended with reasons not to write anything; nothing of its work is taken up.
-    Stopped {
-        /// The run.
-        run_id: String,
-        /// The short names of the reasons.
-        reasons: Vec<String>,
-        /// What it took of a warehouse that counts jobs and bills bytes.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        usage: Option<Usage>,
-    },
-    /// All batches of a run are in the target.
-    Finished {
-        /// The run.
-        run_id: String,
-        /// What it took of a warehouse that counts jobs and bills bytes.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        usage: Option<Usage>,
-    },
-}
-
-/// Who has taken a target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The writer, as a person finds it.
-    pub name: String,
-    /// The folder that it works in, whose lock it holds as long as it lives: a name that no other folder has.
-    pub work_id: String,
-}
-
-/// Says for one batch what went in and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
-    /// The run that merged it.
-    pub run_id: String,
-    /// The batch.
-    pub batch_id: String,
-    /// The target's full name.
-    pub target: String,
-    /// Which attempt this was, from 1. A batch is merged again where the target lost its rows.
-    pub attempt: u32,
-    /// Winners that were staged and loaded.
-    pub staged: u64,
-    /// What was found before the merge.
-    pub comparison: Comparison,
-    /// What the merge did.
-    pub merged: Merged,
-}
-
-/// An entry with its number and writer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// Its place, from 0, without gaps.
-    pub number: u64,
-    /// When it was written, in microseconds since 1970-01-01 UTC.
-    pub at_us: i64,
-    /// Tells writers apart: who finds an entry of its own nonce wrote it.
-    pub nonce: String,
-    /// What was done.
-    pub entry: Entry,
-}
 
 /// A target's ledger, read whole when it is opened.
 #[derive(Debug)]
@@ -227,9 +120,7 @@ impl Ledger {
         landed: &Landed,
         at_us: i64,
     ) -> Result<()> {
-        let text = serde_json::to_vec(landed).doing("write a ledger entry")?;
-        let digest = blake3::hash(&text).to_hex().to_string();
-        self.folder.put(&landing_file(&digest), text.into()).await?;
+        let digest = self.attach(LANDING, landed).await?;
         let entry = Entry::Landed {
             run_id: run_id.to_string(),
             window,
@@ -250,12 +141,27 @@ impl Ledger {
             Entry::Landed { run_id: id, digest, .. } if id == run_id => Some(digest),
             _ => None,
         });
-        let Some(digest) = digest else { return Ok(None) };
-        let text = self.folder.get(&landing_file(digest)).await?.unwrap_or_default();
+        match digest {
+            Some(digest) => self.attached(LANDING, digest).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Writes a value that is too large for an entry into a file beside it. Gives its digest, which is its name.
+    async fn attach(&self, kind: &str, value: &impl Serialize) -> Result<String> {
+        let text = serde_json::to_vec(value).doing("write a ledger entry")?;
+        let digest = blake3::hash(&text).to_hex().to_string();
+        self.folder.put(&attached_file(kind, &digest), text.into()).await?;
+        Ok(digest)
+    }
+
+    /// The value of this digest, if its file is what it was.
+    async fn attached<T: DeserializeOwned>(&self, kind: &str, digest: &str) -> Result<Option<T>> {
+        let text = self.folder.get(&attached_file(kind, digest)).await?.unwrap_or_default();
         if blake3::hash(&text).to_hex().as_str() != digest {
             return Ok(None);
         }
-        serde_json::from_slice(&text).doing("read a landing from the ledger").map(Some)
+        serde_json::from_slice(&text).doing("read a file of the ledger").map(Some)
     }
 
     /// The batches of a run that is not done, its balance and the files that it has put aside, if it got that far.
@@ -387,7 +293,11 @@ async fn read_entry(folder: &Folder, name: String) -> Result<Option<Record>> {
     record.map(Some)
 }
 
-/// The name of the file that holds the landing of this digest.
-fn landing_file(digest: &str) -> String {
-    format!("landing-{digest}.json")
+/// What files beside entries hold: a landing, a list of values.
+const LANDING: &str = "landing";
+const WANTED: &str = "wanted";
+
+/// The name of the file that holds the value of this digest.
+fn attached_file(kind: &str, digest: &str) -> String {
+    format!("{kind}-{digest}.json")
 }

@@ -1,0 +1,137 @@
+//! Pages on the local disk, packed as they came, so that nothing is fetched twice.
+
+use super::endpoint::Piece;
+use crate::error::{Doing, Error, Result};
+use crate::source::{Input, Page};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A page that was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// In which pass over its piece it came, from 1.
+    pub pass: u32,
+    /// Its place in the pass, from 1.
+    pub number: u32,
+    /// When it came, in microseconds since 1970-01-01 UTC.
+    pub fetched_at_us: i64,
+}
+
+impl PageFile {
+    /// It as an input of a landing. `passes` tells passes of a landing apart.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn input(&self, shown: &str, window: Option<crate::window::Window>, pass: u64) -> Result<Input> {
+        let page = Page { fetched_at_us: self.fetched_at_us, pass, window };
+        Input::of_page(format!("{shown} page {}", self.number), &self.path, page)
+    }
+
+    /// Its body, as it came.
+    ///
+    /// # Errors
+    /// Data, when it is damaged.
+    pub fn body(&self) -> Result<Vec<u8>> {
+        let packed =
+            fs::read(&self.path).doing("read a fetched page").map_err(|e| e.with("file", self.path.display()))?;
+        zstd::decode_all(packed.as_slice())
+            .map_err(|error| Error::data("read a fetched page").with("file", self.path.display()).because(error))
+    }
+}
+
+/// The pages of one piece, in a folder of their own.
+#[derive(Clone, Debug)]
+pub struct Pages {
+    folder: PathBuf,
+    files: Vec<PageFile>,
+}
+
+impl Pages {
+    /// The pages of a piece that are there already, in the order in which they came. `folder` is that of a feed.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(folder: &Path, piece: &Piece) -> Result<Pages> {
+        let folder = folder.join(name_of(piece));
+        let named = |error: Error| error.with("folder", folder.display()).in_folder(folder.display());
+        fs::create_dir_all(&folder).doing("make a folder for pages").map_err(named)?;
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&folder).doing("list fetched pages").map_err(named)? {
+            let path = entry.doing("list fetched pages").map_err(named)?.path();
+            match parse(&path) {
+                Some((pass, number, fetched_at_us)) => files.push(PageFile { path, pass, number, fetched_at_us }),
+                // What a try left that died while it wrote.
+                None => fs::remove_file(&path).doing("remove a part of a page").map_err(named)?,
+            }
+        }
+        files.sort_by_key(|file| (file.pass, file.number));
+        Ok(Pages { folder, files })
+    }
+
+    /// The pages, in the order in which they came.
+    pub fn files(&self) -> &[PageFile] {
+        &self.files
+    }
+
+    /// Keeps a page. It is there whole or not at all.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn keep(&mut self, pass: u32, body: &[u8], fetched_at_us: i64) -> Result<()> {
+        let number = 1 + self.files.iter().filter(|file| file.pass == pass).count() as u32;
+        let path = self.folder.join(format!("{pass:02}-{number:06}-{fetched_at_us}.json.zst"));
+        let kept = || -> std::io::Result<()> {
+            let mut part = tempfile::NamedTempFile::new_in(&self.folder)?;
+            let mut packer = zstd::Encoder::new(part.as_file_mut(), 1)?;
+            packer.include_checksum(true)?;
+            packer.write_all(body)?;
+            packer.finish()?;
+            part.persist(&path).map_err(|error| error.error)?;
+            Ok(())
+        };
+        kept()
+            .doing("keep a fetched page")
+            .map_err(|error| error.with("file", path.display()).in_folder(self.folder.display()))?;
+        self.files.push(PageFile { path, pass, number, fetched_at_us });
+        Ok(())
+    }
+
+    /// Removes the pages from this one on, and those of later passes.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn cut(&mut self, from: usize) -> Result<()> {
+        for file in self.files.drain(from.min(self.files.len())..) {
+            fs::remove_file(&file.path).doing("remove a page").map_err(|e| e.with("file", file.path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Removes all of them, with their folder.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_dir_all(&self.folder)
+            .doing("remove fetched pages")
+            .map_err(|error| error.with("folder", self.folder.display()))
+    }
+}
+
+/// The name of a piece's folder: the same for the same piece, however it was come by.
+fn name_of(piece: &Piece) -> String {
+    match piece {
+        Piece::Span(window) => format!("{}-{}", window.from_us / 1_000_000, window.to_us / 1_000_000),
+        Piece::Keys(keys) => blake3::hash(keys.join("\n").as_bytes()).to_hex()[..16].to_string(),
+    }
+}
+
+/// Pass, number and time of a page, from its file's name.
+fn parse(path: &Path) -> Option<(u32, u32, i64)> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".json.zst")?;
+    let mut parts = name.splitn(3, '-');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}

@@ -1,0 +1,57 @@
+//! What is due of a feed; pure.
+
+use crate::fetch::{Endpoint, Piece};
+use crate::ledger::FeedState;
+use crate::spans::Spans;
+use crate::window::Window;
+
+const SECOND_US: i64 = 1_000_000;
+
+/// What is wanted of all feeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The first moment, in microseconds since 1970-01-01 UTC. `None`: since when the feed is followed.
+    pub from_us: Option<i64>,
+    /// The first moment that is not wanted.
+    pub to_us: i64,
+    /// How much before the checkpoint is fetched once more, in microseconds: rows of one second may come one by one.
+    pub overlap_us: i64,
+}
+
+/// The windows of a feed that were not seen, and those that are fetched once more. All ends are whole seconds.
+pub fn due(state: Option<&FeedState>, from_us: i64, wish: &Wish) -> (Spans, Spans) {
+    let from_us = from_us.div_euclid(SECOND_US) * SECOND_US;
+    let to_us = -(-wish.to_us).div_euclid(SECOND_US) * SECOND_US;
+    let Some(window) = Window::new(from_us, to_us) else { return (Spans::default(), Spans::default()) };
+    let Some(state) = state else { return (vec![window].into(), Spans::default()) };
+    let mut passed = state.seen.clone();
+    passed.extend(&state.accepted);
+    let new = passed.missing(window);
+    // Only what comes right after something that was seen has a second in common with it.
+    let joint = |later: &Window| state.seen.windows().iter().any(|seen| seen.to_us == later.from_us);
+    let overlaps = new
+        .windows()
+        .iter()
+        .filter(|window| joint(window))
+        .filter_map(|later| Window::new((later.from_us - wish.overlap_us).max(from_us), later.from_us));
+    let again: Vec<Window> = overlaps.flat_map(|overlap| state.seen.within(overlap).windows().to_vec()).collect();
+    (new, again.into())
+}
+
+/// Windows as pieces of at most `piece_us`, cut at multiples of it; where an endpoint can't be asked for a time, one
+/// piece from the first moment on.
+pub fn pieces(spans: &Spans, endpoint: &Endpoint, piece_us: i64) -> Vec<Piece> {
+    if !endpoint.reach.by_time {
+        return spans.hull().into_iter().map(Piece::Span).collect();
+    }
+    let mut pieces = Vec::new();
+    for window in spans.windows() {
+        let mut from_us = window.from_us;
+        while from_us < window.to_us {
+            let to_us = ((from_us.div_euclid(piece_us) + 1) * piece_us).min(window.to_us);
+            pieces.push(Piece::Span(Window { from_us, to_us }));
+            from_us = to_us;
+        }
+    }
+    pieces
+}

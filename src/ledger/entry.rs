@@ -1,0 +1,202 @@
+//! What the ledger has words for.
+
+use crate::balance::Balance;
+use crate::landing::LandingCounts;
+use crate::spans::Spans;
+use crate::stage::Manifest;
+use crate::warehouse::usage::Usage;
+use crate::warehouse::{Comparison, Merged};
+use crate::window::Window;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One thing that was done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Entry {
+    /// A run's input is landed.
+    Landed {
+        /// The run.
+        run_id: String,
+        /// Which rows it takes.
+        window: Option<Window>,
+        /// What became of the rows.
+        counts: LandingCounts,
+        /// How many inputs it has.
+        inputs: u64,
+        /// How large they are together, as they are stored.
+        size_bytes: u64,
+        /// BLAKE3 of the file that holds the landing, in hexadecimal; the file lies beside the entry.
+        digest: String,
+    },
+    /// All winners of a run are staged.
+    Planned {
+        /// The run.
+        run_id: String,
+        /// Its batches, in the order in which they are merged.
+        batches: Vec<Manifest>,
+        /// What the deduplication counted.
+        balance: Box<Balance>,
+        /// The files of rows that it has put aside, by what they hold.
+        files: BTreeMap<String, String>,
+    },
+    /// A feed is followed from this moment on: what of it was not fetched since then is a gap.
+    Followed {
+        /// The feed.
+        feed: String,
+        /// The moment, in microseconds since 1970-01-01 UTC.
+        from_us: i64,
+    },
+    /// A part of what feeds have is landed. Its rows go into the target with the next run.
+    Fetched {
+        /// The part, which is also the name of the folder that it is in.
+        part: String,
+        /// What was seen whole.
+        covers: Vec<Cover>,
+        /// What was not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        gaps: Vec<Gap>,
+        /// What it was fetched for.
+        purpose: Purpose,
+        /// What became of the rows.
+        counts: LandingCounts,
+        /// BLAKE3 of the file that holds the landing, in hexadecimal; the file lies beside the entry.
+        digest: String,
+    },
+    /// Gaps that somebody has decided to live with: they are passed and not tried again.
+    Accepted {
+        /// Which.
+        gaps: Vec<Cover>,
+    },
+    /// Values of a column that rows of another table are wanted for. Written before the run that brought them is done.
+    Wanted {
+        /// How many.
+        values: u64,
+        /// BLAKE3 of the file that lists them, in hexadecimal; the file lies beside the entry.
+        digest: String,
+    },
+    /// All values that were wanted before this entry have been asked for.
+    Struck {
+        /// Those for which there is no row yet, each with how often it was asked for.
+        left: BTreeMap<String, u32>,
+    },
+    /// A writer on some machine has taken the target. From here on the entries are its own, and an earlier writer that
+    /// was only asleep finds that its next number is taken.
+    Leased {
+        /// Who.
+        holder: Holder,
+    },
+    /// A job that writes to the target is begun next. Whoever takes over knows by this what may still run.
+    Merging {
+        /// The batch that it brings in.
+        batch_id: String,
+        /// The job, as the warehouse calls it.
+        job: String,
+    },
+    /// Jobs that an earlier try was to begin are over, or will never be begun.
+    Settled {
+        /// The jobs, as in [`Entry::Merging`].
+        jobs: Vec<String>,
+    },
+    /// A batch is in the target.
+    Merged {
+        /// The evidence.
+        receipt: Box<Receipt>,
+    },
+    /// A run ended with reasons not to write anything; nothing of its work is taken up.
+    Stopped {
+        /// The run.
+        run_id: String,
+        /// The short names of the reasons.
+        reasons: Vec<String>,
+        /// What it took of a warehouse that counts jobs and bills bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+    },
+    /// All batches of a run are in the target.
+    Finished {
+        /// The run.
+        run_id: String,
+        /// The parts, as in [`Entry::Fetched`], whose rows it has brought in.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        parts: Vec<String>,
+        /// What it took of a warehouse that counts jobs and bills bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+    },
+}
+
+/// Windows of a feed of which everything was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cover {
+    /// The feed.
+    pub feed: String,
+    /// The windows.
+    pub spans: Spans,
+}
+
+/// A window of a feed of which it can't be shown that everything was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The feed.
+    pub feed: String,
+    /// The window.
+    pub window: Window,
+    /// Why.
+    pub why: String,
+}
+
+/// What a part was fetched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// What was not seen yet.
+    New,
+    /// Windows that were seen whole before: whether rows have come late.
+    Recheck,
+    /// Rows that other tables mention.
+    Wanted,
+    /// Rows that may say something else by now.
+    Refresh,
+}
+
+/// Who has taken a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The writer, as a person finds it.
+    pub name: String,
+    /// The folder that it works in, whose lock it holds as long as it lives: a name that no other folder has.
+    pub work_id: String,
+}
+
+/// Says for one batch what went in and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The run that merged it.
+    pub run_id: String,
+    /// The batch.
+    pub batch_id: String,
+    /// The target's full name.
+    pub target: String,
+    /// Which attempt this was, from 1. A batch is merged again where the target lost its rows.
+    pub attempt: u32,
+    /// Winners that were staged and loaded.
+    pub staged: u64,
+    /// What was found before the merge.
+    pub comparison: Comparison,
+    /// What the merge did.
+    pub merged: Merged,
+}
+
+/// An entry with its number and writer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its place, from 0, without gaps.
+    pub number: u64,
+    /// When it was written, in microseconds since 1970-01-01 UTC.
+    pub at_us: i64,
+    /// Tells writers apart: who finds an entry of its own nonce wrote it.
+    pub nonce: String,
+    /// What was done.
+    pub entry: Entry,
+}

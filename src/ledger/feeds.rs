@@ -1,0 +1,213 @@
+//! What the ledger knows of feeds: what was seen of them, what is landed and waits, what other tables are wanted for.
+
+use super::entry::{Cover, Entry, Gap, Purpose};
+use super::{LANDING, Ledger, WANTED, attached_file};
+use crate::error::{Error, Result};
+use crate::landing::Landed;
+use crate::spans::Spans;
+use crate::window::Window;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How a feed is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FeedState {
+    /// The feed.
+    pub feed: String,
+    /// Since when it is followed, in microseconds since 1970-01-01 UTC.
+    pub from_us: i64,
+    /// Up to where everything since then was seen or accepted as missing, in microseconds since 1970-01-01 UTC.
+    pub checkpoint_us: i64,
+    /// What was seen whole.
+    pub seen: Spans,
+    /// What was given up.
+    pub accepted: Spans,
+    /// What is missing before the latest moment that was looked at, with the last reason where there is one.
+    pub gaps: Vec<Gap>,
+}
+
+impl Ledger {
+    /// Writes the entry of a part, with its landing in a file beside it.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`].
+    pub async fn append_fetched(
+        &mut self,
+        part: &str,
+        covers: Vec<Cover>,
+        gaps: Vec<Gap>,
+        purpose: Purpose,
+        landed: &Landed,
+        at_us: i64,
+    ) -> Result<()> {
+        let digest = self.attach(LANDING, landed).await?;
+        let part = part.to_string();
+        self.append(Entry::Fetched { part, covers, gaps, purpose, counts: landed.counts, digest }, at_us).await
+    }
+
+    /// Parts that are landed and that no run has brought in, the oldest first, each with what it was fetched for.
+    pub fn pending(&self) -> Vec<(&str, Purpose)> {
+        let mut open: Vec<(&str, Purpose)> = Vec::new();
+        for record in self.records() {
+            match &record.entry {
+                Entry::Fetched { part, purpose, .. } => open.push((part, *purpose)),
+                Entry::Finished { parts, .. } => open.retain(|(part, _)| !parts.iter().any(|done| done == part)),
+                _ => {}
+            }
+        }
+        open
+    }
+
+    /// The landing of a part, if its file is what it was.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn landed_part(&self, name: &str) -> Result<Option<Landed>> {
+        let digest = self.records().iter().rev().find_map(|record| match &record.entry {
+            Entry::Fetched { part, digest, .. } if part == name => Some(digest),
+            _ => None,
+        });
+        match digest {
+            Some(digest) => self.attached(LANDING, digest).await,
+            None => Ok(None),
+        }
+    }
+
+    /// How every feed is, by its name. Parts that are `gone` were never brought in and are not there any more: what
+    /// they had seen was not seen.
+    pub fn feeds(&self, gone: &BTreeSet<String>) -> BTreeMap<String, FeedState> {
+        let mut feeds: BTreeMap<&str, (i64, Spans, Spans)> = BTreeMap::new();
+        let mut reasons: Vec<&Gap> = Vec::new();
+        for record in self.records() {
+            match &record.entry {
+                Entry::Followed { feed, from_us } => {
+                    let known = feeds.entry(feed).or_insert((*from_us, Spans::default(), Spans::default()));
+                    known.0 = known.0.min(*from_us);
+                }
+                Entry::Fetched { part, covers, gaps, .. } => {
+                    reasons.extend(gaps);
+                    for cover in covers.iter().filter(|_| !gone.contains(part)) {
+                        feeds.entry(&cover.feed).or_default().1.extend(&cover.spans);
+                    }
+                }
+                Entry::Accepted { gaps } => {
+                    for cover in gaps {
+                        feeds.entry(&cover.feed).or_default().2.extend(&cover.spans);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let state = |(feed, (from_us, seen, accepted)): (&str, (i64, Spans, Spans))| {
+            (feed.to_string(), state(feed, from_us, seen, accepted, &reasons))
+        };
+        feeds.into_iter().map(state).collect()
+    }
+
+    /// When a part was last fetched for this purpose, in microseconds since 1970-01-01 UTC.
+    pub fn last_fetched_for(&self, wanted: Purpose) -> Option<i64> {
+        self.records().iter().rev().find_map(|record| match &record.entry {
+            Entry::Fetched { purpose, .. } if *purpose == wanted => Some(record.at_us),
+            _ => None,
+        })
+    }
+
+    /// When a part was fetched first, in microseconds since 1970-01-01 UTC.
+    pub fn first_fetched(&self) -> Option<i64> {
+        self.records().iter().find(|record| matches!(record.entry, Entry::Fetched { .. })).map(|record| record.at_us)
+    }
+
+    /// Writes the entry of values that rows of another table are wanted for.
+    ///
+    /// # Errors
+    /// As [`Ledger::append`].
+    pub async fn append_wanted(&mut self, values: &BTreeSet<String>, at_us: i64) -> Result<()> {
+        let digest = self.attach(WANTED, values).await?;
+        self.append(Entry::Wanted { values: values.len() as u64, digest }, at_us).await
+    }
+
+    /// The digests of the lists of values that are wanted and were not struck off.
+    fn open_lists(&self) -> impl Iterator<Item = &str> {
+        let newest_first = self.records().iter().rev().map(|record| &record.entry);
+        newest_first.take_while(|entry| !matches!(entry, Entry::Struck { .. })).filter_map(|entry| match entry {
+            Entry::Wanted { digest, .. } => Some(digest.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Values for which there was no row when they were last asked for, each with how often they were asked for.
+    pub fn left(&self) -> BTreeMap<String, u32> {
+        let struck = self.records().iter().rev().find_map(|record| match &record.entry {
+            Entry::Struck { left } => Some(left.clone()),
+            _ => None,
+        });
+        struck.unwrap_or_default()
+    }
+
+    /// Whether there are values that were not struck off.
+    pub fn has_wanted(&self) -> bool {
+        self.open_lists().next().is_some()
+    }
+
+    /// All values that rows of another table are wanted for, each with how often it was asked for.
+    ///
+    /// # Errors
+    /// Data, when a list is not what it was.
+    pub async fn wanted(&self) -> Result<BTreeMap<String, u32>> {
+        let mut wanted = self.left();
+        for digest in self.open_lists() {
+            let values: Option<BTreeSet<String>> = self.attached(WANTED, digest).await?;
+            let lost = || {
+                Error::data("read which rows of another table are wanted")
+                    .with("file", self.folder().url_of(&attached_file(WANTED, digest)))
+                    .because("it is not what it was when it was written")
+            };
+            for value in values.ok_or_else(lost)? {
+                wanted.entry(value).or_insert(0);
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// The files beside the entries that a later run needs, each with the run or part that needs it.
+    pub fn needed_files(&self) -> BTreeMap<String, String> {
+        let runs = self.unfinished();
+        let parts: Vec<&str> = self.pending().into_iter().map(|(part, _)| part).collect();
+        let mut needed = BTreeMap::new();
+        for record in self.records() {
+            let (name, digest) = match &record.entry {
+                Entry::Landed { run_id, digest, .. } if runs.contains(&run_id.as_str()) => (run_id, digest),
+                Entry::Fetched { part, digest, .. } if parts.contains(&part.as_str()) => (part, digest),
+                _ => continue,
+            };
+            needed.insert(attached_file(LANDING, digest), name.clone());
+        }
+        for digest in self.open_lists() {
+            needed.insert(attached_file(WANTED, digest), "the rows that are wanted".into());
+        }
+        needed
+    }
+}
+
+fn state(feed: &str, from_us: i64, seen: Spans, accepted: Spans, reasons: &[&Gap]) -> FeedState {
+    let mut passed = seen.clone();
+    passed.extend(&accepted);
+    // Up to where somebody has looked.
+    let tried = reasons.iter().filter(|gap| gap.feed == feed).map(|gap| gap.window.to_us);
+    let to_us = tried.chain(passed.hull().map(|hull| hull.to_us)).max();
+    let missing = to_us.and_then(|to_us| Window::new(from_us, to_us)).map(|window| passed.missing(window));
+    let missing = missing.unwrap_or_default();
+    let checkpoint_us = match (missing.windows().first(), passed.hull()) {
+        (Some(gap), _) => gap.from_us.max(from_us),
+        (None, Some(hull)) => hull.to_us,
+        (None, None) => from_us,
+    };
+    let why = |window: &Window| {
+        let about =
+            |gap: &&&Gap| gap.feed == feed && gap.window.from_us < window.to_us && window.from_us < gap.window.to_us;
+        reasons.iter().rev().find(about).map_or("it was not fetched yet".to_string(), |gap| gap.why.clone())
+    };
+    let gaps = missing.windows().iter();
+    let gaps = gaps.map(|window| Gap { feed: feed.to_string(), window: *window, why: why(window) }).collect();
+    FeedState { feed: feed.to_string(), from_us, checkpoint_us, seen, accepted, gaps }
+}
