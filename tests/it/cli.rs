@@ -1,5 +1,6 @@
 //! The real binary in a folder of its own: what it prints, what it leaves on disk, and how it ends.
 
+mod api;
 mod bad_input;
 mod bigquery;
 mod commands;

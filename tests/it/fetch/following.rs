@@ -34,6 +34,8 @@ pub struct Keeper {
     pub source: Source,
     pub users: Vec<String>,
     pub key: String,
+    pub requests_per_second: f64,
+    pub waits: Waits,
     pub now_us: AtomicI64,
     pub follow: FollowOptions,
     /// The most rows of a page of trades, where it is to be fewer than the API gives.
@@ -65,6 +67,8 @@ impl Keeper {
             source,
             users: Vec::new(),
             key: api.key().to_string(),
+            requests_per_second: 10_000.0,
+            waits: QUICK,
             now_us: AtomicI64::new(FIRST_S * 1_000_000 + days * DAY_US + 600_000_000),
             follow: FollowOptions { in_flight: 4, part_pages: 40, ..FollowOptions::default() },
             page_rows: u32::MAX,
@@ -95,9 +99,9 @@ impl Keeper {
     pub async fn round_of(&self, wish: Wish) -> Result<SyncReport> {
         let http = Http::new(&HttpOptions {
             key: Some(self.key.clone()),
-            requests_per_second: 10_000.0,
+            requests_per_second: self.requests_per_second,
             timeout: Duration::from_millis(1_500),
-            waits: QUICK,
+            waits: self.waits,
         })?;
         let now_us = || self.now_us.load(Ordering::SeqCst);
         let wants = [Some("condition_id"), Some("event_slug"), None];

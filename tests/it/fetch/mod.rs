@@ -2,6 +2,7 @@
 //! wants it.
 
 mod api;
+mod asking;
 mod dome;
 mod failing;
 mod faults;
@@ -15,3 +16,9 @@ mod syncing;
 mod troubles;
 mod walks;
 mod world;
+
+pub use api::Api;
+pub use faults::{Fault, Faults, RowFault};
+pub use following::FIRST_S;
+pub use known::Known;
+pub use world::Settings;
