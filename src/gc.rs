@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Something that a run has left behind.
 #[derive(Clone, Debug, Serialize)]
 pub struct Leftover {
-    /// What it is: `temporary table`, `staged objects`, `landed rows`, `ledger file`.
+    /// What it is: `temporary table`, `staged objects`, `landed rows`, `fetched pages`, `ledger file`.
     pub what: String,
     /// Its name or URL.
     pub place: String,
@@ -59,6 +59,7 @@ impl Places<'_> {
         let mut of_runs = self.of_runs(self.work, "landing", "landed rows", &unfinished).await?;
         found.append(&mut of_runs);
         found.append(&mut ledger_files(ledger).await?);
+        found.append(&mut self.pages().await?);
         Ok(found)
     }
 
@@ -117,6 +118,30 @@ impl Places<'_> {
         Ok(sizes.into_iter().map(leftover).collect())
     }
 
+    /// Pages of fetches that were not finished, feed by feed: the next one goes on with them.
+    async fn pages(&self) -> Result<Vec<Leftover>> {
+        let pages = self.work.join("pages");
+        let base = pages.path("");
+        let mut sizes: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for meta in pages.list().await? {
+            let feed = meta.location.prefix_match(&base).and_then(|mut parts| parts.next());
+            let size = sizes.entry(feed.map(|feed| feed.as_ref().to_string()).unwrap_or_default()).or_default();
+            *size = (size.0 + 1, size.1 + meta.size);
+        }
+        let leftover = |(feed, (files, size_bytes)): (String, (u64, u64))| {
+            let folder = pages.join(&feed);
+            Leftover {
+                what: "fetched pages".into(),
+                place: folder.url().to_string(),
+                files,
+                size_bytes,
+                needed_by: Some("a fetch that was not finished".into()),
+                remains: Remains::Folder(folder),
+            }
+        };
+        Ok(sizes.into_iter().map(leftover).collect())
+    }
+
     /// Removes what was left behind.
     ///
     /// # Errors
@@ -144,7 +169,8 @@ async fn ledger_files(ledger: &Ledger) -> Result<Vec<Leftover>> {
     for meta in ledger.folder().list().await? {
         let name = meta.location.filename().unwrap_or_default();
         let is_ours = ["lease-", "landing-", "wanted-"].iter().any(|kind| name.starts_with(kind));
-        if !is_ours || lease.as_deref() == Some(name) {
+        let is_wanted = name.starts_with("wanted-") && needed.contains_key(name);
+        if !is_ours || is_wanted || lease.as_deref() == Some(name) {
             continue;
         }
         found.push(Leftover {

@@ -90,6 +90,18 @@ pub fn text_of_us(us: i64) -> String {
     }
 }
 
+/// A length of time as a person reads it, by its largest unit and the next one: `2 h 5 min`. Less than a second is
+/// `0 s`.
+pub fn text_of_length_us(us: i64) -> String {
+    let seconds = us.max(0) / 1_000_000;
+    let numbers =
+        [("d", seconds / 86_400), ("h", seconds / 3_600 % 24), ("min", seconds / 60 % 60), ("s", seconds % 60)];
+    let first = numbers.iter().position(|(_, number)| *number > 0).unwrap_or(numbers.len() - 1);
+    let shown = numbers.iter().enumerate().skip(first).take(2);
+    let shown = shown.filter(|(at, (_, number))| *at == first || *number > 0);
+    shown.map(|(_, (unit, number))| format!("{number} {unit}")).collect::<Vec<_>>().join(" ")
+}
+
 /// Reads `2025-10-01` (its first microsecond) or a time with its zone, as microseconds since 1970-01-01 UTC.
 ///
 /// # Errors

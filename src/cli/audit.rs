@@ -3,20 +3,28 @@
 use super::Outcome;
 use super::common::{DatasetArgs, EngineArgs, World};
 use super::target::{Target, TargetArgs};
+use crate::dataset::{Dataset, KeyPart};
+use crate::engine::Engine;
 use crate::error::{Kind, Result};
 use crate::ledger::Ledger;
-use crate::report::{AuditReport, JobsReport, audit_text};
+use crate::progress::Progress;
+use crate::report::{AuditReport, JobsReport, OrphansReport, audit_text};
+use crate::warehouse::{Warehouse, orphans};
 use clap::Args as ClapArgs;
 use std::sync::Arc;
 
 /// Look at every row of a table: duplicates by class, suspect keys, rows without a key or a day, rows that are gone.
 ///
-/// Nothing is changed. What it finds wrong ends it with exit code 65.
+/// Nothing is changed. What it finds wrong ends it with exit code 65. Trades without a market are told and are nothing
+/// wrong.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   tradefold audit --warehouse ./lake
   tradefold audit --warehouse bigquery://project.dataset --stage gs://bucket/tradefold --json")]
 pub(super) struct Args {
+    /// Don't look for trades whose market is not in the table `markets` beside them. In BigQuery it bills one column.
+    #[arg(long)]
+    no_orphans: bool,
     #[command(flatten)]
     dataset: DatasetArgs,
     #[command(flatten)]
@@ -27,7 +35,8 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let dataset = Arc::new(args.dataset.load()?);
-    let Target { warehouse, home, .. } = args.target.open(&args.engine.start()?, &dataset, world).await?;
+    let engine = args.engine.start()?;
+    let Target { warehouse, home, .. } = args.target.open(&engine, &dataset, world).await?;
     let ledger = Ledger::open(home.join("ledger"), String::new()).await?;
     warehouse.check_target().await?;
     let audit = warehouse.audit().await?;
@@ -37,14 +46,51 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     if lost_rows > 0 {
         findings.push("lost_rows".into());
     }
+    let orphans = match !args.no_orphans && names_markets(&dataset) {
+        true => without_market(warehouse.as_ref(), &args.target, &engine, world).await?,
+        false => None,
+    };
     let report = AuditReport {
         target: warehouse.target(),
         audit,
         rows_after_last_merge,
         lost_rows,
+        orphans,
         removed_between_merges: ledger.removed_between_merges(),
         jobs: JobsReport::of(&ledger),
         findings,
     };
     Outcome::new(audit_text(&report), &report, (!report.findings.is_empty()).then_some(Kind::Data))
+}
+
+/// The column by which trades name their market, and the key of the table of markets.
+const MARKET: &str = "condition_id";
+/// The table of markets.
+const MARKETS: &str = "markets";
+
+/// Whether rows of a dataset name a market and are none.
+fn names_markets(dataset: &Dataset) -> bool {
+    let is_key = matches!(dataset.key.as_slice(), [part] if KeyPart::columns(part).eq([MARKET]));
+    dataset.column(MARKET).is_some() && !is_key && dataset.name != MARKETS
+}
+
+/// Trades whose market is not in the table of markets beside them. Nothing, where there is no such table, it has no
+/// rows, or it is somebody else's.
+async fn without_market(
+    trades: &dyn Warehouse,
+    target: &TargetArgs,
+    engine: &Engine,
+    world: &World,
+) -> Result<Option<OrphansReport>> {
+    let dataset = Arc::new(Dataset::built_in(MARKETS)?);
+    let markets = target.open(engine, &dataset, world).await?.warehouse;
+    match markets.check_target().await {
+        Ok(0) => Ok(None),
+        Ok(_) => Ok(Some(orphans(trades, MARKET, markets.as_ref(), MARKET).await?.into())),
+        Err(error) if error.kind() == Kind::Usage => {
+            world.progress.note("trades without a market are not told: the table `markets` is of another contract");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::common::{DatasetArgs, EngineArgs, WindowArgs, World};
-use super::source::{Rounds, SourceArgs, SyncWish};
+use super::source::{Rounds, SourceArgs, SyncWish, wants};
 use super::target::{Target, TargetArgs};
 use crate::dataset::Dataset;
 use crate::engine::Engine;
@@ -33,6 +33,9 @@ pub(super) struct Args {
     /// How many seconds to wait for another writer.
     #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
     wait: u64,
+    /// Fetch the window as if nothing of it had been seen: after rows were lost from the table.
+    #[arg(long, requires = "source")]
+    fetch_anew: bool,
     // Last: what follows a flattened struct would be listed under its heading.
     #[command(flatten)]
     run: RunArgs,
@@ -65,8 +68,9 @@ impl Args {
         };
         let wish = SyncWish {
             from_us: Some(window.from_us),
-            to_us: (window.to_us != i64::MAX).then_some(window.to_us),
+            to_us: Some(window.to_us),
             settle_us: SETTLE_US,
+            fetches_anew: self.fetch_anew,
             ..SyncWish::default()
         };
         rounds.once(world, wish).await
@@ -114,6 +118,7 @@ impl RunArgs {
         let options = RunOptions {
             window: self.window.window()?,
             key_chosen: self.dataset.key_chosen(),
+            wants: wants(&dataset),
             ..self.decisions.options()
         };
         let engine = self.engine.start()?;

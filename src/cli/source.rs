@@ -7,7 +7,7 @@ use super::target::{Target, TargetArgs, Writer};
 use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::{Doing, Error, Result};
-use crate::fetch::{Feed, Http, HttpOptions, Source, SourceKind};
+use crate::fetch::{Feed, Http, HttpOptions, Source, SourceKind, parse_address};
 use crate::follow::{FollowOptions, Follower, SyncOptions, Table, sync};
 use crate::report::{SyncReport, sync_text};
 use crate::retry::Waits;
@@ -102,24 +102,26 @@ impl SourceArgs {
             }
         };
         let mut source = Source::usual(kind);
+        // Before anything is written down: an address is part of a feed's name.
         if let Some(url) = &self.base_url {
-            source.base_url = url.trim_end_matches('/').to_string();
+            source.base_url = parse_address(url)?.as_str().trim_end_matches('/').to_string();
             if kind == SourceKind::Dome {
                 source.catalogue_url = source.base_url.clone();
             }
         }
         if let Some(url) = &self.catalogue_url {
-            source.catalogue_url = url.trim_end_matches('/').to_string();
+            source.catalogue_url = parse_address(url)?.as_str().trim_end_matches('/').to_string();
         }
         source.by_offset = self.by_offset;
         Ok(source)
     }
 
-    fn http(&self, source: &Source, world: &World) -> Result<Http> {
+    /// Who asks for trades, and who asks for markets and events where that is another API: keys stay where they
+    /// belong, and each API has its own rate.
+    fn http(&self, source: &Source, world: &World) -> Result<(Http, Option<Http>)> {
         let set = |name: &str| world.environment.iter().find(|(known, _)| known == name).map(|(_, key)| key.clone());
         let usual = if source.kind == SourceKind::Dome { 10.0 } else { 20.0 };
-        Http::new(&HttpOptions {
-            // Polymarket's APIs are public: a key of another service must not reach them.
+        let options = HttpOptions {
             key: set("TRADEFOLD_API_KEY").or_else(|| match source.kind {
                 SourceKind::Dome => set("DOME_API_KEY"),
                 _ => None,
@@ -127,7 +129,12 @@ impl SourceArgs {
             requests_per_second: self.requests_per_second.unwrap_or(usual),
             timeout: Duration::from_secs(self.request_timeout.into()),
             waits: Waits::USUAL,
-        })
+        };
+        let other = match parse_address(&source.base_url)?.origin() == parse_address(&source.catalogue_url)?.origin() {
+            true => None,
+            false => Some(Http::new(&HttpOptions { key: None, ..options.clone() })?),
+        };
+        Ok((Http::new(&options)?, other))
     }
 
     /// What is followed: every wallet, and every market of each.
@@ -145,6 +152,8 @@ impl SourceArgs {
         let others = [("market", &self.market), ("market_slug", &self.market_slug), ("token", &self.token)];
         let users: Vec<String> = users.into_iter().collect();
         for (name, values) in std::iter::once(("user", &users)).chain(others) {
+            // The same one twice would be one feed that gets in its own way.
+            let values: BTreeSet<&String> = values.iter().collect();
             if values.is_empty() {
                 continue;
             }
@@ -153,7 +162,7 @@ impl SourceArgs {
                 let filter = filter.clone();
                 values.iter().map(move |value| {
                     let mut filter = filter.clone();
-                    filter.push((parameter.to_string(), value.clone()));
+                    filter.push((parameter.to_string(), (*value).clone()));
                     filter
                 })
             };
@@ -189,18 +198,26 @@ impl Rounds<'_> {
     pub(super) async fn once(&self, world: &World, wish: SyncWish) -> Result<Outcome> {
         let source = self.source.source()?;
         let engine = self.engine.start()?;
-        let http = self.source.http(&source, world)?;
+        let (http, other) = self.source.http(&source, world)?;
         let trades = match &self.dataset {
             Some(dataset) => dataset.clone(),
             None => Dataset::built_in(source.trades())?,
         };
+        // It says why, where that is what there is to say.
+        source.endpoint(&trades.name)?;
+        if trades.name != source.trades() {
+            return Err(Error::usage("fetch a dataset")
+                .with("dataset", &trades.name)
+                .because("markets and events come after the trades that mention them")
+                .hint(format!("leave out --dataset, or name {}", source.trades())));
+        }
         let mut taken = vec![self.take(trades, &source, true, &engine, world).await?];
         if !self.source.no_catalogue {
             for name in ["markets", "events"] {
                 taken.push(self.take(Dataset::built_in(name)?, &source, false, &engine, world).await?);
             }
         }
-        let done = Box::pin(self.round(&mut taken, &engine, &http, &source, world, wish)).await;
+        let done = Box::pin(self.round(&mut taken, &engine, (&http, other.as_ref()), &source, world, wish)).await;
         let mut report = done;
         for table in taken {
             report = table.writer.done(report).await;
@@ -234,7 +251,7 @@ impl Rounds<'_> {
         &self,
         taken: &mut [Taken],
         engine: &Engine,
-        http: &Http,
+        (http, other): (&Http, Option<&Http>),
         source: &Source,
         world: &World,
         wish: SyncWish,
@@ -243,8 +260,11 @@ impl Rounds<'_> {
         let options = SyncOptions {
             wish: crate::follow::Wish {
                 from_us: wish.from_us,
-                to_us: wish.to_us.unwrap_or_else(|| now_us() - wish.settle_us),
+                // Whoever asks for what has not happened yet gets nothing, and must not take that for all there is.
+                to_us: wish.to_us.unwrap_or(i64::MAX).min(now_us() - wish.settle_us),
+                follows: wish.to_us.is_none(),
                 overlap_us: wish.overlap_us,
+                fetches_anew: wish.fetches_anew,
             },
             recheck_us: wish.recheck_us,
             refresh_us: wish.refresh_us.unwrap_or_default(),
@@ -256,17 +276,15 @@ impl Rounds<'_> {
             accepts_gaps: self.source.accept_gaps,
             ..FollowOptions::default()
         };
-        let wants = [Some("condition_id"), Some("event_slug"), None];
         let (mut runs, mut rest) = (Vec::new(), Vec::new());
-        for (Taken { dataset, target, writer, feeds }, wants) in taken.iter_mut().zip(wants) {
-            let wants = wants.filter(|_| !self.source.no_catalogue).map(str::to_string);
+        for Taken { dataset, target, writer, feeds } in taken {
             runs.push(Run {
                 dataset,
                 engine,
                 warehouse: target.warehouse.as_ref(),
                 home: target.home.clone(),
                 work: target.work.clone(),
-                options: RunOptions { wants, key_chosen: self.key_chosen, ..self.decisions.options() },
+                options: RunOptions { wants: wants(dataset), key_chosen: self.key_chosen, ..self.decisions.options() },
                 progress: world.progress.as_ref(),
                 now_us,
             });
@@ -275,6 +293,7 @@ impl Rounds<'_> {
         }
         let mut tables = Vec::new();
         for (run, (feeds, pages, ledger)) in runs.iter().zip(rest) {
+            let http = if tables.is_empty() { http } else { other.unwrap_or(http) };
             let follower = Follower { run, http, feeds, pages, options: follow };
             tables.push(Table { follower, ledger });
         }
@@ -286,6 +305,16 @@ impl Rounds<'_> {
     }
 }
 
+/// The column by which rows of a dataset that ships name rows of another one.
+pub(super) fn wants(dataset: &Dataset) -> Option<String> {
+    let column = match dataset.name.as_str() {
+        "trades" | "polymarket_trades" => "condition_id",
+        "markets" => "event_slug",
+        _ => return None,
+    };
+    dataset.column(column).map(|column| column.name.clone())
+}
+
 /// What is wanted, as flags say it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SyncWish {
@@ -295,6 +324,7 @@ pub(super) struct SyncWish {
     pub(super) settle_us: i64,
     pub(super) overlap_us: i64,
     pub(super) recheck_us: i64,
+    pub(super) fetches_anew: bool,
     /// `None`: markets that are known are left alone.
     pub(super) refresh_us: Option<i64>,
 }

@@ -3,15 +3,36 @@
 use super::Outcome;
 use super::common::{DatasetArgs, EngineArgs, World};
 use super::target::{Target, TargetArgs};
-use crate::error::Result;
+use crate::dataset::Dataset;
+use crate::error::{Doing, Error, Result};
 use crate::ledger::Ledger;
-use crate::report::status_text;
+use crate::report::{StatusReport, exposition, status_text};
+use crate::run::gone_parts;
+use crate::storage::Folder;
+use crate::warehouse::Warehouse;
+use crate::window::Day;
 use clap::Args as ClapArgs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Show what a target has and what was done to it: rows, unfinished runs, the last receipts.
+/// Show what a target has and what was done to it: rows, unfinished runs, the last receipts; of a table that is kept
+/// up to date from an API its checkpoints, gaps, and what waits.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  tradefold status --warehouse ./lake
+  tradefold status --warehouse ./lake --dataset markets --json
+  tradefold status --days 7 --prometheus /var/lib/node_exporter/trades.prom")]
 pub(super) struct Args {
+    /// Count the target's rows on each of so many UTC days of event time, today included.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    days: Option<u16>,
+    /// Also write it to a file as Prometheus reads it, in one step.
+    #[arg(long, value_name = "FILE")]
+    prometheus: Option<PathBuf>,
     #[command(flatten)]
     dataset: DatasetArgs,
     #[command(flatten)]
@@ -22,15 +43,53 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let dataset = Arc::new(args.dataset.load()?);
-    let Target { warehouse, home, .. } = args.target.open(&args.engine.start()?, &dataset, world).await?;
-    let ledger = Ledger::open(home.join("ledger"), String::new()).await?;
+    let Target { warehouse, home, work } = args.target.open(&args.engine.start()?, &dataset, world).await?;
+    let mut ledger = Ledger::open(home.join("ledger"), String::new()).await?;
     let rows = warehouse.check_target().await?;
-    let text = status_text(&warehouse.target(), rows, &ledger);
-    let json = serde_json::json!({
-        "target": warehouse.target(),
-        "rows": rows,
-        "unfinished": ledger.unfinished(),
-        "receipts": ledger.receipts().collect::<Vec<_>>(),
+    let gone = still_gone(&home, &work, &mut ledger, &dataset.digest()).await?;
+    let now_us = (world.now_us)();
+    let mut report = StatusReport::of(warehouse.target(), rows, &ledger, &gone, now_us).await?;
+    if let Some(days) = args.days {
+        report.rows_by_day = Some(last_days(warehouse.as_ref(), &dataset, Day::of_us(now_us), days).await?);
+    }
+    if let Some(file) = &args.prometheus {
+        write_whole(file, &exposition(&report))?;
+    }
+    Outcome::new(status_text(&report, &ledger), &report, None)
+}
+
+/// The parts whose files are gone. Those that a run brings in meanwhile are not among them.
+async fn still_gone(home: &Folder, work: &Folder, ledger: &mut Ledger, contract: &str) -> Result<BTreeSet<String>> {
+    let mut gone = gone_parts(home, work, ledger, contract).await?;
+    ledger.catch_up().await?;
+    let waiting: BTreeSet<&str> = ledger.pending().into_iter().map(|(part, _)| part).collect();
+    gone.retain(|part| waiting.contains(part.as_str()));
+    Ok(gone)
+}
+
+/// The rows of each of the last days, days without any included.
+async fn last_days(warehouse: &dyn Warehouse, dataset: &Dataset, today: Day, days: u16) -> Result<BTreeMap<Day, u64>> {
+    if dataset.partition.is_none() {
+        return Ok(BTreeMap::new());
+    }
+    let from = today.plus(1 - i32::from(days));
+    let found = warehouse.rows_by_day(from).await?;
+    let all = (from.0..=today.0).map(Day);
+    Ok(all.map(|day| (day, found.get(&day).copied().unwrap_or(0))).collect())
+}
+
+/// Writes a file beside its place and moves it there, so that nobody reads half of it.
+fn write_whole(file: &Path, text: &str) -> Result<()> {
+    let doing = "write a status for Prometheus";
+    let named = |error: Error| error.with("file", file.display());
+    let path = std::path::absolute(file).doing(doing).map_err(named)?;
+    let folder = path.parent().unwrap_or(&path);
+    // Whoever collects it may be another user, and takes files by the end of their names.
+    let all = Permissions::from_mode(0o644);
+    let draft = tempfile::Builder::new().prefix(".tradefold-").suffix(".tmp").permissions(all).tempfile_in(folder);
+    let written = draft.and_then(|mut draft| {
+        draft.write_all(text.as_bytes())?;
+        draft.persist(&path).map_err(|error| error.error)
     });
-    Outcome::new(text, &json, None)
+    written.map(drop).doing(doing).map_err(named).map_err(|error| error.in_folder(folder.display()))
 }

@@ -39,7 +39,7 @@ pub(super) struct Args {
     #[arg(long, default_value = "1h", value_name = "TIME", value_parser = parse_duration)]
     refresh: Duration,
     /// Go on for ever, with a round as often as this; a scheduler may do so instead.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_period)]
     every: Option<Duration>,
     /// How many seconds to wait for another writer.
     #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
@@ -71,6 +71,12 @@ fn parse_duration(text: &str) -> std::result::Result<Duration, String> {
     Ok(Duration::from_secs(u64::from(number) * seconds))
 }
 
+/// The same, and not nothing.
+fn parse_period(text: &str) -> std::result::Result<Duration, String> {
+    let period = parse_duration(text)?;
+    if period.is_zero() { Err("rounds can't follow each other without a break".into()) } else { Ok(period) }
+}
+
 fn us(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
@@ -93,6 +99,7 @@ pub(super) async fn run(args: Args, world: &World, show: &(dyn Fn(&Outcome) -> R
         overlap_us: us(args.overlap),
         recheck_us: us(args.recheck),
         refresh_us: Some(us(args.refresh)),
+        fetches_anew: false,
     };
     let Some(period) = args.every else { return rounds.once(world, wish).await };
     let last = std::sync::Mutex::new(None);

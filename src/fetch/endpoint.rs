@@ -5,7 +5,7 @@ use crate::window::Window;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 const SECOND_US: i64 = 1_000_000;
 
@@ -95,7 +95,9 @@ pub enum Next {
 pub struct Facts {
     /// How many rows it has.
     pub rows: u64,
-    /// Digests of its rows as they are written, without those that have a time outside of the piece.
+    /// A digest of all its rows as they are written.
+    pub digest: u64,
+    /// Digests of its rows, one by one, without those that have a time outside of the piece.
     pub digests: Vec<u64>,
     /// What follows.
     pub next: Next,
@@ -192,14 +194,16 @@ impl Endpoint {
         };
         let mut facts = Facts {
             rows: rows.len() as u64,
+            digest: 0,
             digests: Vec::with_capacity(rows.len()),
             next: told.next(rows.is_empty(), self.silence_is_end),
             total: told.total,
             is_newest_first: true,
             is_past_piece: false,
         };
-        let mut last_us = i64::MAX;
+        let (mut all, mut last_us) = (Xxh3::new(), i64::MAX);
         for row in rows {
+            all.update(row.get().as_bytes());
             let time_us = self.is_timed.then(|| time_of(row.get())).flatten();
             if let Some(us) = time_us {
                 facts.is_newest_first &= us <= last_us;
@@ -212,6 +216,7 @@ impl Endpoint {
             }
         }
         facts.is_past_piece &= facts.is_newest_first;
+        facts.digest = all.digest();
         Ok(facts)
     }
 }

@@ -243,7 +243,7 @@ impl Http {
         tokio::time::sleep_until(at).await;
     }
 
-    /// Lets nobody send anything for a while.
+    /// Lets nobody begin to wait for a turn before a while is over; who has one may use it.
     async fn pause(&self, wait: Duration) {
         let mut next = self.next.lock().await;
         *next = (*next).max(Instant::now() + wait);
@@ -262,22 +262,32 @@ impl Http {
     }
 }
 
-/// The address of a request. The key is in a header and never in it.
-fn request_url(base: &str, endpoint: &Endpoint, query: &[(String, String)]) -> Result<Url> {
-    let text = format!("{}/{}", base.trim_end_matches('/'), endpoint.path);
-    let refused = |why: String| Error::usage("read the API's address").with("url", base).because(why);
-    let mut url = Url::parse(&text).map_err(|error| refused(error.to_string()))?;
-    if !url.username().is_empty() || url.password().is_some() {
+/// Reads an API's address, without a slash at its end.
+///
+/// # Errors
+/// Usage, when it is none, is not safe to ask, or may hold a secret, which is not repeated.
+pub fn parse_address(base: &str) -> Result<Url> {
+    let url = Url::parse(base.trim_end_matches('/'));
+    let may_be_secret = base.contains(['@', '?', '#']);
+    if may_be_secret {
         return Err(Error::usage("read the API's address")
-            .because("it has a name or a password in it")
+            .because("it has a name, a password or a query in it")
             .hint("give the key in the environment"));
     }
+    let refused = |why: String| Error::usage("read the API's address").with("url", base).because(why);
+    let url = url.map_err(|error| refused(error.to_string()))?;
     let is_here = url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
     match url.scheme() {
         "https" => {}
         "http" if is_here => {}
         _ => return Err(refused("a page has to come over https, unless from this machine".into())),
     }
+    Ok(url)
+}
+
+/// The address of a request. The key is in a header and never in it.
+fn request_url(base: &str, endpoint: &Endpoint, query: &[(String, String)]) -> Result<Url> {
+    let mut url = parse_address(&format!("{}/{}", base.trim_end_matches('/'), endpoint.path))?;
     url.query_pairs_mut().extend_pairs(query);
     Ok(url)
 }

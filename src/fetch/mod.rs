@@ -12,8 +12,8 @@ mod source;
 mod walk;
 
 pub use endpoint::{Ask, At, Endpoint, Facts, Next, Piece, Refusal};
-pub use http::{Http, HttpOptions};
+pub use http::{Http, HttpOptions, parse_address};
 pub use pager::{Oddities, Pager, Reach, Step, Turn};
-pub use pages::{PageFile, Pages};
+pub use pages::{PageFile, Pages, sweep};
 pub use source::{Feed, Source, SourceKind};
 pub use walk::{End, Fetcher, Walked};

@@ -68,12 +68,27 @@ impl Pages {
             }
         }
         files.sort_by_key(|file| (file.pass, file.number));
-        Ok(Pages { folder, files })
+        let mut pages = Pages { folder, files };
+        // Pages are removed from the last one back, but who knows who else has been here.
+        if let Some(hole) = pages.hole() {
+            pages.cut(hole)?;
+        }
+        Ok(pages)
     }
 
     /// The pages, in the order in which they came.
     pub fn files(&self) -> &[PageFile] {
         &self.files
+    }
+
+    /// The place of the first page that does not follow the one before it.
+    fn hole(&self) -> Option<usize> {
+        let mut last = (0, 0);
+        self.files.iter().position(|file| {
+            let follows = file.number == if file.pass == last.0 { last.1 + 1 } else { 1 };
+            last = (file.pass, file.number);
+            !follows
+        })
     }
 
     /// Keeps a page. It is there whole or not at all.
@@ -104,8 +119,12 @@ impl Pages {
     /// # Errors
     /// What the file system says.
     pub fn cut(&mut self, from: usize) -> Result<()> {
-        for file in self.files.drain(from.min(self.files.len())..) {
+        // The last one first: wherever this ends, those that are left follow each other.
+        while self.files.len() > from
+            && let Some(file) = self.files.last()
+        {
             fs::remove_file(&file.path).doing("remove a page").map_err(|e| e.with("file", file.path.display()))?;
+            self.files.pop();
         }
         Ok(())
     }
@@ -114,11 +133,29 @@ impl Pages {
     ///
     /// # Errors
     /// What the file system says.
-    pub fn remove(self) -> Result<()> {
+    pub fn remove(mut self) -> Result<()> {
+        self.cut(0)?;
         fs::remove_dir_all(&self.folder)
             .doing("remove fetched pages")
             .map_err(|error| error.with("folder", self.folder.display()))
     }
+}
+
+/// Removes the pages of all pieces of a feed but these. `folder` is that of the feed.
+///
+/// # Errors
+/// What the file system says.
+pub fn sweep(folder: &Path, but: &[Piece]) -> Result<()> {
+    let named = |error: Error| error.with("folder", folder.display());
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    let kept: Vec<String> = but.iter().map(name_of).collect();
+    for entry in entries {
+        let entry = entry.doing("list fetched pages").map_err(named)?;
+        if !kept.iter().any(|name| entry.file_name().to_str() == Some(name)) {
+            fs::remove_dir_all(entry.path()).doing("remove fetched pages").map_err(named)?;
+        }
+    }
+    Ok(())
 }
 
 /// The name of a piece's folder: the same for the same piece, however it was come by.

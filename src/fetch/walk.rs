@@ -108,8 +108,11 @@ impl Fetcher<'_> {
     async fn walk(&self, number: usize, piece: Piece) -> Result<Outcome> {
         let Some(feed) = self.feeds.get(number) else { return Err(Error::bug("find a feed")) };
         let mut pages = Pages::open(&self.folder.join(feed.digest()), &piece)?;
-        let mut pager = Pager::new(piece.clone(), feed.endpoint.reach);
-        let mut step = replay(feed, &mut pager, &mut pages)?;
+        if let Piece::Keys(_) = &piece {
+            // What they say of themselves changes: an earlier try's answer may be an old one.
+            pages.cut(0)?;
+        }
+        let (mut pager, mut step) = replay(feed, &piece, &mut pages)?;
         loop {
             let end = match step {
                 Step::Ask(ask) => match self.http.ask(feed, &ask, self.progress).await {
@@ -152,33 +155,30 @@ impl Fetcher<'_> {
     }
 }
 
-/// Tells a walk what an earlier try has fetched. What does not fit any more is fetched again.
-fn replay(feed: &Feed, pager: &mut Pager, pages: &mut Pages) -> Result<Step> {
-    if let Piece::Keys(_) = pager.ask().piece {
-        // What they say of themselves changes: an earlier try's answer may be an old one.
-        pages.cut(0)?;
-    }
+/// A walk that was told what the last pass of an earlier try has fetched. What does not fit is fetched again.
+fn replay(feed: &Feed, piece: &Piece, pages: &mut Pages) -> Result<(Pager, Step)> {
+    let pass = pages.files().last().map_or(1, |file| file.pass);
     loop {
-        let fresh = pager.clone();
+        let mut pager = Pager::resumed(piece.clone(), feed.endpoint.reach, pass);
         let mut step = Step::Ask(pager.ask());
         let mut unfit = None;
-        for (place, file) in pages.files().iter().enumerate() {
-            let Step::Ask(ask) = &step else { break };
+        for (place, file) in pages.files().iter().enumerate().filter(|(_, file)| file.pass == pass) {
             let body = file.body().unwrap_or_default();
-            let facts = feed.endpoint.read(&String::from_utf8_lossy(&body), &ask.piece);
+            let facts = feed.endpoint.read(&String::from_utf8_lossy(&body), piece);
             // How many rows were asked for did not matter then, or the page would not be here.
             match facts.map(|facts| pager.answered(&facts, facts.rows)) {
-                Ok(turn) if turn.keeps_page && !turn.drops_pass => step = turn.step,
+                Ok(turn) if turn.keeps_page && !turn.drops_pass && pager.pass() == pass => step = turn.step,
                 _ => {
                     unfit = Some(place);
                     break;
                 }
             }
         }
-        let Some(place) = unfit else { return Ok(step) };
-        // Once more with those that fit, so that the walk is where the pages are.
-        pages.cut(place)?;
-        *pager = fresh;
+        match unfit {
+            None => return Ok((pager, step)),
+            // Once more with those that fit, so that the walk is where the pages are.
+            Some(place) => pages.cut(place)?,
+        }
     }
 }
 

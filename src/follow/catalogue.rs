@@ -2,7 +2,7 @@
 
 use super::Follower;
 use crate::error::Result;
-use crate::ledger::{Entry, Ledger, Purpose};
+use crate::ledger::{Entry, Ledger};
 use crate::report::TableReport;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,8 @@ pub async fn catch_up_catalogue(
         |(value, asked): (&String, &u32)| (!known.contains_key(value) && *asked < ASKED).then(|| value.clone());
     let ask: BTreeSet<String> = wanted.iter().filter_map(missing).collect();
     // Parts may wait from a run that stopped, so this is done where nothing is to be asked for, too.
-    let (brought, missed) = follower.bring_keys(&ask, Purpose::Wanted, ledger).await?;
+    let brought = follower.bring_keys(&ask, ledger).await?;
+    let missed = brought.fetch.missed_keys.clone();
     let stopped = brought.is_stopped();
     report.add(brought);
     if stopped {
@@ -57,14 +58,13 @@ pub async fn catch_up_catalogue(
         wanting.append(Entry::Struck { left: left.clone() }, now_us()).await?;
     }
     report.left = left;
-    if let Some(open) = catalogue.open {
-        let is_due = ledger.last_fetched_for(Purpose::Refresh).is_none_or(|at| now_us() - at >= catalogue.refresh_us);
-        let open = if is_due { warehouse.values(catalogue.key, Some(open)).await? } else { BTreeMap::new() };
+    if let Some(open) = catalogue.open
+        && follower.is_refresh_due(catalogue.refresh_us, ledger)
+    {
         // What has just come is new.
-        let again: BTreeSet<String> = open.into_keys().filter(|key| !ask.contains(key)).collect();
-        if !again.is_empty() {
-            report.add(follower.bring_keys(&again, Purpose::Refresh, ledger).await?.0);
-        }
+        let open = warehouse.values(catalogue.key, Some(open)).await?.into_keys();
+        let again: BTreeSet<String> = open.filter(|key| !ask.contains(key)).collect();
+        report.add(follower.refresh_keys(&again, ledger).await?);
     }
     Ok(report)
 }

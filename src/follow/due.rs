@@ -10,30 +10,41 @@ const SECOND_US: i64 = 1_000_000;
 /// What is wanted of all feeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// The first moment, in microseconds since 1970-01-01 UTC. `None`: since when the feed is followed.
+    /// The first moment, in microseconds since 1970-01-01 UTC. `None`: where the feed was.
     pub from_us: Option<i64>,
-    /// The first moment that is not wanted.
+    /// The first moment that is not wanted, or not yet.
     pub to_us: i64,
-    /// How much before the checkpoint is fetched once more, in microseconds: rows of one second may come one by one.
+    /// Whether feeds are followed for good, so that what comes after `to_us` is wanted, too. Then everything that was
+    /// ever wanted of them is due; else only the window.
+    pub follows: bool,
+    /// How much before something new is fetched once more, in microseconds: rows of one second may come one by one.
     pub overlap_us: i64,
+    /// Whether what was seen is fetched as if it had not been.
+    pub fetches_anew: bool,
 }
 
 /// The windows of a feed that were not seen, and those that are fetched once more. All ends are whole seconds.
 pub fn due(state: Option<&FeedState>, from_us: i64, wish: &Wish) -> (Spans, Spans) {
     let from_us = from_us.div_euclid(SECOND_US) * SECOND_US;
     let to_us = -(-wish.to_us).div_euclid(SECOND_US) * SECOND_US;
-    let Some(window) = Window::new(from_us, to_us) else { return (Spans::default(), Spans::default()) };
-    let Some(state) = state else { return (vec![window].into(), Spans::default()) };
+    let mut wanted = Spans::default();
+    Window::new(from_us, to_us).into_iter().for_each(|window| wanted.add(window));
+    let Some(state) = state else { return (wanted, Spans::default()) };
+    if wish.fetches_anew {
+        return (Spans::default(), wanted);
+    }
+    if wish.follows {
+        let known = state.wanted.windows().iter();
+        known.filter_map(|window| Window::new(window.from_us, window.to_us.min(to_us))).for_each(|w| wanted.add(w));
+    }
     let mut passed = state.seen.clone();
     passed.extend(&state.accepted);
-    let new = passed.missing(window);
+    let mut new = Spans::default();
+    wanted.windows().iter().for_each(|window| new.extend(&passed.missing(*window)));
     // Only what comes right after something that was seen has a second in common with it.
-    let joint = |later: &Window| state.seen.windows().iter().any(|seen| seen.to_us == later.from_us);
-    let overlaps = new
-        .windows()
-        .iter()
-        .filter(|window| joint(window))
-        .filter_map(|later| Window::new((later.from_us - wish.overlap_us).max(from_us), later.from_us));
+    let joint = |later: &&Window| state.seen.windows().iter().any(|seen| seen.to_us == later.from_us);
+    let before = |later: &Window| Window::new(later.from_us - wish.overlap_us, later.from_us);
+    let overlaps = new.windows().iter().filter(joint).filter_map(before);
     let again: Vec<Window> = overlaps.flat_map(|overlap| state.seen.within(overlap).windows().to_vec()).collect();
     (new, again.into())
 }

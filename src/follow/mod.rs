@@ -15,11 +15,10 @@ pub use sync::{SyncOptions, Table, every, sync};
 
 use crate::error::{Error, Result};
 use crate::fetch::{Feed, Http, Piece};
-use crate::landing::Landed;
-use crate::ledger::{Entry, Ledger, Purpose};
+use crate::ledger::{Entry, FeedState, Ledger, Purpose};
 use crate::report::{RunReport, TableReport};
-use crate::run::{Run, Work};
-use crate::window::Window;
+use crate::run::{Run, Work, gone_parts};
+use crate::window::{DAY_US, Window};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -32,7 +31,7 @@ pub struct FollowOptions {
     pub piece_us: i64,
     /// How many pages a part has, about.
     pub part_pages: u64,
-    /// Whether windows that can't be shown to be whole are passed for good.
+    /// Whether gaps that an earlier run has told of are passed for good, where this one can't close them either.
     pub accepts_gaps: bool,
 }
 
@@ -68,92 +67,152 @@ pub(crate) struct Wanted {
     /// The place of its feed.
     pub(crate) feed: usize,
     pub(crate) piece: Piece,
-    /// Whether pages of an earlier try may be used; not where it was seen whole before.
-    pub(crate) goes_on: bool,
+    /// Whether it was seen whole before: pages of an earlier try are old then, and a failure leaves no gap.
+    pub(crate) again: bool,
 }
 
 impl Follower<'_> {
-    /// Fetches what is missing of every feed and brings it in.
+    /// Brings in what waits, then fetches what is missing of every feed and brings that in.
     ///
     /// # Errors
-    /// Usage, where a feed is new and nobody has said since when it is followed; what the API, the disk, the ledger or
-    /// the target say.
+    /// Usage, where a feed is new and nobody has said since when it is followed; data, where rows are gone from the
+    /// target; what the API, the disk, the ledger or the target say.
     pub async fn catch_up(&self, wish: &Wish, ledger: &mut Ledger) -> Result<TableReport> {
-        let gone = self.gone(ledger).await?;
-        let known = ledger.feeds(&gone);
+        if !wish.fetches_anew {
+            self.check_rows(ledger).await?;
+        }
+        // What an earlier run has landed is its own work: if that was killed, this one takes it up.
+        let mut report = TableReport { runs: self.bring_in(ledger).await?, ..TableReport::default() };
+        if report.is_stopped() {
+            return Ok(report);
+        }
+        let wanted = self.due(wish, ledger).await?;
+        report.fetch = self.fetch(wanted, Purpose::New, ledger).await?;
+        report.runs.extend(self.bring_in(ledger).await?);
+        let states = ledger.feeds(&self.gone(ledger).await?);
+        report.feeds = self.feeds.iter().filter_map(|feed| states.get(&feed.name()).cloned()).collect();
+        Ok(report)
+    }
+
+    /// What is due of every feed. Feeds that are new, or of which more is wanted than before, are written down.
+    async fn due(&self, wish: &Wish, ledger: &mut Ledger) -> Result<Vec<Wanted>> {
+        let known = ledger.feeds(&self.gone(ledger).await?);
         let earliest_us = known.values().map(|state| state.from_us).min();
         let mut wanted = Vec::new();
         for (place, feed) in self.feeds.iter().enumerate() {
             let name = feed.name();
             let state = known.get(&name);
-            // One that is followed from now on is a gap over the time in which others were.
-            let from_us = wish.from_us.or(state.map(|state| state.from_us)).or(earliest_us).ok_or_else(|| {
+            // One that was not followed before is a gap over the time in which others were.
+            let from_us = wish.from_us.or(state.map(FeedState::goes_on_from)).or(earliest_us).ok_or_else(|| {
                 Error::usage("fetch what is new")
                     .with("feed", &name)
                     .because("nothing says since when it is followed")
                     .hint("say with --from which day is the first")
             })?;
-            if state.is_none_or(|state| from_us < state.from_us) {
-                ledger.append(Entry::Followed { feed: name, from_us }, (self.run.now_us)()).await?;
+            let to_us = if wish.follows { None } else { Some(wish.to_us) };
+            if let Some(window) = Window::new(from_us, to_us.unwrap_or(i64::MAX))
+                && state.is_none_or(|state| !state.wanted.missing(window).is_empty())
+            {
+                ledger.append(Entry::Followed { feed: name, from_us, to_us }, (self.run.now_us)()).await?;
             }
             let (new, again) = due(state, from_us, wish);
-            let of_feed = |spans, goes_on| {
-                pieces(spans, &feed.endpoint, self.options.piece_us).into_iter().map(move |piece| Wanted {
-                    feed: place,
-                    piece,
-                    goes_on,
-                })
-            };
-            wanted.extend(of_feed(&new, true));
-            wanted.extend(of_feed(&again, false));
+            for (spans, again) in [(&new, false), (&again, true)] {
+                let pieces = pieces(spans, &feed.endpoint, self.options.piece_us).into_iter();
+                wanted.extend(pieces.map(|piece| Wanted { feed: place, piece, again }));
+            }
         }
-        let fetch = self.fetch(wanted, Purpose::New, ledger).await?;
-        let runs = self.bring_in(ledger).await?;
-        let states = ledger.feeds(&self.gone(ledger).await?);
-        let followed = self.feeds.iter().filter_map(|feed| states.get(&feed.name()).cloned()).collect();
-        Ok(TableReport { fetch, runs, feeds: followed, ..TableReport::default() })
+        Ok(wanted)
     }
 
-    /// Fetches windows once more that were seen whole, and brings in what has come late.
+    /// Refuses to go on from a checkpoint where the rows up to there are not in the target any more.
+    async fn check_rows(&self, ledger: &Ledger) -> Result<()> {
+        let rows = self.run.warehouse.check_target().await?;
+        match ledger.rows_after_last_merge() {
+            Some(after) if rows < after => Err(Error::data("go on from a checkpoint")
+                .with("target", self.run.warehouse.target())
+                .because(format!("it had {after} rows after the last run and has {rows} now: what was fetched is gone"))
+                .hint(
+                    "bring the table back; or fetch a window of time anew with backfill --fetch-anew, --from and --to",
+                )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fetches windows once more that were seen whole, once a day for each feed, and brings in what has come late.
+    /// Nothing, where no feed is due.
     ///
     /// # Errors
     /// As [`Follower::catch_up`].
-    pub async fn recheck(&self, window: Window, ledger: &mut Ledger) -> Result<TableReport> {
+    pub async fn recheck(&self, window: Window, ledger: &mut Ledger) -> Result<Option<TableReport>> {
         let known = ledger.feeds(&self.gone(ledger).await?);
-        let mut wanted = Vec::new();
+        let (mut wanted, mut looked) = (Vec::new(), Vec::new());
         for (place, feed) in self.feeds.iter().enumerate() {
-            let Some(state) = known.get(&feed.name()) else { continue };
-            let again = state.seen.within(window);
-            for piece in pieces(&again, &feed.endpoint, self.options.piece_us) {
-                wanted.push(Wanted { feed: place, piece, goes_on: false });
+            let name = feed.name();
+            let is_due = |at| (self.run.now_us)() - at >= DAY_US;
+            let Some(state) = known.get(&name) else { continue };
+            if !ledger.last_looked(Purpose::Recheck, &name).is_some_and(is_due) {
+                continue;
             }
+            let pieces = pieces(&state.seen.within(window), &feed.endpoint, self.options.piece_us).into_iter();
+            wanted.extend(pieces.map(|piece| Wanted { feed: place, piece, again: true }));
+            looked.push(name);
         }
-        let fetch = self.fetch(wanted, Purpose::Recheck, ledger).await?;
-        let runs = self.bring_in(ledger).await?;
-        Ok(TableReport { fetch, runs, ..TableReport::default() })
+        if looked.is_empty() {
+            return Ok(None);
+        }
+        self.look_again(wanted, Purpose::Recheck, looked, ledger).await.map(Some)
     }
 
-    /// Fetches rows by their keys and brings them in. Gives the keys that could not be asked for.
+    /// Fetches rows once more, brings them in, and writes down that this was done, if it was.
+    async fn look_again(
+        &self,
+        wanted: Vec<Wanted>,
+        purpose: Purpose,
+        feeds: Vec<String>,
+        ledger: &mut Ledger,
+    ) -> Result<TableReport> {
+        let fetch = self.fetch(wanted, purpose, ledger).await?;
+        let report = TableReport { fetch, runs: self.bring_in(ledger).await?, ..TableReport::default() };
+        if !report.is_stopped() && report.fetch.not_again == 0 && report.fetch.missed_keys.is_empty() {
+            ledger.append(Entry::Looked { purpose, feeds }, (self.run.now_us)()).await?;
+        }
+        Ok(report)
+    }
+
+    /// Fetches rows by their keys and brings them in; what waits from before as well.
     ///
     /// # Errors
     /// As [`Follower::catch_up`].
-    pub async fn bring_keys(
-        &self,
-        keys: &BTreeSet<String>,
-        purpose: Purpose,
-        ledger: &mut Ledger,
-    ) -> Result<(TableReport, BTreeSet<String>)> {
-        let mut wanted = Vec::new();
-        for (place, feed) in self.feeds.iter().enumerate() {
-            let keys: Vec<String> = keys.iter().cloned().collect();
-            for keys in keys.chunks(feed.endpoint.most_keys.max(1)) {
-                wanted.push(Wanted { feed: place, piece: Piece::Keys(keys.to_vec()), goes_on: false });
-            }
-        }
-        let fetch = self.fetch(wanted, purpose, ledger).await?;
-        let runs = self.bring_in(ledger).await?;
-        let missed = fetch.missed_keys.clone();
-        Ok((TableReport { fetch, runs, ..TableReport::default() }, missed))
+    pub async fn bring_keys(&self, keys: &BTreeSet<String>, ledger: &mut Ledger) -> Result<TableReport> {
+        let fetch = self.fetch(self.of_keys(keys), Purpose::Wanted, ledger).await?;
+        Ok(TableReport { fetch, runs: self.bring_in(ledger).await?, ..TableReport::default() })
+    }
+
+    /// Fetches rows once more by their keys, and brings them in.
+    ///
+    /// # Errors
+    /// As [`Follower::catch_up`].
+    pub async fn refresh_keys(&self, keys: &BTreeSet<String>, ledger: &mut Ledger) -> Result<TableReport> {
+        let feeds = self.feeds.iter().map(Feed::name).collect();
+        self.look_again(self.of_keys(keys), Purpose::Refresh, feeds, ledger).await
+    }
+
+    /// Whether what its rows say is so old that they are asked for once more.
+    pub fn is_refresh_due(&self, refresh_us: i64, ledger: &Ledger) -> bool {
+        let is_due = |at| (self.run.now_us)() - at >= refresh_us;
+        let last = |feed: &Feed| {
+            ledger.last_looked(Purpose::Refresh, &feed.name()).or(ledger.last_fetched_for(Purpose::Wanted))
+        };
+        self.feeds.iter().any(|feed| last(feed).is_some_and(is_due))
+    }
+
+    fn of_keys(&self, keys: &BTreeSet<String>) -> Vec<Wanted> {
+        let keys: Vec<String> = keys.iter().cloned().collect();
+        let of_feed = |(place, feed): (usize, &Feed)| -> Vec<Wanted> {
+            let chunks = keys.chunks(feed.endpoint.most_keys.max(1));
+            chunks.map(|keys| Wanted { feed: place, piece: Piece::Keys(keys.to_vec()), again: false }).collect()
+        };
+        self.feeds.iter().enumerate().flat_map(of_feed).collect()
     }
 
     /// Brings every part in that waits and is there. Nothing, where none does.
@@ -167,19 +226,8 @@ impl Follower<'_> {
         Ok(vec![Box::pin(self.run.bring_in(Work::Parts(&parts), ledger)).await?])
     }
 
-    /// The parts that wait and whose files are not here, or not what they were.
+    /// As [`gone_parts`].
     async fn gone(&self, ledger: &Ledger) -> Result<BTreeSet<String>> {
-        let mut gone = BTreeSet::new();
-        for (part, _) in ledger.pending() {
-            let landed: Option<Landed> = ledger.landed_part(part).await?;
-            let is_here = match landed {
-                Some(landed) => self.run.files_of(part).has_landed(&landed, &[]).await?,
-                None => false,
-            };
-            if !is_here {
-                gone.insert(part.to_string());
-            }
-        }
-        Ok(gone)
+        gone_parts(&self.run.home, &self.run.work, ledger, &self.run.dataset.digest()).await
     }
 }

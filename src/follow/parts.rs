@@ -1,15 +1,14 @@
 //! Pieces to landed parts: while some are fetched, others land.
 
 use super::{Follower, Wanted};
-use crate::error::Result;
-use crate::fetch::{End, Fetcher, PageFile, Pages, Piece, Walked};
+use crate::error::{Error, Result};
+use crate::fetch::{End, Feed, Fetcher, Pages, Piece, Walked, sweep};
 use crate::landing::{InputReport, Landed, land_stream};
-use crate::ledger::{Cover, Entry, Gap, Ledger, Purpose};
+use crate::ledger::{Cover, Entry, Gap, Ledger, Purpose, Seen};
 use crate::progress::Silent;
 use crate::report::FetchReport;
 use crate::source::Input;
 use crate::spans::Spans;
-use crate::window::Window;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -24,7 +23,10 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 #[derive(Default)]
 struct Part {
     covers: BTreeMap<usize, Spans>,
-    gaps: Vec<(usize, Gap)>,
+    gaps: Vec<Gap>,
+    accepted: Vec<Gap>,
+    /// Windows that were seen whole before and could not be looked at again.
+    not_again: u64,
     missed_keys: BTreeSet<String>,
     /// Pages of pieces that are landed, to be removed once the ledger says so.
     landed: Vec<Pages>,
@@ -32,12 +34,18 @@ struct Part {
     passes: u64,
 }
 
-/// How far a fetch is.
+/// How far a fetch is, and what is known of the windows that it is about.
 struct Course {
     begun: Instant,
     told: Instant,
     done: u64,
     total: u64,
+    /// For each feed the windows that were seen whole before.
+    again: BTreeMap<usize, Spans>,
+    /// For each feed the gaps that an earlier run has told of.
+    failed: Vec<Spans>,
+    /// Pieces whose pages stay for the next try.
+    stays: Vec<(usize, Piece)>,
 }
 
 impl Follower<'_> {
@@ -52,9 +60,13 @@ impl Follower<'_> {
         let before = (self.http.requests(), self.http.repeated());
         let total = wanted.iter().map(|wanted| weight(&wanted.piece)).sum();
         self.run.progress.begin("fetch", Some(total));
-        let mut course = Course { begun: Instant::now(), told: Instant::now(), done: 0, total };
-        for wanted in wanted.iter().filter(|wanted| !wanted.goes_on) {
+        let failed = self.feeds.iter().map(|feed| ledger.failed(&feed.name())).collect();
+        let (now, again) = (Instant::now(), BTreeMap::new());
+        let mut course = Course { begun: now, told: now, done: 0, total, again, failed, stays: Vec::new() };
+        for wanted in wanted.iter().filter(|wanted| wanted.again) {
             Pages::open(&self.folder_of(wanted.feed), &wanted.piece)?.remove()?;
+            let seen = course.again.entry(wanted.feed).or_default();
+            wanted.piece.window().into_iter().for_each(|window| seen.add(window));
         }
         let pieces = wanted.into_iter().map(|wanted| (wanted.feed, wanted.piece)).collect();
         let fetcher = Fetcher {
@@ -70,12 +82,18 @@ impl Follower<'_> {
         let (fetched, landed) = Box::pin(futures::future::join(fetcher.fetch(pieces, to_land), landing)).await;
         // Where landing failed, fetching fails because of it.
         landed.and(fetched)?;
+        for place in 0..self.feeds.len() {
+            // What other tries have left, such as a last window that ended at another moment.
+            let stays: Vec<Piece> =
+                course.stays.iter().filter(|(feed, _)| *feed == place).map(|(_, piece)| piece.clone()).collect();
+            sweep(&self.folder_of(place), &stays)?;
+        }
         (report.requests, report.repeated) = (self.http.requests() - before.0, self.http.repeated() - before.1);
         Ok(report)
     }
 
     fn folder_of(&self, feed: usize) -> std::path::PathBuf {
-        self.pages.join(self.feeds.get(feed).map(crate::fetch::Feed::digest).unwrap_or_default())
+        self.pages.join(self.feeds.get(feed).map(Feed::digest).unwrap_or_default())
     }
 
     async fn land_parts(
@@ -121,56 +139,73 @@ impl Follower<'_> {
         while let Some(piece) = next {
             report.oddities += piece.oddities;
             course.tell(&piece.piece, self.run.progress);
-            self.take(piece, &mut part, &to_land).await?;
+            if !self.take(piece, &mut part, &to_land, course).await? {
+                break;
+            }
             next = if part.pages < self.options.part_pages { walked.recv().await } else { None };
         }
         Ok(part)
     }
 
-    async fn take(&self, walked: Walked, part: &mut Part, to_land: &Sender<Result<Input>>) -> Result<()> {
-        let Walked { feed, piece, end, pages, .. } = walked;
-        let numbers = self.feeds.get(feed).is_some_and(|feed| feed.endpoint.reach.numbers);
-        let (lands, stays) = match end {
-            End::Complete => {
-                if let Some(window) = piece.window() {
-                    part.covers.entry(feed).or_default().add(window);
-                }
+    /// Hands the pages of a piece to a landing. `false`: the landing takes no more, and says why itself.
+    async fn take(
+        &self,
+        walked: Walked,
+        part: &mut Part,
+        to_land: &Sender<Result<Input>>,
+        course: &mut Course,
+    ) -> Result<bool> {
+        let Walked { feed: place, piece, end, pages, .. } = walked;
+        let Some(feed) = self.feeds.get(place) else { return Err(Error::bug("find a feed")) };
+        let numbers = feed.endpoint.reach.numbers;
+        let (lands, stays) = match (end, &piece) {
+            (End::Complete, Piece::Span(window)) => {
+                part.covers.entry(place).or_default().add(*window);
                 (true, false)
             }
-            End::Gap { why, goes_on } => {
-                let name = self.feeds.get(feed).map(crate::fetch::Feed::name).unwrap_or_default();
-                match &piece {
-                    Piece::Span(window) => part.gaps.push((feed, Gap { feed: name, window: *window, why })),
-                    Piece::Keys(keys) => part.missed_keys.extend(keys.iter().cloned()),
+            (End::Complete, Piece::Keys(_)) => (true, false),
+            (End::Gap { goes_on, .. }, Piece::Keys(keys)) => {
+                part.missed_keys.extend(keys.iter().cloned());
+                (!goes_on, false)
+            }
+            (End::Gap { goes_on, .. }, Piece::Span(window))
+                if course.again.get(&place).is_some_and(|seen| seen.missing(*window).is_empty()) =>
+            {
+                part.not_again += 1;
+                (!goes_on && !numbers, false)
+            }
+            (End::Gap { why, goes_on }, Piece::Span(window)) => {
+                let gap = Gap { feed: feed.name(), window: *window, why };
+                // Not on the first failure: it may be gone by the next run.
+                let told = course.failed.get(place).is_some_and(|failed| !failed.within(*window).is_empty());
+                let passes = self.options.accepts_gaps && told;
+                if passes {
+                    part.accepted.push(gap)
+                } else {
+                    part.gaps.push(gap)
                 }
                 // Rows that came are rows, unless they are numbered by a pass that may have seen some of them twice.
-                (self.options.accepts_gaps || !goes_on && !numbers, goes_on && !self.options.accepts_gaps)
+                ((passes || !goes_on) && !numbers, goes_on && !passes)
             }
         };
         if lands {
-            let shown = format!("{} {piece}", self.feeds.get(feed).map_or("", |feed| feed.endpoint.name));
+            let shown = format!("{} {piece}", feed.endpoint.name);
             let mut pass = 0;
             for file in pages.files() {
-                if file.pass != pass {
-                    pass = file.pass;
-                    part.passes += 1;
-                }
+                part.passes += u64::from(file.pass != pass);
+                pass = file.pass;
                 part.pages += 1;
-                let input = self.input(file, &shown, piece.window(), part.passes);
-                if to_land.send(input).await.is_err() {
-                    // The landing has failed, and says why.
-                    break;
+                if to_land.send(file.input(&shown, piece.window(), part.passes)).await.is_err() {
+                    return Ok(false);
                 }
             }
         }
-        if !stays {
+        if stays {
+            course.stays.push((place, piece));
+        } else {
             part.landed.push(pages);
         }
-        Ok(())
-    }
-
-    fn input(&self, file: &PageFile, shown: &str, window: Option<Window>, pass: u64) -> Result<Input> {
-        file.input(shown, window, pass)
+        Ok(true)
     }
 
     /// Writes the entry of a part, then removes the pages that it was made of.
@@ -186,17 +221,18 @@ impl Follower<'_> {
         let cover =
             |(feed, spans): (&usize, &Spans)| Some(Cover { feed: self.feeds.get(*feed)?.name(), spans: spans.clone() });
         let covers: Vec<Cover> = part.covers.iter().filter_map(cover).collect();
-        let gaps: Vec<Gap> = part.gaps.iter().map(|(_, gap)| gap.clone()).collect();
         landed.inputs = together(name, landed.inputs);
         let now_us = (self.run.now_us)();
-        ledger.append_fetched(name, covers, gaps.clone(), purpose, &landed, now_us).await?;
-        if self.options.accepts_gaps && !gaps.is_empty() {
+        let (gaps, contract) = (part.gaps.clone(), self.run.dataset.digest());
+        let seen = Seen { part: name.to_string(), covers, gaps, purpose, contract };
+        ledger.append_fetched(seen, &landed, now_us).await?;
+        if !part.accepted.is_empty() {
             let cover = |gap: &Gap| Cover { feed: gap.feed.clone(), spans: vec![gap.window].into() };
-            ledger.append(Entry::Accepted { gaps: gaps.iter().map(cover).collect() }, now_us).await?;
-            report.accepted += gaps.len() as u64;
-        } else {
-            report.gaps.extend(gaps);
+            ledger.append(Entry::Accepted { gaps: part.accepted.iter().map(cover).collect() }, now_us).await?;
         }
+        report.gaps.extend(part.gaps);
+        report.accepted.extend(part.accepted);
+        report.not_again += part.not_again;
         report.missed_keys.extend(part.missed_keys);
         report.parts += 1;
         report.pages += part.pages;

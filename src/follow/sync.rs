@@ -2,10 +2,10 @@
 
 use super::{Catalogue, Follower, Wish, catch_up_catalogue};
 use crate::error::{Error, Result};
-use crate::ledger::{Ledger, Purpose};
+use crate::ledger::Ledger;
 use crate::progress::Progress;
-use crate::report::SyncReport;
-use crate::window::{DAY_US, Window};
+use crate::report::{SyncReport, TableReport};
+use crate::window::Window;
 use std::time::Duration;
 
 /// A table, what fills it, and its ledger.
@@ -39,21 +39,14 @@ pub async fn sync(
     catalogue: Option<(&mut Table<'_>, &mut Table<'_>)>,
     options: &SyncOptions,
 ) -> Result<SyncReport> {
-    let now_us = trades.follower.run.now_us;
     let followed = trades.follower.catch_up(&options.wish, trades.ledger).await?;
     let mut report = SyncReport { trades: followed, ..SyncReport::default() };
     if report.trades.is_stopped() {
         return Ok(report);
     }
-    let rechecked = trades.ledger.last_fetched_for(Purpose::Recheck).or(trades.ledger.first_fetched());
-    if options.recheck_us > 0
-        && rechecked.is_some_and(|at| now_us() - at >= DAY_US)
-        && let Some(window) = Window::new(options.wish.to_us - options.recheck_us, options.wish.to_us)
-    {
-        let late = trades.follower.recheck(window, trades.ledger).await?;
-        let stopped = late.is_stopped();
-        report.late = Some(late);
-        if stopped {
+    if let Some(window) = Window::new(options.wish.to_us - options.recheck_us, options.wish.to_us) {
+        report.late = trades.follower.recheck(window, trades.ledger).await?;
+        if report.late.as_ref().is_some_and(TableReport::is_stopped) {
             return Ok(report);
         }
     }

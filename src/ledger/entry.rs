@@ -40,12 +40,14 @@ pub enum Entry {
         /// The files of rows that it has put aside, by what they hold.
         files: BTreeMap<String, String>,
     },
-    /// A feed is followed from this moment on: what of it was not fetched since then is a gap.
+    /// A feed is followed: what of this time was not fetched is a gap.
     Followed {
         /// The feed.
         feed: String,
-        /// The moment, in microseconds since 1970-01-01 UTC.
+        /// The first moment, in microseconds since 1970-01-01 UTC.
         from_us: i64,
+        /// The first moment that is not wanted; none, where it is followed for good.
+        to_us: Option<i64>,
     },
     /// A part of what feeds have is landed. Its rows go into the target with the next run.
     Fetched {
@@ -58,10 +60,19 @@ pub enum Entry {
         gaps: Vec<Gap>,
         /// What it was fetched for.
         purpose: Purpose,
+        /// The digest of the contract by which its rows have landed: by another one other rows might have.
+        contract: String,
         /// What became of the rows.
         counts: LandingCounts,
         /// BLAKE3 of the file that holds the landing, in hexadecimal; the file lies beside the entry.
         digest: String,
+    },
+    /// All that was to be fetched once more of these feeds was, and is in the target.
+    Looked {
+        /// What for.
+        purpose: Purpose,
+        /// The feeds.
+        feeds: Vec<String>,
     },
     /// Gaps that somebody has decided to live with: they are passed and not tried again.
     Accepted {

@@ -14,10 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct FeedState {
     /// The feed.
     pub feed: String,
-    /// Since when it is followed, in microseconds since 1970-01-01 UTC.
+    /// Since when it is followed, or was followed last, in microseconds since 1970-01-01 UTC.
     pub from_us: i64,
+    /// Whether it is followed for good.
+    pub is_followed: bool,
     /// Up to where everything since then was seen or accepted as missing, in microseconds since 1970-01-01 UTC.
     pub checkpoint_us: i64,
+    /// Every time that is or was wanted of it.
+    pub wanted: Spans,
     /// What was seen whole.
     pub seen: Spans,
     /// What was given up.
@@ -26,23 +30,75 @@ pub struct FeedState {
     pub gaps: Vec<Gap>,
 }
 
+/// What a part has seen of feeds; as in [`Entry::Fetched`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The part.
+    pub part: String,
+    /// What was seen whole.
+    pub covers: Vec<Cover>,
+    /// What was not.
+    pub gaps: Vec<Gap>,
+    /// What it was fetched for.
+    pub purpose: Purpose,
+    /// The digest of the contract by which its rows have landed.
+    pub contract: String,
+}
+
+impl FeedState {
+    /// Where who says nothing else goes on: since when it is followed for good, or the end of what was wanted once.
+    pub fn goes_on_from(&self) -> i64 {
+        let end_us = self.wanted.hull().map_or(self.from_us, |hull| hull.to_us);
+        if self.is_followed { self.from_us } else { end_us }
+    }
+}
+
 impl Ledger {
     /// Writes the entry of a part, with its landing in a file beside it.
     ///
     /// # Errors
     /// As [`Ledger::append`].
-    pub async fn append_fetched(
-        &mut self,
-        part: &str,
-        covers: Vec<Cover>,
-        gaps: Vec<Gap>,
-        purpose: Purpose,
-        landed: &Landed,
-        at_us: i64,
-    ) -> Result<()> {
+    pub async fn append_fetched(&mut self, seen: Seen, landed: &Landed, at_us: i64) -> Result<()> {
         let digest = self.attach(LANDING, landed).await?;
-        let part = part.to_string();
-        self.append(Entry::Fetched { part, covers, gaps, purpose, counts: landed.counts, digest }, at_us).await
+        let Seen { part, covers, gaps, purpose, contract } = seen;
+        let counts = landed.counts;
+        self.append(Entry::Fetched { part, covers, gaps, purpose, contract, counts, digest }, at_us).await
+    }
+
+    /// Whether a part has landed by this contract.
+    pub fn is_of_contract(&self, name: &str, digest: &str) -> bool {
+        self.records().iter().any(|record| {
+            matches!(&record.entry, Entry::Fetched { part, contract, .. } if part == name && contract == digest)
+        })
+    }
+
+    /// Windows of a feed of which a run could not show that they are whole.
+    pub fn failed(&self, name: &str) -> Spans {
+        let mut failed = Spans::default();
+        for record in self.records() {
+            if let Entry::Fetched { gaps, .. } = &record.entry {
+                gaps.iter().filter(|gap| gap.feed == name).for_each(|gap| failed.add(gap.window));
+            }
+        }
+        failed
+    }
+
+    /// When a feed was looked at once more for this purpose, or else was fetched first; in microseconds since
+    /// 1970-01-01 UTC.
+    pub fn last_looked(&self, wanted: Purpose, name: &str) -> Option<i64> {
+        let looked = self.records().iter().rev().find_map(|record| match &record.entry {
+            Entry::Looked { purpose, feeds } if *purpose == wanted && feeds.iter().any(|feed| feed == name) => {
+                Some(record.at_us)
+            }
+            _ => None,
+        });
+        looked.or_else(|| {
+            let of_feed = |record: &&super::Record| match &record.entry {
+                Entry::Fetched { covers, .. } => covers.iter().any(|cover| cover.feed == name),
+                _ => false,
+            };
+            self.records().iter().find(of_feed).map(|record| record.at_us)
+        })
     }
 
     /// Parts that are landed and that no run has brought in, the oldest first, each with what it was fetched for.
@@ -76,32 +132,31 @@ impl Ledger {
     /// How every feed is, by its name. Parts that are `gone` were never brought in and are not there any more: what
     /// they had seen was not seen.
     pub fn feeds(&self, gone: &BTreeSet<String>) -> BTreeMap<String, FeedState> {
-        let mut feeds: BTreeMap<&str, (i64, Spans, Spans)> = BTreeMap::new();
+        let mut feeds: BTreeMap<&str, Known> = BTreeMap::new();
         let mut reasons: Vec<&Gap> = Vec::new();
         for record in self.records() {
             match &record.entry {
-                Entry::Followed { feed, from_us } => {
-                    let known = feeds.entry(feed).or_insert((*from_us, Spans::default(), Spans::default()));
-                    known.0 = known.0.min(*from_us);
+                Entry::Followed { feed, from_us, to_us } => {
+                    let known = feeds.entry(feed).or_default();
+                    known.is_followed |= to_us.is_none();
+                    let window = Window::new(*from_us, to_us.unwrap_or(i64::MAX));
+                    window.into_iter().for_each(|window| known.wanted.add(window));
                 }
                 Entry::Fetched { part, covers, gaps, .. } => {
                     reasons.extend(gaps);
                     for cover in covers.iter().filter(|_| !gone.contains(part)) {
-                        feeds.entry(&cover.feed).or_default().1.extend(&cover.spans);
+                        feeds.entry(&cover.feed).or_default().seen.extend(&cover.spans);
                     }
                 }
                 Entry::Accepted { gaps } => {
                     for cover in gaps {
-                        feeds.entry(&cover.feed).or_default().2.extend(&cover.spans);
+                        feeds.entry(&cover.feed).or_default().accepted.extend(&cover.spans);
                     }
                 }
                 _ => {}
             }
         }
-        let state = |(feed, (from_us, seen, accepted)): (&str, (i64, Spans, Spans))| {
-            (feed.to_string(), state(feed, from_us, seen, accepted, &reasons))
-        };
-        feeds.into_iter().map(state).collect()
+        feeds.into_iter().map(|(feed, known)| (feed.to_string(), state(feed, known, &reasons))).collect()
     }
 
     /// When a part was last fetched for this purpose, in microseconds since 1970-01-01 UTC.
@@ -110,11 +165,6 @@ impl Ledger {
             Entry::Fetched { purpose, .. } if *purpose == wanted => Some(record.at_us),
             _ => None,
         })
-    }
-
-    /// When a part was fetched first, in microseconds since 1970-01-01 UTC.
-    pub fn first_fetched(&self) -> Option<i64> {
-        self.records().iter().find(|record| matches!(record.entry, Entry::Fetched { .. })).map(|record| record.at_us)
     }
 
     /// Writes the entry of values that rows of another table are wanted for.
@@ -189,19 +239,31 @@ impl Ledger {
     }
 }
 
-fn state(feed: &str, from_us: i64, seen: Spans, accepted: Spans, reasons: &[&Gap]) -> FeedState {
+/// What entries say of one feed.
+#[derive(Default)]
+struct Known {
+    is_followed: bool,
+    wanted: Spans,
+    seen: Spans,
+    accepted: Spans,
+}
+
+fn state(feed: &str, known: Known, reasons: &[&Gap]) -> FeedState {
+    let Known { is_followed, wanted, seen, accepted } = known;
     let mut passed = seen.clone();
     passed.extend(&accepted);
     // Up to where somebody has looked.
     let tried = reasons.iter().filter(|gap| gap.feed == feed).map(|gap| gap.window.to_us);
-    let to_us = tried.chain(passed.hull().map(|hull| hull.to_us)).max();
-    let missing = to_us.and_then(|to_us| Window::new(from_us, to_us)).map(|window| passed.missing(window));
-    let missing = missing.unwrap_or_default();
-    let checkpoint_us = match (missing.windows().first(), passed.hull()) {
-        (Some(gap), _) => gap.from_us.max(from_us),
-        (None, Some(hull)) => hull.to_us,
-        (None, None) => from_us,
-    };
+    let tried_us = tried.chain(passed.hull().map(|hull| hull.to_us)).max().unwrap_or(i64::MIN);
+    let mut missing = Spans::default();
+    for window in wanted.windows() {
+        let until = Window::new(window.from_us, window.to_us.min(tried_us));
+        until.into_iter().for_each(|until| missing.extend(&passed.missing(until)));
+    }
+    let last = wanted.windows().last().copied();
+    let from_us = last.map_or(0, |window| window.from_us);
+    let first_gap = last.and_then(|window| passed.missing(window).windows().first().map(|gap| gap.from_us));
+    let checkpoint_us = first_gap.or(last.map(|window| window.to_us)).unwrap_or(from_us);
     let why = |window: &Window| {
         let about =
             |gap: &&&Gap| gap.feed == feed && gap.window.from_us < window.to_us && window.from_us < gap.window.to_us;
@@ -209,5 +271,5 @@ fn state(feed: &str, from_us: i64, seen: Spans, accepted: Spans, reasons: &[&Gap
     };
     let gaps = missing.windows().iter();
     let gaps = gaps.map(|window| Gap { feed: feed.to_string(), window: *window, why: why(window) }).collect();
-    FeedState { feed: feed.to_string(), from_us, checkpoint_us, seen, accepted, gaps }
+    FeedState { feed: feed.to_string(), from_us, is_followed, checkpoint_us, wanted, seen, accepted, gaps }
 }

@@ -5,7 +5,7 @@ mod entry;
 mod feeds;
 
 pub use entry::{Cover, Entry, Gap, Holder, Purpose, Receipt, Record};
-pub use feeds::FeedState;
+pub use feeds::{FeedState, Seen};
 
 use crate::balance::Balance;
 use crate::error::{Doing, Error, Kind, Result};
@@ -252,6 +252,12 @@ impl Ledger {
             }
         }
         open.into_iter().map(|(_, job)| job).collect()
+    }
+
+    /// When a run was finished last, in microseconds since 1970-01-01 UTC.
+    pub fn last_finished(&self) -> Option<i64> {
+        let is_finished = |record: &&Record| matches!(record.entry, Entry::Finished { .. });
+        self.records.iter().rev().find(is_finished).map(|record| record.at_us)
     }
 
     /// Runs that began and neither finished nor stopped for a decision, the oldest first.

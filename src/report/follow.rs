@@ -33,8 +33,10 @@ pub struct FetchReport {
     pub oddities: Oddities,
     /// Windows of which it can't be shown that everything was seen.
     pub gaps: Vec<Gap>,
-    /// How many such windows were passed for good.
-    pub accepted: u64,
+    /// Such windows that were passed for good.
+    pub accepted: Vec<Gap>,
+    /// Windows that were seen whole before and could not be looked at again.
+    pub not_again: u64,
     /// Keys that could not be asked for.
     pub missed_keys: BTreeSet<String>,
 }
@@ -49,7 +51,8 @@ impl FetchReport {
         self.counts += other.counts;
         self.oddities += other.oddities;
         self.gaps.extend(other.gaps);
-        self.accepted += other.accepted;
+        self.accepted.extend(other.accepted);
+        self.not_again += other.not_again;
         self.missed_keys.extend(other.missed_keys);
     }
 }
@@ -159,12 +162,23 @@ fn table_text(text: &mut String, table: &TableReport) {
             let _ = writeln!(text, "    and {} more", feed.gaps.len() - SHOWN);
         }
     }
+    for gap in fetch.accepted.iter().take(SHOWN) {
+        let _ = writeln!(text, "  gap passed for good: {} of {}: {}", gap.window, gap.feed, gap.why);
+    }
+    if fetch.not_again > 0 {
+        let windows = counted(fetch.not_again, "window");
+        let _ = writeln!(text, "  {windows} that had been seen whole could not be looked at again");
+    }
+    if !fetch.missed_keys.is_empty() {
+        let keys = counted(fetch.missed_keys.len() as u64, "key");
+        let _ = writeln!(text, "  {keys} could not be asked for; the next run asks again");
+    }
     let open = fetch.gaps.iter().filter(|gap| table.feeds.iter().all(|feed| feed.feed != gap.feed));
     for gap in open.take(SHOWN) {
         let _ = writeln!(text, "  not whole: {} of {}: {}", gap.window, gap.feed, gap.why);
     }
-    if table.has_gap() {
-        text.push_str("  hint: run the same command again, or pass the gaps for good with --accept-gaps\n");
+    if !fetch.gaps.is_empty() || table.feeds.iter().any(|feed| !feed.gaps.is_empty()) {
+        text.push_str("  hint: run the same command again, or pass for good what it can't close with --accept-gaps\n");
     }
     if !table.left.is_empty() {
         let shown: Vec<&str> = table.left.keys().take(SHOWN).map(String::as_str).collect();

@@ -1,10 +1,14 @@
 //! What a run says of itself: a balance in which every row is accounted for.
 
+mod exposition;
 mod follow;
+mod status;
 mod text;
 
+pub use exposition::exposition;
 pub use follow::{FetchReport, SyncReport, TableReport, sync_text};
-pub use text::{analysis_text, audit_text, backfill_text, dedup_text, gc_text, plan_text, status_text};
+pub use status::{FeedReport, LastTimes, PartReport, StatusReport, status_text};
+pub use text::{analysis_text, audit_text, backfill_text, dedup_text, gc_text, plan_text};
 
 use crate::balance::Balance;
 use crate::dedup::Census;
@@ -13,7 +17,7 @@ use crate::landing::InputReport;
 use crate::ledger::Ledger;
 use crate::plan::Batch;
 use crate::warehouse::usage::{Estimate, Usage};
-use crate::warehouse::{Audit, Comparison, Merged};
+use crate::warehouse::{Audit, Comparison, Merged, Orphans};
 use crate::window::{Day, Window};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -132,10 +136,50 @@ pub struct AuditReport {
     pub lost_rows: u64,
     /// Rows that were removed before, between merges.
     pub removed_between_merges: u64,
+    /// Trades of markets that are missing; nothing where nobody has looked, or there are no markets.
+    #[serde(default)]
+    pub orphans: Option<OrphansReport>,
     /// What jobs of all runs that ended took; nothing where the warehouse has none.
     pub jobs: JobsReport,
     /// What is wrong: `duplicates`, `suspect_keys`, `without_key`, `without_day`, `lost_rows`.
     pub findings: Vec<String>,
+}
+
+/// Rows of trades whose market is not in the table of markets. NULL names none and is not counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrphansReport {
+    /// How many ids of markets they have.
+    pub ids: u64,
+    /// How many they are.
+    pub rows: u64,
+    /// Rows with an empty id, which are not among them.
+    pub empty_rows: u64,
+    /// The ids with the most rows.
+    pub largest: Vec<OrphanId>,
+}
+
+/// The id of a market that is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrphanId {
+    /// The id.
+    pub id: String,
+    /// Rows of trades that have it.
+    pub rows: u64,
+}
+
+impl OrphansReport {
+    /// How many ids are told.
+    const LARGEST: usize = 10;
+}
+
+impl From<Orphans> for OrphansReport {
+    fn from(found: Orphans) -> OrphansReport {
+        let (ids, rows) = (found.by_value.len() as u64, found.by_value.values().sum());
+        let mut largest: Vec<_> = found.by_value.into_iter().map(|(id, rows)| OrphanId { id, rows }).collect();
+        largest.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.id.cmp(&b.id)));
+        largest.truncate(Self::LARGEST);
+        OrphansReport { ids, rows, empty_rows: found.empty_rows, largest }
+    }
 }
 
 /// What jobs took, by their own records: those of the last try of each run. Queries of a try that died are not in it.

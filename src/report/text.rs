@@ -1,10 +1,11 @@
 //! Reports as text for a person: they read like a balance, top to bottom.
 
-use super::{Analysis, AuditReport, BatchReport, DedupReport, GcReport, PlanReport, RunReport, Stop, counted};
+use super::{
+    Analysis, AuditReport, BatchReport, DedupReport, GcReport, OrphansReport, PlanReport, RunReport, Stop, counted,
+};
 use crate::balance::Balance;
 use crate::dedup::KeyCount;
 use crate::gc::Leftover;
-use crate::ledger::{Entry, Ledger};
 use crate::warehouse::usage::{Usage, WithoutDedup};
 use crate::window::text_of_us;
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ pub(super) fn n(number: u64) -> String {
 }
 
 /// One line of a balance.
-fn line(text: &mut String, name: &str, rows: u64, note: &str) {
+pub(super) fn line(text: &mut String, name: &str, rows: u64, note: &str) {
     let note = if note.is_empty() { String::new() } else { format!("   {note}") };
     // Writing to a String can't fail.
     let _ = writeln!(text, "  {name:<22}{:>14}{note}", n(rows));
@@ -294,6 +295,9 @@ pub fn audit_text(report: &AuditReport) -> String {
     for (name, value) in [("latest row", audit.latest.clone()), ("last modified", when)] {
         let _ = writeln!(text, "  {name:<22}   {}", value.as_deref().unwrap_or("none"));
     }
+    if let Some(found) = &report.orphans {
+        orphans(&mut text, found);
+    }
     if report.jobs.jobs > 0 {
         let jobs = &report.jobs;
         let _ = writeln!(text, "\n  jobs of all runs that ended");
@@ -321,6 +325,15 @@ pub fn audit_text(report: &AuditReport) -> String {
     text
 }
 
+fn orphans(text: &mut String, found: &OrphansReport) {
+    text.push('\n');
+    line(text, "without a market", found.rows, &format!("of {}", counted(found.ids, "id")));
+    line(text, "with an empty id", found.empty_rows, "");
+    for orphan in &found.largest {
+        let _ = writeln!(text, "  {:<22}{:>14}   {}", "", n(orphan.rows), orphan.id);
+    }
+}
+
 /// The report of what runs have left behind.
 pub fn gc_text(report: &GcReport) -> String {
     let mut text = format!("{}\n", place(&report.target));
@@ -344,48 +357,6 @@ pub fn gc_text(report: &GcReport) -> String {
         (_, true) => text.push_str("\n  nothing was left behind\n"),
         (true, false) => text.push_str("\n  nothing was removed; --remove removes what is left behind\n"),
         (false, false) => {}
-    }
-    text
-}
-
-/// What a ledger knows of its target.
-pub fn status_text(target: &str, rows: u64, ledger: &Ledger) -> String {
-    let mut text = format!("{}\n\n", place(target));
-    line(&mut text, "rows", rows, "");
-    line(&mut text, "ledger entries", ledger.records().len() as u64, "");
-    for run in ledger.unfinished() {
-        let _ = writeln!(text, "  unfinished run {run}: run the same command again");
-    }
-    if ledger.records().is_empty() {
-        text.push_str("\n  nothing was done to it by tradefold\n");
-        return text;
-    }
-    let _ = writeln!(text, "\n  {:<22}{:<10}{:<34}{:>12}{:>12}", "when", "what", "name", "inserted", "updated");
-    let none = String::new();
-    for record in ledger.records().iter().rev().take(20) {
-        let when = text_of_us(record.at_us / 1_000_000 * 1_000_000);
-        let (what, name, counts) = match &record.entry {
-            Entry::Landed { run_id, .. } => ("landed", run_id, None),
-            Entry::Planned { run_id, .. } => ("planned", run_id, None),
-            Entry::Leased { holder } => ("taken", &holder.name, None),
-            Entry::Merging { batch_id, .. } => ("merging", batch_id, None),
-            Entry::Settled { jobs } => ("settled", jobs.last().unwrap_or(&none), None),
-            Entry::Merged { receipt } => ("merged", &receipt.batch_id, Some(&receipt.merged)),
-            Entry::Stopped { run_id, .. } => ("stopped", run_id, None),
-            Entry::Finished { run_id, .. } => ("finished", run_id, None),
-            Entry::Followed { feed, .. } => ("followed", feed, None),
-            Entry::Fetched { part, .. } => ("fetched", part, None),
-            Entry::Accepted { gaps } => ("gap passed", gaps.last().map_or(&none, |gap| &gap.feed), None),
-            Entry::Wanted { .. } => ("wanted", &none, None),
-            Entry::Struck { .. } => ("struck off", &none, None),
-        };
-        let last = match (&record.entry, counts) {
-            (Entry::Stopped { reasons, .. }, _) => format!("  {}", reasons.join(", ")),
-            (_, Some(merged)) => format!("{:>12}{:>12}", n(merged.inserted), n(merged.updated)),
-            _ => String::new(),
-        };
-        let line = format!("  {when:<22}{what:<10}{name:<34}{last}");
-        let _ = writeln!(text, "{}", line.trim_end());
     }
     text
 }

@@ -10,6 +10,7 @@ mod parts;
 mod reduce;
 
 pub use files::RunFiles;
+pub use parts::gone_parts;
 pub use reduce::Reduced;
 
 use crate::balance::Balance;

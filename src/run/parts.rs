@@ -1,16 +1,39 @@
 //! Parts of feeds as what a run brings in.
 
-use super::{Run, landed_files};
+use super::{Run, RunFiles, landed_files};
 use crate::engine::FilesTable;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::landing::Landed;
 use crate::ledger::Ledger;
 use crate::sql::{Dialect, render};
+use crate::storage::Folder;
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use futures::TryStreamExt;
 use std::collections::BTreeSet;
+
+/// The parts that wait for a run and whose files are not in the local folder `work`, or not what they were, or have
+/// landed by another contract than the one of this digest: what they had seen has to be fetched again. `home` is the
+/// folder of the ledger and of what runs keep.
+///
+/// # Errors
+/// What the stores say.
+pub async fn gone_parts(home: &Folder, work: &Folder, ledger: &Ledger, contract: &str) -> Result<BTreeSet<String>> {
+    let mut gone = BTreeSet::new();
+    for (part, _) in ledger.pending() {
+        let is_here = match ledger.landed_part(part).await? {
+            Some(landed) if ledger.is_of_contract(part, contract) => {
+                RunFiles::new(home, work, part).has_landed(&landed, &[]).await?
+            }
+            _ => false,
+        };
+        if !is_here {
+            gone.insert(part.to_string());
+        }
+    }
+    Ok(gone)
+}
 
 impl Run<'_> {
     /// The landings of parts, as one.

@@ -6,6 +6,7 @@
 
 mod audit;
 pub mod bigquery;
+mod by_day;
 pub mod local;
 mod orphans;
 mod statements;
@@ -297,6 +298,13 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// Bug, for a column that the contract does not have; otherwise what the warehouse says.
     async fn values(&self, column: &str, equals: Option<(&str, &str)>) -> Result<BTreeMap<String, u64>>;
+
+    /// The UTC days of event time that have rows, from this one on, each with how many; earlier days are not read. None
+    /// for a dataset without a partition column, or where the target is not there.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn rows_by_day(&self, from: Day) -> Result<BTreeMap<Day, u64>>;
 
     /// What a plan would take of a warehouse that counts jobs and bills bytes.
     ///

@@ -7,6 +7,7 @@ mod commands;
 mod disk_full;
 mod fixtures;
 mod memory;
+mod status;
 mod stops;
 
 use serde_json::Value;

@@ -236,6 +236,7 @@ fn googlesql_accepts_every_statement_for_bigquery() {
                 looks.audit(),
                 looks.suspect_keys(),
                 looks.whole_rows(&days),
+                looks.rows_by_day(Day(20_367)),
                 looks.all_of(dataset.column_names().take(2)),
             ]
             .map(Result::unwrap),

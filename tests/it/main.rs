@@ -25,6 +25,7 @@ mod kernel;
 mod landing;
 mod ledger;
 mod plan;
+mod report;
 mod retry;
 mod rows;
 mod run;

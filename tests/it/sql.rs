@@ -54,6 +54,26 @@ fn values_in_both_engines() {
 }
 
 #[test]
+fn rows_by_day_name_the_days_in_both_engines() {
+    let by_day = |dialect, target, day| {
+        let (dataset, staged, witnesses) = (&trades(), target, target);
+        Statements { dataset, dialect, target, staged, witnesses, day }.rows_by_day(Day(20_366)).unwrap()
+    };
+    assert_snapshot!(by_day(Dialect::DataFusion, "target", Some("_day")), @r#"
+    SELECT "_day" AS _day, COUNT(*) AS _rows
+    FROM target
+    WHERE "_day" >= DATE '2025-10-05'
+    GROUP BY 1
+    "#);
+    assert_snapshot!(by_day(Dialect::GoogleSql, "`p`.`d`.`trades`", None), @"
+    SELECT CAST(`timestamp` AS DATE) AS _day, COUNT(*) AS _rows
+    FROM `p`.`d`.`trades`
+    WHERE CAST(`timestamp` AS DATE) >= DATE '2025-10-05'
+    GROUP BY 1
+    ");
+}
+
+#[test]
 fn a_merge_over_no_days_touches_nothing() {
     let sql = merge_bigquery(&trades(), "`t`", "`s`", &BTreeSet::new()).unwrap();
     assert!(sql.contains("WHERE FALSE") && sql.contains("AND FALSE"), "{sql}");

@@ -4,6 +4,7 @@ use super::BigQueryWarehouse;
 use crate::dedup::Tally;
 use crate::engine::number;
 use crate::error::{Doing, Error, Result};
+use crate::warehouse::by_day::by_day;
 use crate::warehouse::values::counted;
 use crate::warehouse::{Audit, DayCount};
 use crate::window::Day;
@@ -58,5 +59,16 @@ impl BigQueryWarehouse {
         let Some(table) = self.find().await? else { return Ok(BTreeMap::new()) };
         self.check_columns(&table)?;
         counted(self.rows("values", "", sql).await?).await
+    }
+
+    pub(super) async fn counted_by_day(&self, from: Day) -> Result<BTreeMap<Day, u64>> {
+        if self.dataset.partition.is_none() {
+            return Ok(BTreeMap::new());
+        }
+        let names = self.names_of("", None).await?;
+        let sql = self.statements(&names).rows_by_day(from)?;
+        let Some(table) = self.find().await? else { return Ok(BTreeMap::new()) };
+        self.check_columns(&table)?;
+        by_day(self.rows("days", "", sql).await?).await
     }
 }

@@ -260,6 +260,10 @@ impl Warehouse for BigQueryWarehouse {
         self.valued(column, equals).await
     }
 
+    async fn rows_by_day(&self, from: Day) -> Result<BTreeMap<Day, u64>> {
+        self.counted_by_day(from).await
+    }
+
     async fn estimate(&self, outline: &Outline<'_>) -> Result<Option<Estimate>> {
         self.estimated(outline).await.map(Some)
     }

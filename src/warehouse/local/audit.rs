@@ -5,8 +5,10 @@ use crate::dedup::Dedup;
 use crate::engine::DataFile;
 use crate::error::{Doing, Error, Result};
 use crate::progress::Silent;
+use crate::warehouse::by_day::by_day;
 use crate::warehouse::values::counted;
 use crate::warehouse::{Audit, DayCount};
+use crate::window::Day;
 use arrow::array::Array;
 use arrow::util::display::array_value_to_string;
 use deltalake::DeltaTable;
@@ -47,6 +49,14 @@ impl DeltaWarehouse {
         let sql = self.statements().values(column, equals)?;
         self.open().await?;
         counted(self.engine.stream(&sql).await?).await
+    }
+
+    pub(super) async fn counted_by_day(&self, from: Day) -> Result<BTreeMap<Day, u64>> {
+        if self.dataset.partition.is_none() {
+            return Ok(BTreeMap::new());
+        }
+        self.open().await?;
+        by_day(self.engine.stream(&self.statements().rows_by_day(from)?).await?).await
     }
 
     /// The files of a version of the table, as files to read.

@@ -344,6 +344,10 @@ impl Warehouse for DeltaWarehouse {
         self.valued(column, equals).await
     }
 
+    async fn rows_by_day(&self, from: Day) -> Result<BTreeMap<Day, u64>> {
+        self.counted_by_day(from).await
+    }
+
     async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {
         let Some(table) = self.open().await? else { return Ok(None) };
         let commits: Vec<_> =

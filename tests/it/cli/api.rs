@@ -129,6 +129,28 @@ async fn a_stop_for_a_decision_costs_no_second_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_has_landed_by_another_contract_is_fetched_again() {
+    let settings =
+        Settings { row_faults: vec![crate::fetch::RowFault::MissingKey], row_fault_every: 20, ..Settings::default() };
+    let caller = Caller::new(Known::generate(3, 600, 4, FIRST_S), settings).await;
+    let call = format!("backfill {FOUR_DAYS} --no-catalogue");
+    assert_eq!(caller.run(&call).code, 65);
+    let (before, contract) = (caller.asked().len(), include_str!("../../../src/dataset/trades.toml"));
+    caller.desk.write("other.toml", &contract.replace("max = 1\n", "max = 2\n"));
+    caller.report(0, &format!("{call} --max-rejects 30 --dataset other.toml"));
+    assert!(caller.asked().values().all(|times| *times == 2), "{before} requests, each made once more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_not_happened_yet_is_not_taken_for_seen() {
+    let caller = Caller::new(Known::generate(3, 50, 1, FIRST_S), Settings::default()).await;
+    let report = caller.report(0, "backfill --from 2025-10-01 --to 2200-01-01 --window-hours 65000 --no-catalogue");
+    let checkpoint_us = report["trades"]["feeds"][0]["checkpoint_us"].as_i64().unwrap();
+    let now_us = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
+    assert!((checkpoint_us - now_us).abs() < 600_000_000, "{checkpoint_us} {now_us}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rounds_follow_each_other_until_the_program_is_ended() {
     let caller = Caller::new(Known::generate(3, 300, 4, FIRST_S), Settings::default()).await;
     let call = "sync --from 2025-10-01 --window-hours 65000 --no-catalogue --every 1s --settle 0s --overlap 0s";
@@ -159,10 +181,9 @@ async fn a_call_that_can_not_work_is_refused_before_anything_is_asked() {
         (format!("sync --source polymarket --market-slug x {from}"), "the source knows no such filter"),
         (format!("sync --source dome --market 0x1 --token 7 {from}"), "cannot be used with"),
         (format!("sync --source dome --base-url http://api.example {from}"), "has to come over https"),
-        (
-            format!("sync --source dome --base-url https://me:secret@api.example {from}"),
-            "give the key in the environment",
-        ),
+        ("sync --source dome --base-url https://me:secret@api.example".into(), "give the key in the environment"),
+        (format!("sync --source dome --dataset markets {from}"), "come after the trades that mention them"),
+        (format!("sync --source dome --every 0s {from}"), "without a break"),
         (format!("sync --source dome --users nowhere.txt {from}"), "it has one wallet on each line"),
         (format!("sync --source dome --settle soon {from}"), "write 90s, 10m, 2h or 3d"),
         (format!("sync --source dome --requests-per-second 0 {from}"), "is no rate"),

@@ -34,6 +34,8 @@ pub struct Keeper {
     pub source: Source,
     pub users: Vec<String>,
     pub key: String,
+    /// Whether markets and events are left alone.
+    pub is_alone: bool,
     pub requests_per_second: f64,
     pub waits: Waits,
     pub now_us: AtomicI64,
@@ -67,6 +69,7 @@ impl Keeper {
             source,
             users: Vec::new(),
             key: api.key().to_string(),
+            is_alone: false,
             requests_per_second: 10_000.0,
             waits: QUICK,
             now_us: AtomicI64::new(FIRST_S * 1_000_000 + days * DAY_US + 600_000_000),
@@ -93,7 +96,7 @@ impl Keeper {
 
     pub async fn round_from(&self, from_us: Option<i64>) -> Result<SyncReport> {
         let to_us = self.now_us.load(Ordering::SeqCst) - 600_000_000;
-        self.round_of(Wish { from_us, to_us, overlap_us: 600_000_000 }).await
+        self.round_of(Wish { from_us, to_us, follows: true, overlap_us: 600_000_000, fetches_anew: false }).await
     }
 
     pub async fn round_of(&self, wish: Wish) -> Result<SyncReport> {
@@ -135,7 +138,8 @@ impl Keeper {
             refresh_us: self.refresh_us,
             open: Some(self.source.open_markets()),
         };
-        Box::pin(sync(trades, Some((markets, events)), &options)).await
+        let catalogue = if self.is_alone { None } else { Some((markets, events)) };
+        Box::pin(sync(trades, catalogue, &options)).await
     }
 
     fn feeds(&self, dataset: &str, of_trades: bool) -> Vec<Feed> {
@@ -169,6 +173,9 @@ impl Keeper {
             found.sort();
             expected.sort();
             assert_eq!(found, expected);
+        }
+        if self.is_alone {
+            return;
         }
         let named: BTreeSet<&str> = trades.iter().map(|trade| trade.condition_id.as_str()).collect();
         let markets: Vec<_> = known.markets.iter().filter(|m| named.contains(m.condition_id.as_str())).collect();

@@ -8,6 +8,7 @@ mod failing;
 mod faults;
 mod following;
 mod forms;
+mod kept_pages;
 mod known;
 mod page;
 mod polymarket;

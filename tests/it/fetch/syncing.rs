@@ -131,6 +131,63 @@ async fn rows_that_come_late_are_found_once_a_day() {
     keeper.assert_holds(&api.known(), END_S).await;
     keeper.now_us.fetch_add(60_000_000, Ordering::SeqCst);
     assert_eq!(keeper.round().await.unwrap().late, None, "once a day");
+    // Each feed has its day: wallets that others look after are none of theirs.
+    keeper.users = api.known().wallets[..1].to_vec();
+    assert_eq!(keeper.round().await.unwrap().late, None, "it was fetched just now");
+    keeper.now_us.fetch_add(DAY_US - 30_000_000, Ordering::SeqCst);
+    keeper.users.clear();
+    assert!(keeper.round().await.unwrap().late.is_some());
+    keeper.now_us.fetch_add(60_000_000, Ordering::SeqCst);
+    keeper.users = api.known().wallets[..1].to_vec();
+    assert!(keeper.round().await.unwrap().late.is_some(), "all others were, and this one was not");
+}
+
+#[tokio::test]
+async fn windows_that_were_wanted_once_leave_no_gap_between_them() {
+    let api = Api::start(known(800), Settings::default()).await;
+    let keeper = Keeper::new(SourceKind::Dome, &api, DAYS);
+    let window = |from_day: i64, to_day: i64| Wish {
+        from_us: Some(FIRST_S * 1_000_000 + from_day * DAY_US),
+        to_us: FIRST_S * 1_000_000 + to_day * DAY_US,
+        follows: false,
+        overlap_us: 0,
+        fetches_anew: false,
+    };
+    assert_well(&keeper.round_of(window(0, 1)).await.unwrap());
+    let report = keeper.round_of(window(2, 3)).await.unwrap();
+    assert_well(&report);
+    assert_eq!(report.trades.feeds[0].wanted.windows().len(), 2);
+    assert_eq!(report.trades.feeds[0].checkpoint_us, FIRST_S * 1_000_000 + 3 * DAY_US);
+    // Who follows from now on, and says nothing else, goes on behind the last of them.
+    let before = orders(&api);
+    assert_well(&keeper.round_from(None).await.unwrap());
+    assert_eq!(orders(&api) - before, 2, "the fourth day, and ten minutes before it");
+    assert_well(&keeper.round_of(window(0, 4)).await.unwrap());
+    keeper.assert_holds(&api.known(), END_S).await;
+}
+
+#[tokio::test]
+async fn rows_that_are_gone_from_the_table_are_not_passed_over() {
+    let api = Api::start(known(500), Settings::default()).await;
+    let keeper = Keeper::new(SourceKind::Dome, &api, DAYS);
+    assert_well(&keeper.round().await.unwrap());
+    std::fs::remove_dir_all(keeper.stand(0).folder.path().join("lake/trades")).unwrap();
+    let error = keeper.round().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Data);
+    assert!(
+        error.render().contains("it had 500 rows") && error.render().contains("--fetch-anew"),
+        "{}",
+        error.render()
+    );
+    let wish = Wish {
+        from_us: Some(FIRST_S * 1_000_000),
+        to_us: END_S * 1_000_000,
+        follows: false,
+        overlap_us: 0,
+        fetches_anew: true,
+    };
+    assert_well(&keeper.round_of(wish).await.unwrap());
+    keeper.assert_holds(&api.known(), END_S).await;
 }
 
 #[tokio::test]
@@ -226,7 +283,7 @@ async fn wherever_a_sync_dies_the_next_one_ends_with_the_same_tables() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(6))]
+    #![proptest_config(ProptestConfig::with_cases(5))]
     /// Any cut into windows, and any overlap, gives the same table.
     #[test]
     fn however_time_is_cut_the_table_is_the_same(
@@ -241,12 +298,19 @@ proptest! {
             let kind = if is_dome { SourceKind::Dome } else { SourceKind::Polymarket };
             let mut keeper = Keeper::new(kind, &api, DAYS);
             keeper.follow = FollowOptions { piece_us: piece_s * 1_000_000, part_pages: 7, ..keeper.follow };
+            keeper.is_alone = true;
             let mut cuts = cuts;
             cuts.sort_unstable();
             cuts.push(DAYS * 86_400);
             for cut in cuts {
                 let to_us = (FIRST_S + cut) * 1_000_000;
-                let wish = Wish { from_us: Some(FIRST_S * 1_000_000), to_us, overlap_us: overlap_s * 1_000_000 };
+                let wish = Wish {
+                    from_us: Some(FIRST_S * 1_000_000),
+                    to_us,
+                    follows: true,
+                    overlap_us: overlap_s * 1_000_000,
+                    fetches_anew: false,
+                };
                 assert_well(&keeper.round_of(wish).await.unwrap());
                 keeper.assert_holds(&api.known(), FIRST_S + cut).await;
             }

@@ -16,7 +16,7 @@ fn pager(reach: Reach) -> Pager {
 /// A page of ten rows, known by its number.
 fn page(number: u64, next: Next) -> Facts {
     let digests = (0..10).map(|row| number * 10 + row).collect();
-    Facts { rows: 10, digests, next, total: None, is_newest_first: true, is_past_piece: false }
+    Facts { rows: 10, digest: number, digests, next, total: None, is_newest_first: true, is_past_piece: false }
 }
 
 /// The first of its rows.
@@ -184,14 +184,17 @@ fn where_rows_move_from_page_to_page_the_first_page_has_to_be_the_same_at_the_en
 }
 
 #[test]
-fn where_equal_rows_are_numbered_a_page_with_too_many_makes_the_pass_worthless() {
+fn where_equal_rows_are_numbered_a_page_with_too_many_is_asked_for_again() {
     for numbers in [true, false] {
         let mut pager = pager(Reach { numbers, ..REACH });
         kept(&mut pager, &page(1, cursor("a")));
         let turn = pager.answered(&page(2, Next::End), 9);
-        assert_eq!((turn.keeps_page, turn.drops_pass), (!numbers, numbers));
-        assert_eq!(turn.step == Step::Complete, !numbers);
+        assert_eq!((turn.keeps_page, turn.step == Step::Complete), (!numbers, !numbers));
         assert_eq!(pager.oddities().oversized_pages, 1);
+        if numbers {
+            assert_eq!(at(&turn.step), At::Cursor("a".into()));
+            assert_eq!(kept(&mut pager, &page(2, Next::End)), Step::Complete);
+        }
     }
 }
 
@@ -213,4 +216,43 @@ fn a_cursor_that_the_api_has_forgotten_begins_another_pass() {
     assert_eq!(pager.oddities().passes_again, 1);
     // What came before is no repetition in it.
     assert_eq!(at(&kept(&mut pager, &page(1, cursor("x")))), At::Cursor("x".into()));
+}
+
+#[test]
+fn rows_that_go_on_behind_the_edge_of_a_page_are_no_page_that_came_before() {
+    let mut pager = pager(Reach { numbers: true, ..REACH });
+    kept(&mut pager, &page(1, cursor("a")));
+    // Equal fills: the last row of the first page, twice more.
+    let more = Facts { rows: 2, digests: vec![19, 19], ..page(2, Next::End) };
+    assert_eq!(kept(&mut pager, &more), Step::Complete);
+}
+
+#[test]
+fn an_api_that_does_not_hear_which_time_it_is_asked_for_proves_nothing() {
+    let unasked = Facts { digests: Vec::new(), ..page(1, cursor("a")) };
+    let mut pager = pager(REACH);
+    for _ in 0..3 {
+        assert_eq!(passed_over(&mut pager, &unasked), At::Start);
+    }
+    assert_eq!(pager.answered(&unasked, 10).step, Step::Ask(pager.ask()));
+    assert_eq!(pager.pass(), 2);
+    // One that can't be asked for a time has newer rows before those that are wanted.
+    let mut pager = Pager::new(piece(), Reach { by_time: false, ..REACH });
+    assert_eq!(at(&kept(&mut pager, &unasked)), At::Cursor("a".into()));
+}
+
+#[test]
+fn who_looks_back_sees_rows_that_nobody_asked_for() {
+    let mut pager = pager(Reach { by_time: false, shifts: true, numbers: true, ..REACH });
+    // Newer rows only, of which one more comes in meanwhile.
+    kept(&mut pager, &Facts { digests: Vec::new(), ..page(1, Next::Unknown) });
+    kept(&mut pager, &Facts { is_past_piece: true, ..page(2, Next::Unknown) });
+    assert!(pager.answered(&Facts { digests: Vec::new(), ..page(3, Next::Unknown) }, 10).drops_pass);
+}
+
+#[test]
+fn a_walk_that_is_taken_up_goes_on_in_its_pass() {
+    let mut pager = Pager::resumed(piece(), REACH, 3);
+    assert_eq!(pager.pass(), 3);
+    assert!(matches!(pager.lost_place().step, Step::Gap(_)), "there is no fourth");
 }

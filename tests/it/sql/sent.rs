@@ -141,6 +141,8 @@ fn merge_script(dataset: &Dataset, first: Row, second: Row) -> String {
         let first = dataset.column_names().next().unwrap();
         warehouse.values(first, Some((first, "0xa"))).await.unwrap();
         script.done("values");
+        warehouse.rows_by_day(Day(20_367)).await.unwrap();
+        script.done("rows by day");
     })
 }
 

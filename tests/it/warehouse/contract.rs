@@ -365,10 +365,25 @@ pub async fn the_values_of_a_column_are_listed_with_their_rows(stand: &impl Stan
     }
 }
 
+/// For a crowded stand: rows that nobody names are on three days.
+pub async fn rows_are_counted_by_day_from_a_day_on(stand: &impl Stand) {
+    let row = |wallet: &str, day| fill(wallet, named("p"), EDGE_S + day * DAY_S, 1, 0.1);
+    stand.plant(&[row("0xa", 0), row("0xb", 0), row("0xc", 40), row("0xd", -30)]).await;
+    let edge = Day::of_us(EDGE_S * 1_000_000);
+    for (from, rows) in [(-2, &[(-1, 1), (0, 3), (1, 1), (40, 1)][..]), (1, &[(1, 1), (40, 1)]), (41, &[])] {
+        let expected: BTreeMap<Day, u64> = match stand.dataset().partition {
+            Some(_) => rows.iter().map(|(day, rows)| (edge.plus(*day), *rows)).collect(),
+            None => BTreeMap::new(),
+        };
+        assert_eq!(stand.warehouse().rows_by_day(edge.plus(from)).await.unwrap(), expected, "from {from}");
+    }
+}
+
 /// For a stand whose table is not there, or has no rows.
 pub async fn there_are_no_values(stand: &impl Stand) {
     for equals in [None, Some(("rev", "1"))] {
         assert_eq!(stand.warehouse().values("wallet", equals).await.unwrap(), BTreeMap::new());
     }
+    assert_eq!(stand.warehouse().rows_by_day(Day(0)).await.unwrap(), BTreeMap::new());
     assert_eq!(stand.warehouse().values("nope", None).await.unwrap_err().kind(), Kind::Bug);
 }

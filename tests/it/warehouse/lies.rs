@@ -97,6 +97,10 @@ impl Warehouse for Liar<'_> {
         self.inner.values(column, equals).await
     }
 
+    async fn rows_by_day(&self, from: Day) -> Result<BTreeMap<Day, u64>> {
+        self.inner.rows_by_day(from).await
+    }
+
     async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {
         self.inner.remembered(batch).await
     }

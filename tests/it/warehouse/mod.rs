@@ -35,6 +35,7 @@ macro_rules! promises {
             an_audit_tells_duplicates_by_class,
             an_audit_of_what_a_run_has_merged_finds_nothing,
             the_values_of_a_column_are_listed_with_their_rows,
+            rows_are_counted_by_day_from_a_day_on,
         );
     };
 }

@@ -146,7 +146,7 @@ async fn a_run_tells_what_it_has_taken_and_a_plan_foretells_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_of_values_is_a_step_as_any_other() {
+async fn lists_of_values_and_of_days_are_steps_as_any_other() {
     let front = Front::start(&servers().bigquery).await;
     let stand = stand(&front, fills()).await;
     stand.plant(&[fill("0xa", json!("o"), EDGE_S, 1, 0.1)]).await;
@@ -156,4 +156,7 @@ async fn a_list_of_values_is_a_step_as_any_other() {
     let taken = stand.warehouse().usage().unwrap();
     // What the front says of each query.
     assert_eq!((taken.steps["values"].jobs, taken.steps["values"].bytes_billed), (1, 20 * MIB));
+    let day = Day::of_us(EDGE_S * 1_000_000);
+    assert_eq!(stand.warehouse().rows_by_day(day).await.unwrap(), BTreeMap::from([(day, 1)]));
+    assert_eq!((front.ran("days"), stand.warehouse().usage().unwrap().steps["days"].jobs), (1, 1));
 }

@@ -327,6 +327,10 @@ impl Warehouse for Kept {
         self.inner.values(column, equals).await
     }
 
+    async fn rows_by_day(&self, from: Day) -> Result<BTreeMap<Day, u64>> {
+        self.inner.rows_by_day(from).await
+    }
+
     async fn temporary(&self) -> Result<Vec<String>> {
         self.inner.temporary().await
     }
