@@ -1,6 +1,7 @@
 //! A target in BigQuery, as a person at the command line meets it: an emulator stands for both services.
 
 use super::{Desk, Ran, number, project};
+use crate::fetch::{Api, FIRST_S, KEY, Known, Settings};
 use crate::googlesql::python;
 use crate::warehouse::bigquery::front::Front;
 use crate::warehouse::bigquery::script::refusal;
@@ -49,6 +50,7 @@ impl Cloud {
         let target = format!("--warehouse {} --stage gs://{dataset}/{stage} --emulator {}", self.place, self.endpoint);
         let mut command = self.desk.command(&format!("{arguments} {target} --label team=tests"));
         command.env("GOOGLE_BASE_URL", &servers.storage).env("GOOGLE_SKIP_SIGNATURE", "true");
+        command.env("TRADEFOLD_API_KEY", KEY);
         self.desk.read(command.output().unwrap())
     }
 
@@ -85,6 +87,29 @@ async fn the_demo_goes_into_bigquery_as_it_goes_into_a_lake() {
     assert_eq!(stopped.code, 65, "{}", stopped.err);
     assert!(stopped.out.contains("nothing was written to the target"), "{}", stopped.out);
     assert_eq!(number(&cloud.report(0, "status"), "/rows"), 9_685);
+}
+
+/// Trades, markets and events from an API, into three tables that have a ledger each.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_fills_tables_of_bigquery() {
+    let cloud = Cloud::new().await;
+    let api = Api::start(Known::generate(6, 400, 3, FIRST_S), Settings::default()).await;
+    let source = format!("--source dome --base-url {}/v1 --requests-per-second 1000", api.url());
+    let window = "--from 2025-10-01 --to 2025-10-04";
+    let report = cloud.report(0, &format!("backfill {window} {source}"));
+    let rows = |report: &Value, table: &str| number(report, &format!("/{table}/runs/0/batches/0/merged/rows_after"));
+    assert_eq!(rows(&report, "trades"), 400);
+    assert!(rows(&report, "markets") > 3 && rows(&report, "events") > 0, "{report:#}");
+    // The third time nothing is new, and markets that are still open are looked at.
+    let again = cloud.report(0, &format!("sync --window-hours 65000 --refresh 0s {source}"));
+    assert_eq!(number(&again, "/trades/fetch/counts/landed"), 0);
+    let runs = again["markets"]["runs"].as_array().unwrap().iter();
+    let updated: u64 = runs.filter(|run| !run["batches"].as_array().unwrap().is_empty()).map(|run| done(run).1).sum();
+    assert!(updated > 0, "{again:#}");
+    let status = cloud.report(0, "status");
+    assert_eq!((number(&status, "/rows"), status["feeds"][0]["gaps"].as_array().unwrap().len()), (400, 0));
+    let audit = cloud.report(0, "audit");
+    assert!(number(&audit, "/orphans/ids") > 0, "{audit:#}");
 }
 
 /// The demo in the target, looked at by clients that know nothing of tradefold.

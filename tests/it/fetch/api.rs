@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-const KEY: &str = "dome-key-of-the-tests";
+pub const KEY: &str = "dome-key-of-the-tests";
 
 type Answer = Response<BoxBody<Bytes, io::Error>>;
 

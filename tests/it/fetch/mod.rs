@@ -18,7 +18,7 @@ mod troubles;
 mod walks;
 mod world;
 
-pub use api::Api;
+pub use api::{Api, KEY};
 pub use faults::{Fault, Faults, RowFault};
 pub use following::FIRST_S;
 pub use known::Known;
