@@ -39,6 +39,12 @@ impl Spans {
         other.0.iter().for_each(|window| self.add(*window));
     }
 
+    /// Takes the moments of a window out.
+    pub fn remove(&mut self, window: Window) {
+        let hole = Spans(vec![window]);
+        self.0 = self.0.iter().flat_map(|known| hole.missing(*known).0).collect();
+    }
+
     /// The moments of a window that are not in it.
     pub fn missing(&self, window: Window) -> Spans {
         let mut missing = Vec::new();

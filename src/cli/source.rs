@@ -69,6 +69,9 @@ pub(super) struct SourceArgs {
     /// Pass windows for good of which it can't be shown that everything was seen.
     #[arg(long)]
     accept_gaps: bool,
+    /// Go on although rows are gone from the table: they were removed on purpose.
+    #[arg(long)]
+    accept_lost_rows: bool,
     /// The most requests a second. Default: 10 for Dome's protocol, 20 for Polymarket.
     #[arg(long, value_name = "N", value_parser = parse_rate)]
     requests_per_second: Option<f64>,
@@ -211,14 +214,26 @@ impl Rounds<'_> {
                 .because("markets and events come after the trades that mention them")
                 .hint(format!("leave out --dataset, or name {}", source.trades())));
         }
-        let mut taken = vec![self.take(trades, &source, true, &engine, world).await?];
+        let mut datasets = vec![trades];
         if !self.source.no_catalogue {
-            for name in ["markets", "events"] {
-                taken.push(self.take(Dataset::built_in(name)?, &source, false, &engine, world).await?);
+            datasets.extend([Dataset::built_in("markets")?, Dataset::built_in("events")?]);
+        }
+        let mut taken = Vec::new();
+        let mut all_taken = Ok(());
+        for dataset in datasets {
+            match self.take(dataset, &source, taken.is_empty(), &engine, world).await {
+                Ok(table) => taken.push(table),
+                Err(error) => {
+                    all_taken = Err(error);
+                    break;
+                }
             }
         }
-        let done = Box::pin(self.round(&mut taken, &engine, (&http, other.as_ref()), &source, world, wish)).await;
-        let mut report = done;
+        let mut report = match all_taken {
+            Ok(()) => Box::pin(self.round(&mut taken, &engine, (&http, other.as_ref()), &source, world, wish)).await,
+            Err(error) => Err(error),
+        };
+        // Whatever happened: what was taken is given back.
         for table in taken {
             report = table.writer.done(report).await;
         }
@@ -265,6 +280,7 @@ impl Rounds<'_> {
                 follows: wish.to_us.is_none(),
                 overlap_us: wish.overlap_us,
                 fetches_anew: wish.fetches_anew,
+                accepts_lost_rows: self.source.accept_lost_rows,
             },
             recheck_us: wish.recheck_us,
             refresh_us: wish.refresh_us.unwrap_or_default(),

@@ -109,6 +109,7 @@ pub struct Pager {
     followed: HashSet<String>,
     /// Digests of all rows of this pass.
     seen: HashSet<u64>,
+    /// The last row of the page before, where that was a full one: others that are equal to it may follow.
     last_row: Option<u64>,
     first_page: Option<u64>,
     /// Whether the first page is asked for once more, to see whether it is still the same.
@@ -199,7 +200,7 @@ impl Pager {
             }
         }
         self.again = 0;
-        self.keep(facts);
+        self.keep(facts, asked_rows);
         let turn = self.after(facts);
         Turn { keeps_page: true, ..turn }
     }
@@ -214,9 +215,9 @@ impl Pager {
         self.cut(&format!("offset {} was refused", self.rows))
     }
 
-    fn keep(&mut self, facts: &Facts) {
+    fn keep(&mut self, facts: &Facts, asked_rows: u64) {
         self.seen.extend(&facts.digests);
-        self.last_row = facts.digests.last().copied().or(self.last_row);
+        self.last_row = facts.digests.last().copied().filter(|_| facts.rows >= asked_rows);
         self.first_page.get_or_insert(facts.digest);
         self.rows += facts.rows;
         self.inside += facts.digests.len() as u64;
@@ -229,8 +230,8 @@ impl Pager {
 
     /// Whether all rows of a page have come before. Equal rows may stand on both sides of a page's edge.
     fn has_come(&self, facts: &Facts) -> bool {
-        let goes_on = facts.digests.iter().all(|row| Some(*row) == self.last_row);
-        !goes_on && facts.digests.iter().all(|row| self.seen.contains(row))
+        let goes_on = self.last_row.is_some() && facts.digests.iter().all(|row| Some(*row) == self.last_row);
+        !facts.digests.is_empty() && !goes_on && facts.digests.iter().all(|row| self.seen.contains(row))
     }
 
     /// Whether the total on the last page is what came. Where rows are counted to get to a page, those that come in

@@ -3,6 +3,8 @@
 use super::endpoint::Piece;
 use crate::error::{Doing, Error, Result};
 use crate::source::{Input, Page};
+use crate::spans::Spans;
+use crate::window::Window;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -25,7 +27,7 @@ impl PageFile {
     ///
     /// # Errors
     /// What the file system says.
-    pub fn input(&self, shown: &str, window: Option<crate::window::Window>, pass: u64) -> Result<Input> {
+    pub fn input(&self, shown: &str, window: Option<Window>, pass: u64) -> Result<Input> {
         let page = Page { fetched_at_us: self.fetched_at_us, pass, window };
         Input::of_page(format!("{shown} page {}", self.number), &self.path, page)
     }
@@ -141,21 +143,27 @@ impl Pages {
     }
 }
 
-/// Removes the pages of all pieces of a feed but these. `folder` is that of the feed.
+/// Removes pages that nobody will go on with: of windows that were seen, and of keys. `folder` is that of a feed.
 ///
 /// # Errors
 /// What the file system says.
-pub fn sweep(folder: &Path, but: &[Piece]) -> Result<()> {
+pub fn sweep(folder: &Path, seen: &Spans) -> Result<()> {
     let named = |error: Error| error.with("folder", folder.display());
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
-    let kept: Vec<String> = but.iter().map(name_of).collect();
     for entry in entries {
         let entry = entry.doing("list fetched pages").map_err(named)?;
-        if !kept.iter().any(|name| entry.file_name().to_str() == Some(name)) {
+        let window = entry.file_name().to_str().and_then(window_of);
+        if window.is_none_or(|window| seen.missing(window).is_empty()) {
             fs::remove_dir_all(entry.path()).doing("remove fetched pages").map_err(named)?;
         }
     }
     Ok(())
+}
+
+/// The window whose pages are in a folder of this name.
+fn window_of(name: &str) -> Option<Window> {
+    let (from_s, to_s) = name.rsplit_once('-')?;
+    Window::new(from_s.parse::<i64>().ok()? * 1_000_000, to_s.parse::<i64>().ok()? * 1_000_000)
 }
 
 /// The name of a piece's folder: the same for the same piece, however it was come by.

@@ -1,8 +1,8 @@
 //! Rows of another table that rows mention: markets of trades, events of markets.
 
-use super::Follower;
+use super::Table;
 use crate::error::Result;
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::Entry;
 use crate::report::TableReport;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ const ASKED: u32 = 3;
 /// What is kept of another table.
 #[derive(Clone, Copy, Debug)]
 pub struct Catalogue<'a> {
-    /// The column of its key.
+    /// The column of its key, which is called the same in the table that mentions it.
     pub key: &'a str,
     /// Which rows may say something else by now: those in which this column, as text, equals this text.
     pub open: Option<(&'a str, &'a str)>,
@@ -20,31 +20,44 @@ pub struct Catalogue<'a> {
     pub refresh_us: i64,
 }
 
-/// Brings rows that another ledger wants, strikes them off there, and looks at open rows again.
+/// Brings rows that another table wants, strikes them off there, and looks at open rows again.
 ///
 /// # Errors
-/// What the API, the disk, the ledgers or the target say.
+/// What the API, the disk, the ledgers or the targets say.
 pub async fn catch_up_catalogue(
-    wanting: &mut Ledger,
-    follower: &Follower<'_>,
+    wanting: &mut Table<'_>,
     catalogue: Catalogue<'_>,
-    ledger: &mut Ledger,
+    wanted_of: &mut Table<'_>,
 ) -> Result<TableReport> {
-    let warehouse = follower.run.warehouse;
-    let now_us = follower.run.now_us;
-    let wanted = wanting.wanted().await?;
-    let mut report = TableReport::default();
+    let Table { follower, ledger } = wanted_of;
+    let (warehouse, now_us) = (follower.run.warehouse, follower.run.now_us);
+    let mut report = follower.bring_waiting(ledger).await?;
+    if report.is_stopped() {
+        return Ok(report);
+    }
+    let mut wanted = wanting.ledger.wanted().await?;
+    let rows = warehouse.check_target().await?;
+    let lost = ledger.lost_rows(rows);
+    if lost > 0 {
+        // What was struck off is wanted again: everything that is mentioned.
+        let mentioned = wanting.follower.run.warehouse.values(catalogue.key, None).await?.into_keys();
+        for value in mentioned.filter(|value| !value.is_empty()) {
+            wanted.entry(value).or_insert(0);
+        }
+    }
     let known = warehouse.values(catalogue.key, None).await?;
     let missing =
         |(value, asked): (&String, &u32)| (!known.contains_key(value) && *asked < ASKED).then(|| value.clone());
     let ask: BTreeSet<String> = wanted.iter().filter_map(missing).collect();
-    // Parts may wait from a run that stopped, so this is done where nothing is to be asked for, too.
-    let brought = follower.bring_keys(&ask, ledger).await?;
-    let missed = brought.fetch.missed_keys.clone();
-    let stopped = brought.is_stopped();
-    report.add(brought);
-    if stopped {
+    if !ask.is_empty() {
+        report.add(follower.bring_keys(&ask, ledger).await?);
+    }
+    if report.is_stopped() {
         return Ok(report);
+    }
+    let missed = report.fetch.missed_keys.clone();
+    if lost > 0 && missed.is_empty() {
+        ledger.append(Entry::Unseen { covers: Vec::new(), rows: warehouse.check_target().await? }, now_us()).await?;
     }
     let known = if ask.is_empty() { known } else { warehouse.values(catalogue.key, None).await? };
     let still = wanted.into_iter().filter(|(value, _)| !known.contains_key(value));
@@ -54,8 +67,8 @@ pub async fn catch_up_catalogue(
             (value, asked + u32::from(was_asked))
         })
         .collect();
-    if left != wanting.left() || wanting.has_wanted() {
-        wanting.append(Entry::Struck { left: left.clone() }, now_us()).await?;
+    if left != wanting.ledger.left() || wanting.ledger.has_wanted() {
+        wanting.ledger.append(Entry::Struck { left: left.clone() }, now_us()).await?;
     }
     report.left = left;
     if let Some(open) = catalogue.open

@@ -21,6 +21,8 @@ pub struct Wish {
     pub overlap_us: i64,
     /// Whether what was seen is fetched as if it had not been.
     pub fetches_anew: bool,
+    /// Whether the target is right although rows are gone from it.
+    pub accepts_lost_rows: bool,
 }
 
 /// The windows of a feed that were not seen, and those that are fetched once more. All ends are whole seconds.
@@ -30,9 +32,6 @@ pub fn due(state: Option<&FeedState>, from_us: i64, wish: &Wish) -> (Spans, Span
     let mut wanted = Spans::default();
     Window::new(from_us, to_us).into_iter().for_each(|window| wanted.add(window));
     let Some(state) = state else { return (wanted, Spans::default()) };
-    if wish.fetches_anew {
-        return (Spans::default(), wanted);
-    }
     if wish.follows {
         let known = state.wanted.windows().iter();
         known.filter_map(|window| Window::new(window.from_us, window.to_us.min(to_us))).for_each(|w| wanted.add(w));

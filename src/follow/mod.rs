@@ -15,12 +15,14 @@ pub use sync::{SyncOptions, Table, every, sync};
 
 use crate::error::{Error, Result};
 use crate::fetch::{Feed, Http, Piece};
-use crate::ledger::{Entry, FeedState, Ledger, Purpose};
+use crate::ledger::{Cover, Entry, FeedState, Gap, Ledger, Purpose};
 use crate::report::{RunReport, TableReport};
 use crate::run::{Run, Work, gone_parts};
 use crate::window::{DAY_US, Window};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+
+const SECOND_US: i64 = 1_000_000;
 
 /// How feeds are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,19 +80,23 @@ impl Follower<'_> {
     /// Usage, where a feed is new and nobody has said since when it is followed; data, where rows are gone from the
     /// target; what the API, the disk, the ledger or the target say.
     pub async fn catch_up(&self, wish: &Wish, ledger: &mut Ledger) -> Result<TableReport> {
-        if !wish.fetches_anew {
-            self.check_rows(ledger).await?;
-        }
         // What an earlier run has landed is its own work: if that was killed, this one takes it up.
         let mut report = TableReport { runs: self.bring_in(ledger).await?, ..TableReport::default() };
         if report.is_stopped() {
             return Ok(report);
         }
+        self.check_rows(wish, ledger).await?;
         let wanted = self.due(wish, ledger).await?;
         report.fetch = self.fetch(wanted, Purpose::New, ledger).await?;
         report.runs.extend(self.bring_in(ledger).await?);
         let states = ledger.feeds(&self.gone(ledger).await?);
         report.feeds = self.feeds.iter().filter_map(|feed| states.get(&feed.name()).cloned()).collect();
+        if !wish.follows {
+            // Other gaps are none of this window's.
+            let (from_us, to_us) = (wish.from_us.unwrap_or(i64::MIN), wish.to_us);
+            let is_asked = |gap: &Gap| gap.window.from_us < to_us && from_us < gap.window.to_us;
+            report.feeds.iter_mut().for_each(|feed| feed.gaps.retain(is_asked));
+        }
         Ok(report)
     }
 
@@ -109,7 +115,9 @@ impl Follower<'_> {
                     .because("nothing says since when it is followed")
                     .hint("say with --from which day is the first")
             })?;
-            let to_us = if wish.follows { None } else { Some(wish.to_us) };
+            // Whole seconds: an API is asked for no others.
+            let from_us = from_us.div_euclid(SECOND_US) * SECOND_US;
+            let to_us = if wish.follows { None } else { Some(-(-wish.to_us).div_euclid(SECOND_US) * SECOND_US) };
             if let Some(window) = Window::new(from_us, to_us.unwrap_or(i64::MAX))
                 && state.is_none_or(|state| !state.wanted.missing(window).is_empty())
             {
@@ -124,18 +132,37 @@ impl Follower<'_> {
         Ok(wanted)
     }
 
-    /// Refuses to go on from a checkpoint where the rows up to there are not in the target any more.
-    async fn check_rows(&self, ledger: &Ledger) -> Result<()> {
+    /// Refuses to go on from a checkpoint where rows up to there are not in the target any more. Who fetches a window
+    /// anew begins anew with all that was seen: other windows are gaps then.
+    async fn check_rows(&self, wish: &Wish, ledger: &mut Ledger) -> Result<()> {
         let rows = self.run.warehouse.check_target().await?;
-        match ledger.rows_after_last_merge() {
-            Some(after) if rows < after => Err(Error::data("go on from a checkpoint")
+        let lost = ledger.lost_rows(rows);
+        if lost > 0 && !wish.accepts_lost_rows && !wish.fetches_anew {
+            return Err(Error::data("go on from a checkpoint")
                 .with("target", self.run.warehouse.target())
-                .because(format!("it had {after} rows after the last run and has {rows} now: what was fetched is gone"))
+                .because(format!("{lost} rows are gone from it, and what was fetched with them: it has {rows} now"))
                 .hint(
-                    "bring the table back; or fetch a window of time anew with backfill --fetch-anew, --from and --to",
-                )),
-            _ => Ok(()),
+                    "bring the table back; or fetch what was lost with backfill --fetch-anew, --from and --to; or go on \
+                     with --accept-lost-rows, if they were removed on purpose",
+                ));
         }
+        let mut covers = Vec::new();
+        if wish.fetches_anew {
+            let window = Window::new(wish.from_us.unwrap_or(i64::MIN), wish.to_us);
+            let own: Vec<String> = self.feeds.iter().map(Feed::name).collect();
+            for (feed, state) in ledger.feeds(&self.gone(ledger).await?) {
+                let spans = match (lost > 0, window) {
+                    (true, _) => state.seen,
+                    (false, Some(window)) if own.contains(&feed) => state.seen.within(window),
+                    (false, _) => continue,
+                };
+                covers.push(Cover { feed, spans });
+            }
+        }
+        if lost > 0 || !covers.is_empty() {
+            ledger.append(Entry::Unseen { covers, rows }, (self.run.now_us)()).await?;
+        }
+        Ok(())
     }
 
     /// Fetches windows once more that were seen whole, once a day for each feed, and brings in what has come late.
@@ -173,13 +200,23 @@ impl Follower<'_> {
     ) -> Result<TableReport> {
         let fetch = self.fetch(wanted, purpose, ledger).await?;
         let report = TableReport { fetch, runs: self.bring_in(ledger).await?, ..TableReport::default() };
-        if !report.is_stopped() && report.fetch.not_again == 0 && report.fetch.missed_keys.is_empty() {
+        let is_done = |feed: &String| !report.fetch.not_again.iter().any(|gap| gap.feed == *feed);
+        let feeds: Vec<String> = feeds.into_iter().filter(is_done).collect();
+        if !report.is_stopped() && report.fetch.missed_keys.is_empty() && !feeds.is_empty() {
             ledger.append(Entry::Looked { purpose, feeds }, (self.run.now_us)()).await?;
         }
         Ok(report)
     }
 
-    /// Fetches rows by their keys and brings them in; what waits from before as well.
+    /// Brings in what an earlier run has landed.
+    ///
+    /// # Errors
+    /// What the disk, the ledger or the target say.
+    pub async fn bring_waiting(&self, ledger: &mut Ledger) -> Result<TableReport> {
+        Ok(TableReport { runs: self.bring_in(ledger).await?, ..TableReport::default() })
+    }
+
+    /// Fetches rows by their keys and brings them in.
     ///
     /// # Errors
     /// As [`Follower::catch_up`].
@@ -200,10 +237,7 @@ impl Follower<'_> {
     /// Whether what its rows say is so old that they are asked for once more.
     pub fn is_refresh_due(&self, refresh_us: i64, ledger: &Ledger) -> bool {
         let is_due = |at| (self.run.now_us)() - at >= refresh_us;
-        let last = |feed: &Feed| {
-            ledger.last_looked(Purpose::Refresh, &feed.name()).or(ledger.last_fetched_for(Purpose::Wanted))
-        };
-        self.feeds.iter().any(|feed| last(feed).is_some_and(is_due))
+        self.feeds.iter().any(|feed| ledger.last_looked(Purpose::Refresh, &feed.name()).is_none_or(is_due))
     }
 
     fn of_keys(&self, keys: &BTreeSet<String>) -> Vec<Wanted> {

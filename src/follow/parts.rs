@@ -26,7 +26,7 @@ struct Part {
     gaps: Vec<Gap>,
     accepted: Vec<Gap>,
     /// Windows that were seen whole before and could not be looked at again.
-    not_again: u64,
+    not_again: Vec<Gap>,
     missed_keys: BTreeSet<String>,
     /// Pages of pieces that are landed, to be removed once the ledger says so.
     landed: Vec<Pages>,
@@ -44,8 +44,6 @@ struct Course {
     again: BTreeMap<usize, Spans>,
     /// For each feed the gaps that an earlier run has told of.
     failed: Vec<Spans>,
-    /// Pieces whose pages stay for the next try.
-    stays: Vec<(usize, Piece)>,
 }
 
 impl Follower<'_> {
@@ -62,7 +60,7 @@ impl Follower<'_> {
         self.run.progress.begin("fetch", Some(total));
         let failed = self.feeds.iter().map(|feed| ledger.failed(&feed.name())).collect();
         let (now, again) = (Instant::now(), BTreeMap::new());
-        let mut course = Course { begun: now, told: now, done: 0, total, again, failed, stays: Vec::new() };
+        let mut course = Course { begun: now, told: now, done: 0, total, again, failed };
         for wanted in wanted.iter().filter(|wanted| wanted.again) {
             Pages::open(&self.folder_of(wanted.feed), &wanted.piece)?.remove()?;
             let seen = course.again.entry(wanted.feed).or_default();
@@ -82,11 +80,11 @@ impl Follower<'_> {
         let (fetched, landed) = Box::pin(futures::future::join(fetcher.fetch(pieces, to_land), landing)).await;
         // Where landing failed, fetching fails because of it.
         landed.and(fetched)?;
-        for place in 0..self.feeds.len() {
+        let seen = ledger.feeds(&BTreeSet::new());
+        for feed in self.feeds {
             // What other tries have left, such as a last window that ended at another moment.
-            let stays: Vec<Piece> =
-                course.stays.iter().filter(|(feed, _)| *feed == place).map(|(_, piece)| piece.clone()).collect();
-            sweep(&self.folder_of(place), &stays)?;
+            let seen = seen.get(&feed.name()).map(|state| state.seen.clone()).unwrap_or_default();
+            sweep(&self.pages.join(feed.digest()), &seen)?;
         }
         (report.requests, report.repeated) = (self.http.requests() - before.0, self.http.repeated() - before.1);
         Ok(report)
@@ -153,7 +151,7 @@ impl Follower<'_> {
         walked: Walked,
         part: &mut Part,
         to_land: &Sender<Result<Input>>,
-        course: &mut Course,
+        course: &Course,
     ) -> Result<bool> {
         let Walked { feed: place, piece, end, pages, .. } = walked;
         let Some(feed) = self.feeds.get(place) else { return Err(Error::bug("find a feed")) };
@@ -168,16 +166,16 @@ impl Follower<'_> {
                 part.missed_keys.extend(keys.iter().cloned());
                 (!goes_on, false)
             }
-            (End::Gap { goes_on, .. }, Piece::Span(window))
+            (End::Gap { goes_on, why }, Piece::Span(window))
                 if course.again.get(&place).is_some_and(|seen| seen.missing(*window).is_empty()) =>
             {
-                part.not_again += 1;
+                part.not_again.push(Gap { feed: feed.name(), window: *window, why });
                 (!goes_on && !numbers, false)
             }
             (End::Gap { why, goes_on }, Piece::Span(window)) => {
                 let gap = Gap { feed: feed.name(), window: *window, why };
-                // Not on the first failure: it may be gone by the next run.
-                let told = course.failed.get(place).is_some_and(|failed| !failed.within(*window).is_empty());
+                // Not on the first failure, nor with time that has not failed before: it may be gone by the next run.
+                let told = course.failed.get(place).is_some_and(|failed| failed.missing(*window).is_empty());
                 let passes = self.options.accepts_gaps && told;
                 if passes {
                     part.accepted.push(gap)
@@ -200,9 +198,7 @@ impl Follower<'_> {
                 }
             }
         }
-        if stays {
-            course.stays.push((place, piece));
-        } else {
+        if !stays {
             part.landed.push(pages);
         }
         Ok(true)
@@ -232,7 +228,7 @@ impl Follower<'_> {
         }
         report.gaps.extend(part.gaps);
         report.accepted.extend(part.accepted);
-        report.not_again += part.not_again;
+        report.not_again.extend(part.not_again);
         report.missed_keys.extend(part.missed_keys);
         report.parts += 1;
         report.pages += part.pages;

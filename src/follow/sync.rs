@@ -1,6 +1,6 @@
 //! One round of keeping up: trades, then what came late, then the markets and events that they mention.
 
-use super::{Catalogue, Follower, Wish, catch_up_catalogue};
+use super::{Catalogue, Follower, SECOND_US, Wish, catch_up_catalogue};
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::progress::Progress;
@@ -44,7 +44,8 @@ pub async fn sync(
     if report.trades.is_stopped() {
         return Ok(report);
     }
-    if let Some(window) = Window::new(options.wish.to_us - options.recheck_us, options.wish.to_us) {
+    let to_us = options.wish.to_us.div_euclid(SECOND_US) * SECOND_US;
+    if let Some(window) = Window::new(to_us - options.recheck_us, to_us) {
         report.late = trades.follower.recheck(window, trades.ledger).await?;
         if report.late.as_ref().is_some_and(TableReport::is_stopped) {
             return Ok(report);
@@ -52,14 +53,14 @@ pub async fn sync(
     }
     let Some((markets, events)) = catalogue else { return Ok(report) };
     let of_markets = Catalogue { key: "condition_id", open: options.open, refresh_us: options.refresh_us };
-    let brought = catch_up_catalogue(trades.ledger, &markets.follower, of_markets, markets.ledger).await?;
+    let brought = catch_up_catalogue(trades, of_markets, markets).await?;
     let stopped = brought.is_stopped();
     report.markets = Some(brought);
     if stopped {
         return Ok(report);
     }
     let of_events = Catalogue { key: "event_slug", open: None, refresh_us: options.refresh_us };
-    report.events = Some(catch_up_catalogue(markets.ledger, &events.follower, of_events, events.ledger).await?);
+    report.events = Some(catch_up_catalogue(markets, of_events, events).await?);
     Ok(report)
 }
 

@@ -74,6 +74,14 @@ pub enum Entry {
         /// The feeds.
         feeds: Vec<String>,
     },
+    /// What was seen of feeds counts no more, since its rows are gone from the target or are to be fetched anew; and
+    /// the target is right with as many rows as it has.
+    Unseen {
+        /// What.
+        covers: Vec<Cover>,
+        /// How many rows the target had then.
+        rows: u64,
+    },
     /// Gaps that somebody has decided to live with: they are passed and not tried again.
     Accepted {
         /// Which.

@@ -72,15 +72,39 @@ impl Ledger {
         })
     }
 
-    /// Windows of a feed of which a run could not show that they are whole.
+    /// Windows of a feed of which no run could show that they are whole, though one has tried.
     pub fn failed(&self, name: &str) -> Spans {
         let mut failed = Spans::default();
         for record in self.records() {
-            if let Entry::Fetched { gaps, .. } = &record.entry {
+            if let Entry::Fetched { covers, gaps, .. } = &record.entry {
+                let seen = covers.iter().filter(|cover| cover.feed == name).flat_map(|cover| cover.spans.windows());
+                seen.for_each(|window| failed.remove(*window));
                 gaps.iter().filter(|gap| gap.feed == name).for_each(|gap| failed.add(gap.window));
             }
         }
         failed
+    }
+
+    /// How many rows are gone from the target, which has so many now: since the last merge, or between merges. What
+    /// somebody has found right since then is not counted.
+    pub fn lost_rows(&self, rows: u64) -> u64 {
+        let (mut last, mut version, mut lost) = (0, None, 0);
+        for record in self.records() {
+            match &record.entry {
+                Entry::Unseen { rows, .. } => (last, lost) = (*rows, 0),
+                Entry::Merged { receipt } if receipt.merged.version.is_some() => {
+                    let merged = &receipt.merged;
+                    // A receipt that was written long after its merge; a table that was made anew begins with none.
+                    if merged.version <= version && merged.rows_before > 0 {
+                        continue;
+                    }
+                    lost += last.saturating_sub(merged.rows_before);
+                    (last, version) = (merged.rows_after, merged.version);
+                }
+                _ => {}
+            }
+        }
+        lost + last.saturating_sub(rows)
     }
 
     /// When a feed was looked at once more for this purpose, or else was fetched first; in microseconds since
@@ -146,6 +170,12 @@ impl Ledger {
                     reasons.extend(gaps);
                     for cover in covers.iter().filter(|_| !gone.contains(part)) {
                         feeds.entry(&cover.feed).or_default().seen.extend(&cover.spans);
+                    }
+                }
+                Entry::Unseen { covers, .. } => {
+                    for cover in covers {
+                        let seen = &mut feeds.entry(&cover.feed).or_default().seen;
+                        cover.spans.windows().iter().for_each(|window| seen.remove(*window));
                     }
                 }
                 Entry::Accepted { gaps } => {

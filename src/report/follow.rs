@@ -36,7 +36,7 @@ pub struct FetchReport {
     /// Such windows that were passed for good.
     pub accepted: Vec<Gap>,
     /// Windows that were seen whole before and could not be looked at again.
-    pub not_again: u64,
+    pub not_again: Vec<Gap>,
     /// Keys that could not be asked for.
     pub missed_keys: BTreeSet<String>,
 }
@@ -52,7 +52,7 @@ impl FetchReport {
         self.oddities += other.oddities;
         self.gaps.extend(other.gaps);
         self.accepted.extend(other.accepted);
-        self.not_again += other.not_again;
+        self.not_again.extend(other.not_again);
         self.missed_keys.extend(other.missed_keys);
     }
 }
@@ -165,9 +165,8 @@ fn table_text(text: &mut String, table: &TableReport) {
     for gap in fetch.accepted.iter().take(SHOWN) {
         let _ = writeln!(text, "  gap passed for good: {} of {}: {}", gap.window, gap.feed, gap.why);
     }
-    if fetch.not_again > 0 {
-        let windows = counted(fetch.not_again, "window");
-        let _ = writeln!(text, "  {windows} that had been seen whole could not be looked at again");
+    for gap in fetch.not_again.iter().take(SHOWN) {
+        let _ = writeln!(text, "  seen whole before, and not to be looked at again: {}: {}", gap.window, gap.why);
     }
     if !fetch.missed_keys.is_empty() {
         let keys = counted(fetch.missed_keys.len() as u64, "key");

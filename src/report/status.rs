@@ -268,6 +268,7 @@ fn entries(text: &mut String, ledger: &Ledger) {
             Entry::Accepted { gaps } => ("gap passed", gaps.last().map_or(&none, |gap| &gap.feed), None),
             Entry::Wanted { .. } => ("wanted", &none, None),
             Entry::Struck { .. } => ("struck off", &none, None),
+            Entry::Unseen { covers, .. } => ("unseen", covers.last().map_or(&none, |cover| &cover.feed), None),
             Entry::Looked { feeds, .. } => ("looked", feeds.last().unwrap_or(&none), None),
         };
         let last = match (&record.entry, counts) {

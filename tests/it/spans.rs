@@ -31,6 +31,9 @@ proptest! {
         let inside: BTreeSet<i64> = (asked.from_us..asked.to_us).collect();
         prop_assert_eq!(moments(&spans.missing(asked)), inside.difference(&known).copied().collect());
         prop_assert_eq!(moments(&spans.within(asked)), inside.intersection(&known).copied().collect());
+        let mut less = spans.clone();
+        less.remove(asked);
+        prop_assert_eq!(moments(&less), known.difference(&inside).copied().collect());
         prop_assert_eq!(spans.length_us(), known.len() as i64);
         let text = serde_json::to_string(&spans).unwrap();
         prop_assert_eq!(serde_json::from_str::<Spans>(&text).unwrap(), spans.clone());

@@ -96,7 +96,7 @@ impl Keeper {
 
     pub async fn round_from(&self, from_us: Option<i64>) -> Result<SyncReport> {
         let to_us = self.now_us.load(Ordering::SeqCst) - 600_000_000;
-        self.round_of(Wish { from_us, to_us, follows: true, overlap_us: 600_000_000, fetches_anew: false }).await
+        self.round_of(Wish { from_us, follows: true, overlap_us: 600_000_000, ..window(0, to_us) }).await
     }
 
     pub async fn round_of(&self, wish: Wish) -> Result<SyncReport> {
@@ -191,6 +191,12 @@ impl Keeper {
     pub async fn rows(&self, table: usize) -> Vec<Value> {
         self.stands[table].table().await.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
+
+/// A window that is wanted once, in microseconds since 1970-01-01 UTC.
+pub fn window(from_us: i64, to_us: i64) -> Wish {
+    let (follows, overlap_us, fetches_anew, accepts_lost_rows) = (false, 0, false, false);
+    Wish { from_us: Some(from_us), to_us, follows, overlap_us, fetches_anew, accepts_lost_rows }
 }
 
 fn text(row: &Value, name: &str) -> String {

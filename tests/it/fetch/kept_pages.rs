@@ -28,9 +28,12 @@ fn pages_that_do_not_follow_each_other_are_none() {
     assert_eq!(std::fs::read_dir(pages.files()[0].path.parent().unwrap()).unwrap().count(), 3);
     left.cut(1).unwrap();
     assert_eq!(bodies(&Pages::open(folder.path(), &piece()).unwrap()), [(1, "a".to_string())]);
-    sweep(folder.path(), &[piece()]).unwrap();
-    assert_eq!(bodies(&Pages::open(folder.path(), &piece()).unwrap()).len(), 1);
-    sweep(folder.path(), &[]).unwrap();
+    Pages::open(folder.path(), &Piece::Keys(vec!["0x1".into()])).unwrap();
+    let seen = |to_us| vec![Window { from_us: -1_000_000, to_us }].into();
+    sweep(folder.path(), &seen(86_399_000_000)).unwrap();
+    assert_eq!(bodies(&Pages::open(folder.path(), &piece()).unwrap()).len(), 1, "its last second was not seen");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "keys are asked for anew");
+    sweep(folder.path(), &seen(86_400_000_000)).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use super::faults::{Fault, Faults};
-use super::following::{DAY_US, FIRST_S, Keeper};
+use super::following::{DAY_US, FIRST_S, Keeper, window};
 use super::known::Known;
 use super::world::Settings;
 use crate::warehouse::fuel::{Death, Fuel, FuelStore};
@@ -146,15 +146,8 @@ async fn rows_that_come_late_are_found_once_a_day() {
 async fn windows_that_were_wanted_once_leave_no_gap_between_them() {
     let api = Api::start(known(800), Settings::default()).await;
     let keeper = Keeper::new(SourceKind::Dome, &api, DAYS);
-    let window = |from_day: i64, to_day: i64| Wish {
-        from_us: Some(FIRST_S * 1_000_000 + from_day * DAY_US),
-        to_us: FIRST_S * 1_000_000 + to_day * DAY_US,
-        follows: false,
-        overlap_us: 0,
-        fetches_anew: false,
-    };
-    assert_well(&keeper.round_of(window(0, 1)).await.unwrap());
-    let report = keeper.round_of(window(2, 3)).await.unwrap();
+    assert_well(&keeper.round_of(days(0, 1)).await.unwrap());
+    let report = keeper.round_of(days(2, 3)).await.unwrap();
     assert_well(&report);
     assert_eq!(report.trades.feeds[0].wanted.windows().len(), 2);
     assert_eq!(report.trades.feeds[0].checkpoint_us, FIRST_S * 1_000_000 + 3 * DAY_US);
@@ -162,7 +155,7 @@ async fn windows_that_were_wanted_once_leave_no_gap_between_them() {
     let before = orders(&api);
     assert_well(&keeper.round_from(None).await.unwrap());
     assert_eq!(orders(&api) - before, 2, "the fourth day, and ten minutes before it");
-    assert_well(&keeper.round_of(window(0, 4)).await.unwrap());
+    assert_well(&keeper.round_of(days(0, 4)).await.unwrap());
     keeper.assert_holds(&api.known(), END_S).await;
 }
 
@@ -174,20 +167,54 @@ async fn rows_that_are_gone_from_the_table_are_not_passed_over() {
     std::fs::remove_dir_all(keeper.stand(0).folder.path().join("lake/trades")).unwrap();
     let error = keeper.round().await.unwrap_err();
     assert_eq!(error.kind(), Kind::Data);
-    assert!(
-        error.render().contains("it had 500 rows") && error.render().contains("--fetch-anew"),
-        "{}",
-        error.render()
-    );
-    let wish = Wish {
-        from_us: Some(FIRST_S * 1_000_000),
-        to_us: END_S * 1_000_000,
-        follows: false,
-        overlap_us: 0,
-        fetches_anew: true,
-    };
-    assert_well(&keeper.round_of(wish).await.unwrap());
+    let text = error.render();
+    assert!(text.contains("500 rows are gone") && text.contains("--fetch-anew"), "{text}");
+    // One day of it is fetched anew, and can't be got: it is a gap, and so is all the rest.
+    api.set_faults(Faults::new(1, 0).for_ever(&format!("start_time={FIRST_S}"), Fault::ServerError));
+    let first_day = Wish { fetches_anew: true, ..days(0, 1) };
+    assert!(keeper.round_of(first_day).await.is_err(), "nothing else is asked for, so it is the API that fails");
+    api.set_faults(Faults::default());
+    assert_well(&keeper.round_of(days(0, 1)).await.unwrap());
+    let found = keeper.rows(0).await.len();
+    assert!(found > 0 && found < 500, "{found}");
+    assert_well(&keeper.round().await.unwrap());
     keeper.assert_holds(&api.known(), END_S).await;
+    // Whoever has removed rows on purpose says so.
+    std::fs::remove_dir_all(keeper.stand(0).folder.path().join("lake/trades")).unwrap();
+    assert!(keeper.round().await.is_err());
+    assert_well(&keeper.round_of(Wish { accepts_lost_rows: true, ..days(0, 4) }).await.unwrap());
+    assert_well(&keeper.round().await.unwrap());
+    assert_eq!(keeper.rows(0).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_table_of_markets_that_is_gone_comes_back() {
+    let api = Api::start(known(300), Settings::default()).await;
+    let keeper = Keeper::new(SourceKind::Dome, &api, DAYS);
+    assert_well(&keeper.round().await.unwrap());
+    std::fs::remove_dir_all(keeper.stand(1).folder.path().join("lake/markets")).unwrap();
+    assert_well(&keeper.round().await.unwrap());
+    keeper.assert_holds(&api.known(), END_S).await;
+}
+
+#[tokio::test]
+async fn open_markets_are_looked_at_again_however_many_new_ones_come() {
+    let api = Api::start(known(600), Settings::default()).await;
+    let mut keeper = Keeper::new(SourceKind::Dome, &api, DAYS);
+    keeper.refresh_us = 3 * 3_600_000_000;
+    let mut updated = 0;
+    for hour in 1..=8 {
+        let wish = Wish { follows: true, ..window(FIRST_S * 1_000_000, (FIRST_S + hour * 36_000) * 1_000_000) };
+        let report = keeper.round_of(wish).await.unwrap();
+        updated += u64::from(report.markets.unwrap().runs.iter().any(|run| run.totals().2 > 0));
+        keeper.now_us.fetch_add(3_600_000_000, Ordering::SeqCst);
+    }
+    assert!(updated >= 2, "{updated}");
+}
+
+/// A window of whole days that is wanted once.
+fn days(from_day: i64, to_day: i64) -> Wish {
+    window(FIRST_S * 1_000_000 + from_day * DAY_US, FIRST_S * 1_000_000 + to_day * DAY_US)
 }
 
 #[tokio::test]
@@ -304,13 +331,8 @@ proptest! {
             cuts.push(DAYS * 86_400);
             for cut in cuts {
                 let to_us = (FIRST_S + cut) * 1_000_000;
-                let wish = Wish {
-                    from_us: Some(FIRST_S * 1_000_000),
-                    to_us,
-                    follows: true,
-                    overlap_us: overlap_s * 1_000_000,
-                    fetches_anew: false,
-                };
+                let overlap_us = overlap_s * 1_000_000;
+                let wish = Wish { follows: true, overlap_us, ..window(FIRST_S * 1_000_000, to_us) };
                 assert_well(&keeper.round_of(wish).await.unwrap());
                 keeper.assert_holds(&api.known(), FIRST_S + cut).await;
             }

@@ -225,6 +225,10 @@ fn rows_that_go_on_behind_the_edge_of_a_page_are_no_page_that_came_before() {
     // Equal fills: the last row of the first page, twice more.
     let more = Facts { rows: 2, digests: vec![19, 19], ..page(2, Next::End) };
     assert_eq!(kept(&mut pager, &more), Step::Complete);
+    // Not behind a page that was not full: nothing was cut off there.
+    let mut pager = Pager::new(piece(), Reach { numbers: true, ..REACH });
+    kept(&mut pager, &first_rows(1, page(1, cursor("a"))));
+    assert_eq!(passed_over(&mut pager, &first_rows(1, page(1, cursor("b")))), At::Cursor("a".into()));
 }
 
 #[test]
