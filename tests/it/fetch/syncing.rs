@@ -188,6 +188,22 @@ async fn rows_that_are_gone_from_the_table_are_not_passed_over() {
 }
 
 #[tokio::test]
+async fn markets_that_can_not_be_asked_for_stay_wanted() {
+    let api = Api::start(known(300), Settings::default()).await;
+    let keeper = Keeper::new(SourceKind::Dome, &api, DAYS);
+    api.set_faults(Faults::new(1, 0).for_ever("/markets", Fault::ServerError));
+    let report = keeper.round().await.unwrap();
+    assert_eq!(report.ends_as(), Some(Kind::Busy), "{}", sync_text(&report));
+    let markets = report.markets.unwrap();
+    assert!(!markets.fetch.missed_keys.is_empty() && markets.left.values().all(|asked| *asked == 0), "{markets:?}");
+    api.set_faults(Faults::default());
+    let report = keeper.round().await.unwrap();
+    assert_well(&report);
+    assert!(report.markets.unwrap().left.values().all(|asked| *asked == 1), "those that nobody knows");
+    keeper.assert_holds(&api.known(), END_S).await;
+}
+
+#[tokio::test]
 async fn a_table_of_markets_that_is_gone_comes_back() {
     let api = Api::start(known(300), Settings::default()).await;
     let keeper = Keeper::new(SourceKind::Dome, &api, DAYS);
@@ -288,7 +304,7 @@ async fn two_hours_of_rounds_bring_every_trade_once() {
 async fn wherever_a_sync_dies_the_next_one_ends_with_the_same_tables() {
     let api = Api::start(known(300), Settings::default()).await;
     let mut deaths = 0;
-    for effects in (0..400).step_by(3) {
+    for effects in (0..400).step_by(5) {
         let death = if effects % 2 == 0 { Death::BeforeTheEffect } else { Death::AfterTheEffect };
         let fuel = Fuel::new(effects, death);
         let folders = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
