@@ -138,7 +138,10 @@ impl Http {
             Ok(_) => self.failed.store(0, Ordering::Relaxed),
             Err(_) => drop(self.failed.fetch_add(1, Ordering::Relaxed)),
         }
-        asked
+        asked.map_err(|error| match error.kind() == Kind::Transient && error.advice().is_none() {
+            true => error.hint("run the same command again later: what was fetched is kept"),
+            false => error,
+        })
     }
 
     async fn once(&self, feed: &Feed, ask: &Ask, shrinks: bool) -> Result<Answer, Failure> {

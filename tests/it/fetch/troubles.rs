@@ -216,6 +216,7 @@ async fn an_api_that_answers_nothing_is_no_gap_but_a_failure() {
     let keeper = Keeper::new(SourceKind::Dome, &api, DAYS);
     let error = keeper.round().await.unwrap_err();
     assert_eq!(error.kind(), Kind::Transient, "{}", error.render());
+    assert!(error.render().contains("hint: run the same command again later"), "{}", error.render());
     api.set_faults(Faults::default());
     assert_well(&keeper.round().await.unwrap());
     keeper.assert_holds(&api.known(), END_S).await;
