@@ -142,6 +142,14 @@ impl Error {
         self.hint("allow more with --memory, or bring fewer days together with --batch-days; a day is never cut")
     }
 
+    /// The message and what is right behind it, as one line.
+    pub fn on_one_line(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(cause) => format!("{self}: {}", shortened(cause.to_string())),
+            None => self.to_string(),
+        }
+    }
+
     /// The message, its chain of causes and the hint, as lines for a person.
     pub fn render(&self) -> String {
         let mut text = format!("error: {self}\n");

@@ -86,7 +86,7 @@ where
             Again::After(asked) => own.max(asked.min(waits.most.saturating_mul(4))),
             _ => own,
         };
-        progress.note(&format!("{error}; try {} in {:.0} s", number + 1, wait.as_secs_f64()));
+        progress.note(&format!("{}; try {} in {:.0} s", error.on_one_line(), number + 1, wait.as_secs_f64()));
         tokio::time::sleep(wait).await;
     }
     Err(Error::bug("try something again"))

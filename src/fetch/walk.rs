@@ -122,7 +122,7 @@ impl Fetcher<'_> {
                     }
                     // Others get through, so it is this piece.
                     Err(error) if error.kind() == Kind::Transient && self.http.failed() < FAILED_IN_A_ROW => {
-                        End::Gap { why: told(&error), goes_on: true }
+                        End::Gap { why: error.on_one_line(), goes_on: true }
                     }
                     Err(error) => return Err(error),
                 },
@@ -180,10 +180,4 @@ fn replay(feed: &Feed, piece: &Piece, pages: &mut Pages) -> Result<(Pager, Step)
             Some(place) => pages.cut(place)?,
         }
     }
-}
-
-/// An error on one line, with what is behind it.
-fn told(error: &Error) -> String {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("{error}{cause}")
 }

@@ -1,9 +1,10 @@
 //! What is tried again, how often, and after how long.
 
 use std::cell::Cell;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tradefold::error::{Error, Kind};
-use tradefold::progress::Silent;
+use tradefold::progress::{Progress, Silent};
 use tradefold::retry::{Again, Failure, Waits, retry};
 
 const WAITS: Waits = Waits {
@@ -42,6 +43,29 @@ async fn the_other_side_says_how_long_to_wait_within_reason() {
     assert!(asked >= Duration::from_millis(100), "{asked:?}");
     let (_, _, long) = tried(1, Again::After(Duration::from_secs(3600))).await;
     assert!(long >= Duration::from_millis(200) && long < Duration::from_secs(60), "{long:?}");
+}
+
+/// Remembers what it is told.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Progress for Notes {
+    fn begin(&self, _step: &str, _total: Option<u64>) {}
+    fn advance(&self, _done: u64) {}
+    fn note(&self, line: &str) {
+        self.0.lock().unwrap().push(line.to_string());
+    }
+}
+
+#[tokio::test]
+async fn who_waits_is_told_why() {
+    let notes = Notes::default();
+    let failed = || async {
+        let error = Error::new(Kind::Transient, "fetch a page").because("it answered with 503");
+        Err::<(), _>(Failure { error, again: Again::Later })
+    };
+    retry(&Waits { tries: 2, ..WAITS }, &notes, failed).await.unwrap_err();
+    assert_eq!(*notes.0.lock().unwrap(), ["could not fetch a page: it answered with 503; try 2 in 0 s"]);
 }
 
 #[test]
