@@ -52,10 +52,21 @@ pub(super) enum Answer {
     LostPlace,
 }
 
+/// A text that is never printed.
+struct Secret(String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a secret")
+    }
+}
+
 /// Asks one API. Walks share it.
 #[derive(Debug)]
 pub struct Http {
     client: reqwest::Client,
+    /// To be taken out of answers before they are told: some repeat what they were sent.
+    key: Option<Secret>,
     waits: Waits,
     /// When the next request may go out.
     next: Mutex<Instant>,
@@ -94,6 +105,7 @@ impl Http {
             .doing("set up an HTTP client")?;
         Ok(Http {
             client,
+            key: options.key.clone().filter(|key| !key.is_empty()).map(Secret),
             waits: options.waits,
             next: Mutex::new(Instant::now()),
             interval: Duration::from_secs_f64(1.0 / options.requests_per_second.max(0.001)),
@@ -168,15 +180,16 @@ impl Http {
                     Ok(Answer::Page { facts, asked_rows: rows.into(), body })
                 }
                 Err(why) => {
-                    let why = format!("{why}; it begins with {}", beginning(&body));
+                    let why = format!("{why}; it begins with {}", self.beginning(&body));
                     Err(Failure { error: failed(Kind::Transient).because(why), again: Again::Later })
                 }
             };
         }
         let text = String::from_utf8_lossy(&body).into_owned();
-        let mut why = format!("it answered with {status}: {}", beginning(&body));
+        let mut why = format!("it answered with {status}: {}", self.beginning(&body));
         if let Some(place) = headers.get("location").and_then(|value| value.to_str().ok()) {
-            why.push_str(&format!(" and points to {}, which is not followed", without_query(place)));
+            let place = self.without_key(without_query(place));
+            why.push_str(&format!(" and points to {place}, which is not followed"));
         }
         let error = |kind| failed(kind).because(why.clone());
         match Refusal::of(status, &text) {
@@ -229,6 +242,22 @@ impl Http {
         let is_packed = headers.get(CONTENT_ENCODING).is_some_and(|value| value.as_bytes() == b"gzip");
         let body = if is_packed { unpacked(&packed)? } else { packed };
         Ok((status, headers, body))
+    }
+
+    fn without_key(&self, text: &str) -> String {
+        match &self.key {
+            Some(Secret(key)) => text.replace(key.as_str(), "(the key)"),
+            None => text.to_string(),
+        }
+    }
+
+    /// The beginning of an answer, on one line.
+    fn beginning(&self, body: &[u8]) -> String {
+        // Before it is cut, or half of a key would be left.
+        let text = self.without_key(&String::from_utf8_lossy(body));
+        let words = text.split_whitespace().take(SHOWN_CHARS).collect::<Vec<_>>().join(" ");
+        let line: String = words.chars().take(SHOWN_CHARS).collect();
+        if line.is_empty() { "nothing".into() } else { format!("{line:?}") }
     }
 
     fn read(&self, endpoint: &Endpoint, ask: &Ask, body: &[u8]) -> std::result::Result<Facts, String> {
@@ -314,13 +343,6 @@ fn asked_wait(headers: &HeaderMap, body: &str) -> Option<Duration> {
     let header = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok());
     let seconds = header.or_else(|| serde_json::from_str::<Body>(body).ok().map(|body| body.retry_after))?;
     Duration::try_from_secs_f64(seconds).ok()
-}
-
-/// The beginning of an answer, on one line.
-fn beginning(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN_CHARS * 4)]);
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(SHOWN_CHARS).collect();
-    if line.is_empty() { "nothing".into() } else { format!("{line:?}") }
 }
 
 /// An address without what may be a secret.

@@ -236,7 +236,7 @@ impl Shared {
         let mut state = self.state();
         let world = &mut state.world;
         if path.starts_with("/v1/") && authorization.strip_prefix("Bearer ") != Some(KEY) {
-            return dome::unauthorized();
+            return dome::unauthorized(authorization);
         }
         let reply = match path {
             "/v1/polymarket/orders" => dome::orders(world, &query, fault),

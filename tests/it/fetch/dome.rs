@@ -12,8 +12,10 @@ fn error(error: &str, message: &str) -> Reply {
 }
 
 /// Whoever comes without the key.
-pub fn unauthorized() -> Reply {
-    Reply::refused(401, json!({ "error": "Unauthorized", "message": "Missing or invalid API key" }))
+/// It repeats what it was sent, as some do: whoever tells the answer must not tell the key.
+pub fn unauthorized(authorization: &str) -> Reply {
+    let message = format!("Missing or invalid API key: {authorization}");
+    Reply::refused(401, json!({ "error": "Unauthorized", "message": message }))
 }
 
 fn limit(query: &Query, usual: usize, most: usize) -> Result<usize, Reply> {
