@@ -304,7 +304,7 @@ async fn two_hours_of_rounds_bring_every_trade_once() {
 async fn wherever_a_sync_dies_the_next_one_ends_with_the_same_tables() {
     let api = Api::start(known(300), Settings::default()).await;
     let mut deaths = 0;
-    for effects in (0..400).step_by(5) {
+    for effects in (0..400).step_by(3) {
         let death = if effects % 2 == 0 { Death::BeforeTheEffect } else { Death::AfterTheEffect };
         let fuel = Fuel::new(effects, death);
         let folders = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
