@@ -210,8 +210,21 @@ impl Folder {
     /// # Errors
     /// What the store says.
     pub async fn list(&self) -> Result<Vec<ObjectMeta>> {
-        let mut found: Vec<ObjectMeta> =
-            self.store.list(Some(&self.prefix)).try_collect().await.doing("list a folder")?;
+        self.list_after(None).await
+    }
+
+    /// The objects in the folder and below whose paths come after that of an object, by path.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn list_after(&self, name: Option<&str>) -> Result<Vec<ObjectMeta>> {
+        let listed = match name {
+            Some(name) => self.store.list_with_offset(Some(&self.prefix), &self.path(name)),
+            None => self.store.list(Some(&self.prefix)),
+        };
+        let mut found: Vec<ObjectMeta> = listed.try_collect().await.doing("list a folder")?;
+        // Not every server that speaks a store's protocol hears from where on it is asked.
+        found.retain(|meta| name.is_none_or(|name| meta.location > self.path(name)));
         found.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(found)
     }

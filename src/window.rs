@@ -8,6 +8,14 @@ use std::fmt;
 /// Microseconds of a day.
 pub const DAY_US: i64 = 86_400_000_000;
 
+/// Microseconds of a second.
+pub const SECOND_US: i64 = 1_000_000;
+
+/// The beginning of the second that holds a time in microseconds since 1970-01-01 UTC.
+pub fn start_of_second_us(us: i64) -> i64 {
+    us.div_euclid(SECOND_US) * SECOND_US
+}
+
 /// A UTC day, counted from 1970-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -93,7 +101,7 @@ pub fn text_of_us(us: i64) -> String {
 /// A length of time as a person reads it, by its largest unit and the next one: `2 h 5 min`. Less than a second is
 /// `0 s`.
 pub fn text_of_length_us(us: i64) -> String {
-    let seconds = us.max(0) / 1_000_000;
+    let seconds = us.max(0) / SECOND_US;
     let numbers =
         [("d", seconds / 86_400), ("h", seconds / 3_600 % 24), ("min", seconds / 60 % 60), ("s", seconds % 60)];
     let first = numbers.iter().position(|(_, number)| *number > 0).unwrap_or(numbers.len() - 1);

@@ -1,13 +1,11 @@
 //! How an endpoint is asked, and what its answers say of themselves.
 
 use super::pager::Reach;
-use crate::window::Window;
+use crate::window::{SECOND_US, Window};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
-
-const SECOND_US: i64 = 1_000_000;
 
 /// A part of what is wanted, walked page by page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +103,8 @@ pub struct Facts {
     pub total: Option<u64>,
     /// Whether no row is newer than the one before it.
     pub is_newest_first: bool,
+    /// The times of its newest and its oldest row, in microseconds since 1970-01-01 UTC, as far as they can be read.
+    pub times_us: Option<(i64, i64)>,
     /// Whether everything that follows is older than the piece, as far as rows are the newest first.
     pub is_past_piece: bool,
 }
@@ -199,6 +199,7 @@ impl Endpoint {
             next: told.next(rows.is_empty(), self.silence_is_end),
             total: told.total,
             is_newest_first: true,
+            times_us: None,
             is_past_piece: false,
         };
         let (mut all, mut last_us) = (Xxh3::new(), i64::MAX);
@@ -208,6 +209,8 @@ impl Endpoint {
             if let Some(us) = time_us {
                 facts.is_newest_first &= us <= last_us;
                 last_us = us;
+                let (newest_us, oldest_us) = facts.times_us.unwrap_or((us, us));
+                facts.times_us = Some((newest_us.max(us), oldest_us.min(us)));
             }
             let window = piece.window();
             facts.is_past_piece |= window.zip(time_us).is_some_and(|(window, us)| us < window.from_us);

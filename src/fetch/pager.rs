@@ -5,6 +5,7 @@
 //! counted. A pass that proves nothing is made again, a few times; then the piece is a gap.
 
 use super::{Ask, At, Facts, Next, Piece};
+use crate::window::{SECOND_US, Window, start_of_second_us};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::ops::AddAssign;
@@ -13,6 +14,8 @@ use std::ops::AddAssign;
 const PASSES: u32 = 3;
 /// How often the same page is asked for again where the answer can't be the page that follows.
 const AGAIN: u32 = 3;
+/// How many pages a pass has at most: an API may hand out cursors for ever.
+const PAGES: u64 = 10_000;
 
 /// What an endpoint allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,8 @@ pub enum Step {
     Complete,
     /// There are more rows than the API gives at a time: take these instead.
     Cut(Box<(Piece, Piece)>),
+    /// Everything of this window was seen, and nothing older can be: the API gives no more, for this reason.
+    Reached(Window, String),
     /// It can't be shown that everything was seen.
     Gap(String),
 }
@@ -114,6 +119,11 @@ pub struct Pager {
     first_page: Option<u64>,
     /// Whether the first page is asked for once more, to see whether it is still the same.
     looks_back: bool,
+    /// What a walk from the newest row back has seen, where it can't go on to the end of the piece, and why not.
+    reached: Option<(Window, String)>,
+    /// The time of the oldest row of this pass.
+    oldest_us: Option<i64>,
+    pages: u64,
     rows: u64,
     /// Those of them that are within the piece.
     inside: u64,
@@ -135,6 +145,9 @@ impl Pager {
             last_row: None,
             first_page: None,
             looks_back: false,
+            reached: None,
+            oldest_us: None,
+            pages: 0,
             rows: 0,
             inside: 0,
             first_total: None,
@@ -212,19 +225,22 @@ impl Pager {
 
     /// The API refused an offset as too great.
     pub fn out_of_reach(&mut self) -> Step {
-        self.cut(&format!("offset {} was refused", self.rows))
+        self.cut(format!("offset {} was refused", self.rows))
     }
 
     fn keep(&mut self, facts: &Facts, asked_rows: u64) {
         self.seen.extend(&facts.digests);
         self.last_row = facts.digests.last().copied().filter(|_| facts.rows >= asked_rows);
         self.first_page.get_or_insert(facts.digest);
+        self.pages += 1;
         self.rows += facts.rows;
         self.inside += facts.digests.len() as u64;
         self.oddities.outside_rows += facts.rows - facts.digests.len() as u64;
-        if !facts.is_newest_first {
+        let goes_on = facts.times_us.zip(self.oldest_us).is_none_or(|((newest, _), oldest)| newest <= oldest);
+        if !facts.is_newest_first || !goes_on {
             self.oddities.unordered_pages += 1;
         }
+        self.oldest_us = self.oldest_us.into_iter().chain(facts.times_us.map(|(_, oldest)| oldest)).min();
         self.first_total = self.first_total.or(facts.total);
     }
 
@@ -245,17 +261,20 @@ impl Pager {
 
     fn after(&mut self, facts: &Facts) -> Turn {
         match &facts.next {
+            Next::Cursor(_) if self.pages >= PAGES => {
+                return going_on(self.cut(format!("{PAGES} pages are not all of it")));
+            }
             Next::Cursor(cursor) => {
                 if let At::Cursor(here) = &self.at {
                     self.followed.insert(here.clone());
                 }
                 self.at = At::Cursor(cursor.clone());
             }
-            Next::End => return self.ended(),
+            Next::End => return going_on(self.ended()),
             // The piece is before everything that is still to come.
-            Next::Unknown if facts.rows == 0 || facts.is_past_piece => return self.ended(),
+            Next::Unknown if facts.rows == 0 || facts.is_past_piece => return going_on(self.ended()),
             Next::Unknown | Next::More if self.rows > self.reach.last_offset => {
-                return going_on(self.cut(&format!("no offset past {} is answered", self.reach.last_offset)));
+                return going_on(self.cut(format!("no offset past {} is answered", self.reach.last_offset)));
             }
             Next::Unknown | Next::More => self.at = At::Offset(self.rows),
         }
@@ -263,19 +282,24 @@ impl Pager {
     }
 
     /// The last page of a pass came.
-    fn ended(&mut self) -> Turn {
+    fn ended(&mut self) -> Step {
         if self.reach.shifts && matches!(self.at, At::Offset(_)) {
             self.looks_back = true;
-            return going_on(Step::Ask(self.ask()));
+            return Step::Ask(self.ask());
         }
-        going_on(Step::Complete)
+        self.proven()
+    }
+
+    /// What the pass has shown, now that nothing speaks against it.
+    fn proven(&mut self) -> Step {
+        self.reached.take().map_or(Step::Complete, |(window, why)| Step::Reached(window, why))
     }
 
     /// The first page came once more: if it is another one, rows have moved from page to page meanwhile.
     fn looked_back(&mut self, facts: &Facts) -> Turn {
         self.looks_back = false;
         if self.first_page == Some(facts.digest) {
-            return going_on(Step::Complete);
+            return going_on(self.proven());
         }
         self.oddities.shifted += 1;
         self.doubted("rows that came in while pages were counted by rows")
@@ -307,13 +331,28 @@ impl Pager {
         Turn { keeps_page: false, drops_pass: self.reach.numbers, step: Step::Ask(self.ask()) }
     }
 
-    fn cut(&mut self, why: &str) -> Step {
-        self.oddities.cut += 1;
+    fn cut(&mut self, why: String) -> Step {
         let may_be_cut = self.reach.by_time || matches!(self.piece, Piece::Keys(_));
-        match self.piece.halves() {
-            Some(halves) if may_be_cut => Step::Cut(Box::new(halves)),
-            _ => Step::Gap(format!("it has more rows than the API gives: {why}, and it can't be cut further")),
+        if let Some(halves) = self.piece.halves().filter(|_| may_be_cut) {
+            self.oddities.cut += 1;
+            return Step::Cut(Box::new(halves));
         }
+        let why = format!("it has more rows than the API gives: {why}, and it can't be cut further");
+        match self.newer_than_oldest() {
+            Some(window) => {
+                self.reached = Some((window, why));
+                self.ended()
+            }
+            None => Step::Gap(why),
+        }
+    }
+
+    /// The end of the piece of which everything came, where rows come from the newest back and the last of them are not
+    /// answered any more. Of the second of the oldest row some may be missing.
+    fn newer_than_oldest(&self) -> Option<Window> {
+        let from_now_back = !self.reach.by_time && self.oddities.unordered_pages == 0;
+        let (window, oldest_us) = self.piece.window().zip(self.oldest_us.filter(|_| from_now_back))?;
+        Window::new((start_of_second_us(oldest_us) + SECOND_US).max(window.from_us), window.to_us)
     }
 }
 

@@ -4,7 +4,7 @@ use super::endpoint::Piece;
 use crate::error::{Doing, Error, Result};
 use crate::source::{Input, Page};
 use crate::spans::Spans;
-use crate::window::Window;
+use crate::window::{SECOND_US, Window};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -163,13 +163,13 @@ pub fn sweep(folder: &Path, seen: &Spans) -> Result<()> {
 /// The window whose pages are in a folder of this name.
 fn window_of(name: &str) -> Option<Window> {
     let (from_s, to_s) = name.rsplit_once('-')?;
-    Window::new(from_s.parse::<i64>().ok()? * 1_000_000, to_s.parse::<i64>().ok()? * 1_000_000)
+    Window::new(from_s.parse::<i64>().ok()? * SECOND_US, to_s.parse::<i64>().ok()? * SECOND_US)
 }
 
 /// The name of a piece's folder: the same for the same piece, however it was come by.
 fn name_of(piece: &Piece) -> String {
     match piece {
-        Piece::Span(window) => format!("{}-{}", window.from_us / 1_000_000, window.to_us / 1_000_000),
+        Piece::Span(window) => format!("{}-{}", window.from_us / SECOND_US, window.to_us / SECOND_US),
         Piece::Keys(keys) => blake3::hash(keys.join("\n").as_bytes()).to_hex()[..16].to_string(),
     }
 }

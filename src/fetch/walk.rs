@@ -7,6 +7,7 @@ use super::pages::Pages;
 use super::source::Feed;
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
+use crate::window::Window;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -68,7 +69,7 @@ impl std::fmt::Debug for Fetcher<'_> {
 
 /// What a walk gives back: itself, or the pieces that take its place.
 enum Outcome {
-    Walked(Walked),
+    Walked(Vec<Walked>),
     Cut(usize, Oddities, Box<(Piece, Piece)>),
 }
 
@@ -96,10 +97,12 @@ impl Fetcher<'_> {
                     waiting.push_front((feed, halves.1));
                     waiting.push_front((feed, halves.0));
                 }
-                Some(Ok(Outcome::Walked(mut piece))) => {
-                    piece.oddities += std::mem::take(&mut oddities);
-                    // Whoever listens has failed, and says why.
-                    walked.send(piece).await.map_err(|_| Error::bug("hand on fetched pages"))?;
+                Some(Ok(Outcome::Walked(pieces))) => {
+                    for mut piece in pieces {
+                        piece.oddities += std::mem::take(&mut oddities);
+                        // Whoever listens has failed, and says why.
+                        walked.send(piece).await.map_err(|_| Error::bug("hand on fetched pages"))?;
+                    }
                 }
             }
         }
@@ -107,14 +110,15 @@ impl Fetcher<'_> {
 
     async fn walk(&self, number: usize, piece: Piece) -> Result<Outcome> {
         let Some(feed) = self.feeds.get(number) else { return Err(Error::bug("find a feed")) };
-        let mut pages = Pages::open(&self.folder.join(feed.digest()), &piece)?;
+        let folder = self.folder.join(feed.digest());
+        let mut pages = Pages::open(&folder, &piece)?;
         if let Piece::Keys(_) = &piece {
             // What they say of themselves changes: an earlier try's answer may be an old one.
             pages.cut(0)?;
         }
         let (mut pager, mut step) = replay(feed, &piece, &mut pages)?;
         loop {
-            let end = match step {
+            let (piece, end) = match step {
                 Step::Ask(ask) => match self.http.ask(feed, &ask, self.progress).await {
                     Ok(answer) => {
                         step = self.turn(answer, &mut pager, &mut pages)?;
@@ -122,18 +126,29 @@ impl Fetcher<'_> {
                     }
                     // Others get through, so it is this piece.
                     Err(error) if error.kind() == Kind::Transient && self.http.failed() < FAILED_IN_A_ROW => {
-                        End::Gap { why: error.on_one_line(), goes_on: true }
+                        (piece, End::Gap { why: error.on_one_line(), goes_on: true })
                     }
                     Err(error) => return Err(error),
                 },
-                Step::Complete => End::Complete,
-                Step::Gap(why) => End::Gap { why, goes_on: false },
+                Step::Complete => (piece, End::Complete),
+                Step::Gap(why) => (piece, End::Gap { why, goes_on: false }),
+                Step::Reached(reached, why) => {
+                    let older = piece.window().and_then(|window| Window::new(window.from_us, reached.from_us));
+                    let walked = |piece, end, pages, oddities| Walked { feed: number, piece, end, pages, oddities };
+                    let mut all = vec![walked(Piece::Span(reached), End::Complete, pages, pager.oddities())];
+                    if let Some(piece) = older.map(Piece::Span) {
+                        let pages = Pages::open(&folder, &piece)?;
+                        all.push(walked(piece, End::Gap { why, goes_on: false }, pages, Oddities::default()));
+                    }
+                    return Ok(Outcome::Walked(all));
+                }
                 Step::Cut(halves) => {
                     pages.remove()?;
                     return Ok(Outcome::Cut(number, pager.oddities(), halves));
                 }
             };
-            return Ok(Outcome::Walked(Walked { feed: number, piece, end, pages, oddities: pager.oddities() }));
+            let oddities = pager.oddities();
+            return Ok(Outcome::Walked(vec![Walked { feed: number, piece, end, pages, oddities }]));
         }
     }
 

@@ -3,9 +3,7 @@
 use crate::fetch::{Endpoint, Piece};
 use crate::ledger::FeedState;
 use crate::spans::Spans;
-use crate::window::Window;
-
-const SECOND_US: i64 = 1_000_000;
+use crate::window::{SECOND_US, Window, start_of_second_us};
 
 /// What is wanted of all feeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +23,19 @@ pub struct Wish {
     pub accepts_lost_rows: bool,
 }
 
-/// The windows of a feed that were not seen, and those that are fetched once more. All ends are whole seconds.
+impl Wish {
+    /// The same in whole seconds, at least what was wished for: an API can be asked for no others.
+    #[must_use]
+    pub fn in_seconds(&self) -> Wish {
+        let to_us = start_of_second_us(self.to_us);
+        let to_us = if to_us < self.to_us { to_us + SECOND_US } else { to_us };
+        Wish { from_us: self.from_us.map(start_of_second_us), to_us, ..*self }
+    }
+}
+
+/// The windows of a feed that were not seen, and those that are fetched once more.
 pub fn due(state: Option<&FeedState>, from_us: i64, wish: &Wish) -> (Spans, Spans) {
-    let from_us = from_us.div_euclid(SECOND_US) * SECOND_US;
-    let to_us = -(-wish.to_us).div_euclid(SECOND_US) * SECOND_US;
+    let to_us = wish.to_us;
     let mut wanted = Spans::default();
     Window::new(from_us, to_us).into_iter().for_each(|window| wanted.add(window));
     let Some(state) = state else { return (wanted, Spans::default()) };
@@ -36,8 +43,7 @@ pub fn due(state: Option<&FeedState>, from_us: i64, wish: &Wish) -> (Spans, Span
         let known = state.wanted.windows().iter();
         known.filter_map(|window| Window::new(window.from_us, window.to_us.min(to_us))).for_each(|w| wanted.add(w));
     }
-    let mut passed = state.seen.clone();
-    passed.extend(&state.accepted);
+    let passed = state.passed();
     let mut new = Spans::default();
     wanted.windows().iter().for_each(|window| new.extend(&passed.missing(*window)));
     // Only what comes right after something that was seen has a second in common with it.

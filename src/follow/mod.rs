@@ -22,8 +22,6 @@ use crate::window::{DAY_US, Window};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-const SECOND_US: i64 = 1_000_000;
-
 /// How feeds are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowOptions {
@@ -80,6 +78,7 @@ impl Follower<'_> {
     /// Usage, where a feed is new and nobody has said since when it is followed; data, where rows are gone from the
     /// target; what the API, the disk, the ledger or the target say.
     pub async fn catch_up(&self, wish: &Wish, ledger: &mut Ledger) -> Result<TableReport> {
+        let wish = &wish.in_seconds();
         // What an earlier run has landed is its own work: if that was killed, this one takes it up.
         let mut report = TableReport { runs: self.bring_in(ledger).await?, ..TableReport::default() };
         if report.is_stopped() {
@@ -115,9 +114,7 @@ impl Follower<'_> {
                     .because("nothing says since when it is followed")
                     .hint("say with --from which day is the first")
             })?;
-            // Whole seconds: an API is asked for no others.
-            let from_us = from_us.div_euclid(SECOND_US) * SECOND_US;
-            let to_us = if wish.follows { None } else { Some(-(-wish.to_us).div_euclid(SECOND_US) * SECOND_US) };
+            let to_us = (!wish.follows).then_some(wish.to_us);
             if let Some(window) = Window::new(from_us, to_us.unwrap_or(i64::MAX))
                 && state.is_none_or(|state| !state.wanted.missing(window).is_empty())
             {

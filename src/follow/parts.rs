@@ -4,11 +4,12 @@ use super::{Follower, Wanted};
 use crate::error::{Error, Result};
 use crate::fetch::{End, Feed, Fetcher, Pages, Piece, Walked, sweep};
 use crate::landing::{InputReport, Landed, land_stream};
-use crate::ledger::{Cover, Entry, Gap, Ledger, Purpose, Seen};
+use crate::ledger::{Cover, Entry, FeedState, Gap, Ledger, Purpose, Seen};
 use crate::progress::Silent;
 use crate::report::FetchReport;
 use crate::source::Input;
 use crate::spans::Spans;
+use crate::window::{SECOND_US, Window};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -40,8 +41,8 @@ struct Course {
     told: Instant,
     done: u64,
     total: u64,
-    /// For each feed the windows that were seen whole before.
-    again: BTreeMap<usize, Spans>,
+    /// For each feed what was seen whole or given up before.
+    passed: Vec<Spans>,
     /// For each feed the gaps that an earlier run has told of.
     failed: Vec<Spans>,
 }
@@ -59,12 +60,12 @@ impl Follower<'_> {
         let total = wanted.iter().map(|wanted| weight(&wanted.piece)).sum();
         self.run.progress.begin("fetch", Some(total));
         let failed = self.feeds.iter().map(|feed| ledger.failed(&feed.name())).collect();
-        let (now, again) = (Instant::now(), BTreeMap::new());
-        let mut course = Course { begun: now, told: now, done: 0, total, again, failed };
+        let states = ledger.feeds(&self.gone(ledger).await?);
+        let passed = self.feeds.iter().map(|feed| states.get(&feed.name()).map(FeedState::passed).unwrap_or_default());
+        let (now, passed) = (Instant::now(), passed.collect());
+        let mut course = Course { begun: now, told: now, done: 0, total, passed, failed };
         for wanted in wanted.iter().filter(|wanted| wanted.again) {
             Pages::open(&self.folder_of(wanted.feed), &wanted.piece)?.remove()?;
-            let seen = course.again.entry(wanted.feed).or_default();
-            wanted.piece.window().into_iter().for_each(|window| seen.add(window));
         }
         let pieces = wanted.into_iter().map(|wanted| (wanted.feed, wanted.piece)).collect();
         let fetcher = Fetcher {
@@ -166,24 +167,11 @@ impl Follower<'_> {
                 part.missed_keys.extend(keys.iter().cloned());
                 (!goes_on, false)
             }
-            (End::Gap { goes_on, why }, Piece::Span(window))
-                if course.again.get(&place).is_some_and(|seen| seen.missing(*window).is_empty()) =>
-            {
-                part.not_again.push(Gap { feed: feed.name(), window: *window, why });
-                (!goes_on && !numbers, false)
-            }
-            (End::Gap { why, goes_on }, Piece::Span(window)) => {
-                let gap = Gap { feed: feed.name(), window: *window, why };
-                // Not on the first failure, nor with time that has not failed before: it may be gone by the next run.
-                let told = course.failed.get(place).is_some_and(|failed| failed.missing(*window).is_empty());
-                let passes = self.options.accepts_gaps && told;
-                if passes {
-                    part.accepted.push(gap)
-                } else {
-                    part.gaps.push(gap)
-                }
+            (End::Gap { goes_on, why }, Piece::Span(window)) => {
+                let is_missing = self.note_gap(part, course, (place, *window), &why);
+                let stays = goes_on && is_missing;
                 // Rows that came are rows, unless they are numbered by a pass that may have seen some of them twice.
-                ((passes || !goes_on) && !numbers, goes_on && !passes)
+                (!stays && !numbers, stays)
             }
         };
         if lands {
@@ -202,6 +190,29 @@ impl Follower<'_> {
             part.landed.push(pages);
         }
         Ok(true)
+    }
+
+    /// Notes that a window was not seen whole: as far as it was seen or given up before, it only could not be looked at
+    /// again. Whether some of it is a gap from now on.
+    fn note_gap(&self, part: &mut Part, course: &Course, (place, window): (usize, Window), why: &str) -> bool {
+        let name = self.feeds.get(place).map(Feed::name).unwrap_or_default();
+        let gap = |window: &Window| Gap { feed: name.clone(), window: *window, why: why.to_string() };
+        let missing = course.passed.get(place).map_or_else(|| vec![window].into(), |passed| passed.missing(window));
+        if missing.is_empty() {
+            part.not_again.push(gap(&window));
+        }
+        let mut is_missing = false;
+        for window in missing.windows() {
+            // Not on the first failure, nor with time that has not failed before: it may be gone by the next run.
+            let told = course.failed.get(place).is_some_and(|failed| failed.missing(*window).is_empty());
+            if self.options.accepts_gaps && told {
+                part.accepted.push(gap(window));
+            } else {
+                part.gaps.push(gap(window));
+                is_missing = true;
+            }
+        }
+        is_missing
     }
 
     /// Writes the entry of a part, then removes the pages that it was made of.
@@ -262,7 +273,7 @@ fn together(name: &str, inputs: Vec<InputReport>) -> Vec<InputReport> {
 /// How much of the whole a piece is: seconds, or keys.
 fn weight(piece: &Piece) -> u64 {
     match piece {
-        Piece::Span(window) => ((window.to_us - window.from_us) / 1_000_000).unsigned_abs(),
+        Piece::Span(window) => ((window.to_us - window.from_us) / SECOND_US).unsigned_abs(),
         Piece::Keys(keys) => keys.len() as u64,
     }
 }

@@ -1,11 +1,11 @@
 //! One round of keeping up: trades, then what came late, then the markets and events that they mention.
 
-use super::{Catalogue, Follower, SECOND_US, Wish, catch_up_catalogue};
+use super::{Catalogue, Follower, Wish, catch_up_catalogue};
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::progress::Progress;
 use crate::report::{SyncReport, TableReport};
-use crate::window::Window;
+use crate::window::{Window, start_of_second_us};
 use std::time::Duration;
 
 /// A table, what fills it, and its ledger.
@@ -44,7 +44,7 @@ pub async fn sync(
     if report.trades.is_stopped() {
         return Ok(report);
     }
-    let to_us = options.wish.to_us.div_euclid(SECOND_US) * SECOND_US;
+    let to_us = start_of_second_us(options.wish.to_us);
     if let Some(window) = Window::new(to_us - options.recheck_us, to_us) {
         report.late = trades.follower.recheck(window, trades.ledger).await?;
         if report.late.as_ref().is_some_and(TableReport::is_stopped) {

@@ -46,6 +46,13 @@ pub struct Seen {
 }
 
 impl FeedState {
+    /// What nobody has to look at any more.
+    pub fn passed(&self) -> Spans {
+        let mut passed = self.seen.clone();
+        passed.extend(&self.accepted);
+        passed
+    }
+
     /// Where who says nothing else goes on: since when it is followed for good, or the end of what was wanted once.
     pub fn goes_on_from(&self) -> i64 {
         let end_us = self.wanted.hull().map_or(self.from_us, |hull| hull.to_us);

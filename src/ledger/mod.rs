@@ -3,6 +3,7 @@
 
 mod entry;
 mod feeds;
+mod segments;
 
 pub use entry::{Cover, Entry, Gap, Holder, Purpose, Receipt, Record};
 pub use feeds::{FeedState, Seen};
@@ -26,6 +27,8 @@ pub struct Ledger {
     folder: Folder,
     nonce: String,
     records: Vec<Record>,
+    /// How many segments are written.
+    segments: usize,
 }
 
 impl Ledger {
@@ -35,10 +38,13 @@ impl Ledger {
     /// Data, when an entry is missing or can't be read; or what the store says.
     pub async fn open(folder: Folder, nonce: String) -> Result<Ledger> {
         let is_entry = |name: &str| name.strip_suffix(".json").is_some_and(is_number);
-        let names = folder.list().await?.into_iter().filter_map(|meta| meta.location.filename().map(str::to_string));
+        let mut records = segments::read(&folder).await?;
+        let segments = segments::filled(records.len());
+        let last = records.last().map(|record| entry_file(record.number));
+        let newer = folder.list_after(last.as_deref()).await?.into_iter();
+        let names = newer.filter_map(|meta| meta.location.filename().map(str::to_string));
         let names: Vec<String> = names.filter(|name| is_entry(name)).collect();
         let mut read = futures::stream::iter(names.into_iter().map(|name| read_entry(&folder, name))).buffered(READS);
-        let mut records: Vec<Record> = Vec::new();
         while let Some(record) = read.try_next().await? {
             let record =
                 record.ok_or_else(|| Error::bug("read the ledger").because("an entry was removed meanwhile"))?;
@@ -51,7 +57,7 @@ impl Ledger {
             records.push(record);
         }
         drop(read);
-        Ok(Ledger { folder, nonce, records })
+        Ok(Ledger { folder, nonce, records, segments })
     }
 
     /// Reads what others have written since.
@@ -100,6 +106,11 @@ impl Ledger {
             }
         }
         self.records.push(record);
+        if segments::filled(self.records.len()) > self.segments {
+            // The entry is written, whatever becomes of this: the next one tries again.
+            let written = segments::write(&self.folder, &self.records, self.segments).await;
+            self.segments = written.map_or(self.segments, |()| segments::filled(self.records.len()));
+        }
         Ok(())
     }
 

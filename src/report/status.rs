@@ -4,7 +4,7 @@ use super::counted;
 use super::text::{line, n, place};
 use crate::error::Result;
 use crate::ledger::{Entry, FeedState, Ledger, Purpose, Receipt};
-use crate::window::{DAY_US, Day, Window, text_of_length_us, text_of_us};
+use crate::window::{DAY_US, Day, Window, start_of_second_us, text_of_length_us, text_of_us};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -242,7 +242,7 @@ fn last(text: &mut String, last: &LastTimes) {
 
 /// A moment to the second.
 fn second(at_us: i64) -> String {
-    text_of_us(at_us.div_euclid(1_000_000) * 1_000_000)
+    text_of_us(start_of_second_us(at_us))
 }
 
 fn entries(text: &mut String, ledger: &Ledger) {

@@ -7,7 +7,7 @@ use crate::balance::Balance;
 use crate::dedup::KeyCount;
 use crate::gc::Leftover;
 use crate::warehouse::usage::{Usage, WithoutDedup};
-use crate::window::text_of_us;
+use crate::window::{start_of_second_us, text_of_us};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -291,7 +291,7 @@ pub fn audit_text(report: &AuditReport) -> String {
             add("removed before it", report.removed_between_merges, "by somebody else, or by a restore");
         }
     }
-    let when = audit.last_modified_us.map(|at_us| text_of_us(at_us / 1_000_000 * 1_000_000));
+    let when = audit.last_modified_us.map(|at_us| text_of_us(start_of_second_us(at_us)));
     for (name, value) in [("latest row", audit.latest.clone()), ("last modified", when)] {
         let _ = writeln!(text, "  {name:<22}   {}", value.as_deref().unwrap_or("none"));
     }

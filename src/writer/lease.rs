@@ -8,7 +8,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::ledger::{Entry, Holder, Ledger};
 use crate::progress::Progress;
 use crate::storage::Folder;
-use crate::window::text_of_us;
+use crate::window::{start_of_second_us, text_of_us};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,7 +76,7 @@ impl Lease {
                 let sign = ledger.folder().get(&file(number)).await?;
                 let sign = sign.and_then(|text| serde_json::from_slice::<Renewal>(&text).ok());
                 let until_us = sign.map_or_else(|| after(at_us, terms.term), |sign| sign.until_us);
-                let since = text_of_us(at_us / 1_000_000 * 1_000_000);
+                let since = text_of_us(start_of_second_us(at_us));
                 let sign = last_sign.filter(|(of, said, _)| (*of, *said) == (number, until_us));
                 if until_us != 0 && told != Some(number) {
                     progress.note(&format!("{} has held the target since {since}: waiting for it", other.name));

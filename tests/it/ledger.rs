@@ -42,6 +42,36 @@ async fn entries_are_numbered_and_read_back() {
 }
 
 #[tokio::test]
+async fn a_long_ledger_is_read_from_few_files() {
+    let place = Place::new();
+    let mut ledger = place.open("a").await.unwrap();
+    for number in 0..2_100 {
+        ledger.append(finished(&format!("run {number}")), number).await.unwrap();
+    }
+    let segment = |number: u64| place.folder.path().join(format!("segments/{number:012}.jsonl.zst"));
+    assert!(segment(0).exists() && segment(1).exists() && !segment(2).exists());
+    // Its entries are what counts: a segment that is damaged or gone is passed over.
+    let (first, second) = (std::fs::read(segment(0)).unwrap(), std::fs::read(segment(1)).unwrap());
+    for (body, whose) in [(&first[..first.len() / 2], "half"), (&second, "another's"), (b"", "none")] {
+        std::fs::write(segment(0), body).unwrap();
+        assert_eq!(place.open("b").await.unwrap().records(), ledger.records(), "{whose}");
+    }
+    // The next entry makes up for it.
+    std::fs::remove_file(segment(0)).unwrap();
+    let mut again = place.open("c").await.unwrap();
+    again.append(finished("one more"), 3_000).await.unwrap();
+    assert_eq!((std::fs::read(segment(0)).unwrap(), std::fs::read(segment(1)).unwrap()), (first, second));
+    // Entries that stand in segments are not read.
+    for number in 0..2_000 {
+        std::fs::remove_file(place.entry(number)).unwrap();
+    }
+    assert_eq!(place.open("d").await.unwrap().records(), again.records());
+    std::fs::remove_file(place.entry(2_000)).unwrap();
+    let error = place.open("e").await.unwrap_err();
+    assert!(error.render().contains("entry 2000 is missing"), "{}", error.render());
+}
+
+#[tokio::test]
 async fn an_entry_of_another_writer_is_never_overwritten() {
     let place = Place::new();
     let (mut first, mut second) = (place.open("a").await.unwrap(), place.open("b").await.unwrap());

@@ -38,6 +38,17 @@ impl Caller {
         serde_json::from_str(&ran.out).unwrap()
     }
 
+    /// Kills the program once so many requests were made.
+    fn kill_after(&self, arguments: &str, requests: usize) {
+        let mut child = self.command(arguments).spawn().unwrap();
+        let begun = Instant::now();
+        while self.api.requests().len() < requests && begun.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// How often each request for trades was made.
     fn asked(&self) -> BTreeMap<String, usize> {
         let mut asked = BTreeMap::new();
@@ -95,13 +106,7 @@ async fn a_fetch_that_is_killed_asks_for_nothing_twice() {
     let call = format!("backfill {FOUR_DAYS} --no-catalogue --window-hours 2 --in-flight 2");
     let mut kills = 0;
     for requests in [5, 15, 30] {
-        let mut child = caller.command(&call).spawn().unwrap();
-        let begun = Instant::now();
-        while caller.api.requests().len() < requests && begun.elapsed() < Duration::from_secs(30) {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        caller.kill_after(&call, requests);
         kills += 1;
     }
     let report = caller.report(0, &call);
@@ -111,6 +116,24 @@ async fn a_fetch_that_is_killed_asks_for_nothing_twice() {
     // Only what was on its way when it was killed.
     assert!(again <= 2 * kills, "{again} of {}", asked.len());
     assert!(asked.len() > 45, "{}", asked.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_fetch_that_was_killed_may_be_removed() {
+    let settings = Settings { latency: Duration::from_millis(15), ..Settings::default() };
+    let caller = Caller::new(Known::generate(3, 900, 4, FIRST_S), settings).await;
+    let call = format!("backfill {FOUR_DAYS} --no-catalogue --window-hours 2 --in-flight 2");
+    caller.kill_after(&call, 20);
+    let listed = caller.desk.report(0, "gc");
+    let pages: Vec<&Value> =
+        listed["kept"].as_array().unwrap().iter().filter(|left| left["what"] == "fetched pages").collect();
+    assert!(pages.len() == 1 && number(pages[0], "/files") > 0 && number(pages[0], "/size_bytes") > 0, "{listed:#}");
+    assert_eq!(pages[0]["needed_by"], "a fetch that was not finished");
+    let removed = caller.desk.report(0, "gc --remove --unfinished");
+    assert!(removed["removed"].as_array().unwrap().iter().any(|left| left == pages[0]), "{removed:#}");
+    assert!(!caller.desk.files("tradefold").iter().any(|name| name.ends_with(".json.zst")));
+    assert_eq!(rows_after(&caller.report(0, &call)), 900);
+    assert!(!caller.desk.run("gc").out.contains("fetched pages"), "{}", caller.desk.run("gc").out);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use super::api::Api;
 use super::faults::{Fault, Faults};
 use super::following::{DAY_US, FIRST_S, Keeper, window};
-use super::known::Known;
+use super::known::{Known, Trade};
 use super::world::Settings;
 use crate::warehouse::fuel::{Death, Fuel, FuelStore};
 use proptest::prelude::*;
@@ -89,6 +89,32 @@ async fn version_1_is_walked_from_now_one_wallet_at_a_time() {
     assert_well(&keeper.round().await.unwrap());
     // Trades that come in meanwhile are newer than what was asked for.
     keeper.assert_holds(&api.known(), END_S).await;
+}
+
+#[tokio::test]
+async fn of_what_version_1_does_not_give_the_newest_rows_come_and_the_rest_is_a_gap() {
+    let known = known(1_200);
+    let api = Api::start(known.clone(), Settings { data_offset_cap: 500, ..Settings::default() }).await;
+    let mut keeper = Keeper::new(SourceKind::PolymarketV1, &api, DAYS);
+    let report = keeper.round().await.unwrap();
+    let [gap] = report.trades.fetch.gaps.as_slice() else { panic!("{}", sync_text(&report)) };
+    assert!(gap.why.contains("more rows than the API gives"), "{gap:?}");
+    let reached_s = gap.window.to_us / 1_000_000;
+    let reached = known.trades.iter().filter(|trade| trade.timestamp_s >= reached_s).count();
+    assert!((300..1_100).contains(&reached), "{reached} rows from {reached_s} on");
+    assert_eq!(inserted(&report.trades), reached as u64);
+    // Some more come, and what was reached then is no gap now, though it can't be reached any more.
+    let later =
+        |trade: &Trade| Trade { timestamp_s: END_S + 600, tx_hash: format!("{}f", trade.tx_hash), ..trade.clone() };
+    let new: Vec<Trade> = known.trades[..300].iter().map(later).collect();
+    api.add(new.clone());
+    keeper.now_us.fetch_add(DAY_US, Ordering::SeqCst);
+    keeper.follow.accepts_gaps = true;
+    let report = keeper.round().await.unwrap();
+    assert_eq!(report.trades.fetch.accepted, vec![gap.clone()], "{}", sync_text(&report));
+    assert_eq!(report.trades.fetch.gaps, []);
+    assert_eq!(inserted(&report.trades), new.len() as u64);
+    assert_well(&keeper.round().await.unwrap());
 }
 
 #[tokio::test]

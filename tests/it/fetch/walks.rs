@@ -16,7 +16,16 @@ fn pager(reach: Reach) -> Pager {
 /// A page of ten rows, known by its number.
 fn page(number: u64, next: Next) -> Facts {
     let digests = (0..10).map(|row| number * 10 + row).collect();
-    Facts { rows: 10, digest: number, digests, next, total: None, is_newest_first: true, is_past_piece: false }
+    Facts {
+        rows: 10,
+        digest: number,
+        digests,
+        next,
+        total: None,
+        is_newest_first: true,
+        times_us: None,
+        is_past_piece: false,
+    }
 }
 
 /// The first of its rows.
@@ -165,6 +174,55 @@ fn what_is_more_than_the_api_gives_is_cut_at_a_whole_second_or_is_a_gap() {
     let mut pager = Pager::new(Piece::Keys(vec!["a".into(), "b".into(), "c".into()]), REACH);
     let Step::Cut(halves) = pager.out_of_reach() else { panic!("keys can be cut") };
     assert_eq!(*halves, (Piece::Keys(vec!["a".into()]), Piece::Keys(vec!["b".into(), "c".into()])));
+}
+
+#[test]
+fn cursors_without_an_end_are_followed_only_so_far() {
+    for (piece, may_be_cut) in [(piece(), true), (Piece::Span(Window { from_us: 0, to_us: 1_000_000 }), false)] {
+        let mut pager = Pager::new(piece, REACH);
+        for number in 1..10_000 {
+            assert_eq!(at(&kept(&mut pager, &page(number, cursor(&number.to_string())))), pager.ask().at);
+        }
+        match kept(&mut pager, &page(10_000, cursor("10000"))) {
+            Step::Cut(_) => assert!(may_be_cut),
+            Step::Gap(why) => assert!(!may_be_cut && why.contains("10000 pages are not all of it"), "{why}"),
+            step => panic!("{step:?}"),
+        }
+    }
+}
+
+/// A page of a walk from now back, with the seconds of its newest and its oldest row.
+fn timed(number: u64, newest_s: i64, oldest_s: i64) -> Facts {
+    let times_us = Some((newest_s * 1_000_000 + 7, oldest_s * 1_000_000 + 7));
+    Facts { times_us, ..page(number, Next::Unknown) }
+}
+
+#[test]
+fn where_an_api_gives_only_the_newest_rows_those_are_proven() {
+    let reach = Reach { last_offset: 15, by_time: false, shifts: true, ..REACH };
+    let newest = || {
+        let mut pager = pager(reach);
+        kept(&mut pager, &timed(1, 12, 8));
+        pager
+    };
+    let (mut by_rows, mut refused) = (newest(), newest());
+    assert_eq!(at(&kept(&mut by_rows, &timed(2, 8, 4))), At::Start, "20 is past 15");
+    assert_eq!(at(&refused.out_of_reach()), At::Start);
+    for (mut pager, from_s) in [(by_rows, 5), (refused, 9)] {
+        // Of the oldest second there may be more.
+        let Step::Reached(window, why) = pager.answered(&timed(1, 12, 8), 10).step else { panic!("{pager:?}") };
+        assert_eq!(window, Window { from_us: from_s * 1_000_000, to_us: 10_000_000 });
+        assert!(why.starts_with("it has more rows than the API gives"), "{why}");
+    }
+    // Rows that move meanwhile prove nothing, and neither do rows in another order, or none of the piece.
+    let mut moved = newest();
+    kept(&mut moved, &timed(2, 8, 4));
+    assert_eq!((at(&moved.answered(&timed(3, 12, 8), 10).step), moved.pass()), (At::Start, 2));
+    for (second, first) in [(timed(2, 9, 4), timed(1, 12, 8)), (timed(2, 11, 10), timed(1, 12, 11))] {
+        let mut pager = pager(reach);
+        kept(&mut pager, &first);
+        assert!(matches!(kept(&mut pager, &second), Step::Gap(_)), "{second:?}");
+    }
 }
 
 #[test]
