@@ -13,7 +13,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .SILENT:
-.PHONY: demo test bench bench-full scale live clean
+.PHONY: demo test chromium bench bench-full scale live clean
 
 demo:
 	started=$$SECONDS
@@ -40,7 +40,7 @@ demo:
 
 # Lints and docs share one pass over the dependencies, the tests need another. The tests come last so that their
 # summary closes the output.
-test: .venv/complete
+test: .venv/complete chromium
 	echo "== Format"
 	cargo fmt --check
 	echo "== Lints"
@@ -49,6 +49,19 @@ test: .venv/complete
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib
 	echo "== Tests"
 	TRADEFOLD_PYTHON="$(CURDIR)/.venv/bin/python" cargo test
+
+# A browser is no package of Python, so it is the system's. The names are those that tests/oracle/browser.py looks for.
+chromium:
+	for name in chromium chromium-browser google-chrome google-chrome-stable; do
+	  if command -v "$$name" > /dev/null; then exit 0; fi
+	done
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
+	  echo "the tests open pages in Chromium and there is none: install it, on Debian with apt-get install chromium" >&2
+	  exit 1
+	fi
+	echo "== Chromium for the tests; only where there is none"
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium > /dev/null
 
 .venv/complete: tests/requirements.txt
 	echo "== Python packages for the tests, and half a minute to compile GoogleSQL; only when requirements.txt changes"

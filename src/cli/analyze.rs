@@ -1,99 +1,89 @@
 //! `tradefold analyze`
 
 use super::Outcome;
-use super::common::{RowsArgs, World};
-use crate::balance::Balance;
-use crate::dataset::Dataset;
-use crate::dedup::Dedup;
-use crate::engine::{DataFile, Engine};
-use crate::error::{Doing, Error, Result};
-use crate::landing::{LandingCounts, LandingOptions, land};
+use super::ad_hoc::{AdHoc, first_rejects, must_be_like, temporary_folder};
+use super::common::{Draft, RowsArgs, World};
+use super::fail_over::FailOver;
+use crate::analysis::{Rows, analyse};
+use crate::error::{Kind, Result};
+use crate::landing::{LandingOptions, land};
 use crate::progress::Progress;
-use crate::report::{Analysis, analysis_text, counted};
+use crate::report::{Analysis, analysis_html, analysis_text};
 use crate::run::landed_files;
-use crate::source::{Format, discover};
-use crate::storage::Folder;
+use crate::source::discover;
 use clap::Args as ClapArgs;
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-/// Count duplicates and say what they are: by class, by day, by file, and the worst keys. Writes nothing.
+/// Count duplicates and say what they are: by class, by day, by file, and the worst keys. Writes nothing but what
+/// --html names.
 ///
 /// With a dataset (`trades` without any flag) rows are checked and counted as backfill would. With --key and no
-/// contract any Parquet files will do; every column counts as content but the volatile ones.
+/// contract any Parquet, CSV, NDJSON and JSON files will do: columns and types are found, values are taken as they are,
+/// and every column counts as content but the volatile ones.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   tradefold analyze fixtures/demo
   tradefold analyze fixtures/demo --json | jq .balance
-  tradefold analyze 'raw/*.parquet' --key \"id\" --order \"updated_at DESC NULLS LAST\"")]
+  tradefold analyze fixtures/demo --html report.html
+  tradefold analyze 'raw/*.parquet' --key \"id\" --order \"updated_at DESC NULLS LAST\"
+  tradefold analyze events.csv.gz --key \"id\" --fail-over 0.5%")]
 pub(super) struct Args {
     /// Files, folders and globs.
     #[arg(required = true)]
     files: Vec<String>,
+    /// Also write it as a page for a browser: one file that needs no network, in one step.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// End with exit code 65 where more than this share of the rows are duplicates, such as 0.5%. 0%: any at all. The
+    /// report is printed all the same.
+    #[arg(long, value_name = "PERCENT")]
+    fail_over: Option<FailOver>,
     #[command(flatten)]
     rows: RowsArgs,
 }
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let RowsArgs { dataset: named, ad_hoc, engine } = &args.rows;
+    let page = args.html.as_deref().map(|file| Draft::begin(file, "write an analysis as a page")).transpose()?;
     let engine = engine.start()?;
     let inputs = discover(&args.files, &world.environment).await?;
-    let parquet_only = inputs.iter().all(|input| input.format == Format::Parquet);
-    let report = if (named.key_only() && parquet_only) || ad_hoc.is_given() {
-        let read = ad_hoc.read(inputs, named).await?;
-        let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
-        analyze(&engine, &read.dataset, &read.files, landing, read.rows_by_file, world).await?
+    let report = if named.key_only()?.is_some() || ad_hoc.is_given() {
+        let AdHoc { dataset, read } = ad_hoc.read(inputs, named, world).await?;
+        let rows = Rows {
+            files: &read.files,
+            landing: read.landing,
+            by_file: read.rows_by_file,
+            rejects_by_reason: read.rejects_by_reason,
+            rejects: read.rejects,
+        };
+        analyse(&engine, &dataset, rows, world.progress.as_ref()).await?
     } else {
         let dataset = named.load()?;
-        let scratch = tempfile::tempdir().doing("make room for a landing").map_err(Error::in_temporary_folder)?;
-        let into = Folder::open(&scratch.path().to_string_lossy(), &[])?;
+        if named.is_default() {
+            must_be_like(&dataset, &inputs, false).await?;
+        }
+        let (_scratch, into) = temporary_folder()?;
         let mut options = LandingOptions::new((world.now_us)());
         options.key_chosen = named.key_chosen();
         options.threads = engine.threads();
-        let landed = land(&dataset, &inputs, &into, &options, world.progress.as_ref()).await?;
+        let landed = match land(&dataset, &inputs, &into, &options, world.progress.as_ref()).await {
+            Err(error) if named.is_default() && error.kind() == Kind::Usage => {
+                must_be_like(&dataset, &inputs, true).await?;
+                return Err(error);
+            }
+            landed => landed?,
+        };
         let by_file = landed.inputs.iter().map(|input| (input.url.clone(), input.counts.landed)).collect();
-        let report = analyze(&engine, &dataset, &landed_files(&landed), landed.counts, by_file, world).await?;
-        Analysis { rejects_by_reason: landed.rejects_by_reason, ..report }
+        let (files, rejects) = (landed_files(&landed), first_rejects(&landed)?);
+        let (landing, rejects_by_reason) = (landed.counts, landed.rejects_by_reason);
+        let rows = Rows { files: &files, landing, by_file, rejects_by_reason, rejects };
+        analyse(&engine, &dataset, rows, world.progress.as_ref()).await?
     };
-    Outcome::new(analysis_text(&report), &report, None)
-}
-
-async fn analyze(
-    engine: &Engine,
-    dataset: &Dataset,
-    files: &[DataFile],
-    landing: LandingCounts,
-    rows_by_file: BTreeMap<String, u64>,
-    world: &World,
-) -> Result<Analysis> {
-    let dedup = Dedup::new(engine, dataset, files).await?.counting_only();
-    let nameless = dedup.rows_without_key().await?;
-    if nameless > 0 {
-        let rows = counted(nameless, "row");
-        world.progress.note(&format!("NULL in a key column counts as one value here: {rows} with it"));
+    let fails = args.fail_over.and_then(|limit| limit.why(&report));
+    let report = Analysis { fails, ..report };
+    if let (Some(page), Some(file)) = (page, &args.html) {
+        page.finish(&analysis_html(&report))?;
+        world.progress.note(&format!("the page is {}", file.display()));
     }
-    world.progress.begin("find duplicates", Some(landing.landed));
-    let decision = dedup.decide(world.progress.as_ref()).await?;
-    let balance = Balance {
-        landing,
-        winners: decision.winners_count(),
-        losers: decision.losers_count(),
-        suspect: decision.suspect_keys().count(),
-        redated: decision.redated_keys().count(),
-        redated_by_hours: decision.redated_by_hours(),
-        ..Balance::default()
-    };
-    balance.check()?;
-    let rows_by_day = decision.rows_by_day().into_iter().filter_map(|(day, rows)| Some((day?, rows))).collect();
-    Ok(Analysis {
-        key: dataset.key.iter().map(ToString::to_string).collect(),
-        order: dataset.order.iter().map(ToString::to_string).collect(),
-        rows: landing.landed,
-        keys: balance.winners,
-        balance,
-        census: decision.census()?,
-        spilled_bytes: decision.spilled_bytes(),
-        rows_by_day,
-        rows_by_file,
-        rejects_by_reason: BTreeMap::new(),
-    })
+    Ok(Outcome::new(analysis_text(&report), &report, None)?.stopped(report.fails))
 }

@@ -1,17 +1,18 @@
-//! What several commands share: datasets, inputs, the engine, the target.
+//! What several commands share: datasets, the engine, windows.
 
+use super::ad_hoc::AdHocArgs;
 use super::progress::Shown;
-use crate::dataset::{Dataset, parse_key, parse_order};
-use crate::engine::{DataFile, Engine, EngineOptions};
+use crate::dataset::{Dataset, KeyPart, parse_key};
+use crate::engine::{Engine, EngineOptions};
 use crate::error::{Doing, Error, Result};
-use crate::source::{Format, Input, Local, fetch};
 use crate::window::{Window, parse_us};
-use arrow::datatypes::{Field, Schema, SchemaRef};
 use clap::Args;
-use futures::TryStreamExt;
-use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use url::Url;
+use tempfile::NamedTempFile;
 
 /// What is outside of the program.
 pub(super) struct World {
@@ -26,6 +27,46 @@ impl World {
     }
 }
 
+/// A file that is written whole or not at all: beside its place, and moved there at the end, so that nobody reads half
+/// of it. One that is there already is replaced then, and one that was begun and not finished leaves nothing.
+pub(super) struct Draft {
+    file: NamedTempFile,
+    path: PathBuf,
+    doing: &'static str,
+}
+
+impl Draft {
+    /// Begins a file, so that a place which can't be written to is told before there is anything to lose.
+    ///
+    /// # Errors
+    /// Usage, when there is no such folder, or the file is a folder; and what the disk says.
+    pub(super) fn begin(file: &Path, doing: &'static str) -> Result<Draft> {
+        let named = |error: Error| error.with("file", file.display());
+        let path = std::path::absolute(file).doing(doing).map_err(named)?;
+        let folder = path.parent().unwrap_or(&path);
+        if path.is_dir() {
+            return Err(named(Error::usage(doing)).because("it is a folder").hint("name a file in it"));
+        }
+        // Whoever reads it may be another user, or take files by the end of their names.
+        let all = Permissions::from_mode(0o644);
+        let draft = tempfile::Builder::new().prefix(".tradefold-").suffix(".tmp").permissions(all).tempfile_in(folder);
+        let file = draft.doing(doing).map_err(named).map_err(|error| error.in_folder(folder.display()))?;
+        Ok(Draft { file, path, doing })
+    }
+
+    /// Writes it and moves it to its place.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn finish(mut self, text: &str) -> Result<()> {
+        let written = self.file.write_all(text.as_bytes());
+        let moved = written.and_then(|()| self.file.persist(&self.path).map_err(|error| error.error));
+        let named = |error: Error| error.with("file", self.path.display());
+        let folder = self.path.parent().unwrap_or(&self.path);
+        moved.map(drop).doing(self.doing).map_err(named).map_err(|error| error.in_folder(folder.display()))
+    }
+}
+
 /// Which dataset.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Dataset")]
@@ -34,7 +75,8 @@ pub(super) struct DatasetArgs {
     /// .toml. Default: trades.
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// Another key than the contract's: columns and COALESCE(column, other, 'text'), separated by commas.
+    /// Another key than the contract's: columns and COALESCE(column, other, 'text'), separated by commas. For analyze
+    /// and dedup it is, without --dataset, the key of files that have no contract.
     #[arg(long, value_name = "COLUMNS")]
     key: Option<String>,
 }
@@ -44,43 +86,39 @@ impl DatasetArgs {
         self.key.is_some()
     }
 
-    /// Whether there is a key and no contract to go with it.
-    pub(super) fn key_only(&self) -> bool {
-        self.key.is_some() && self.dataset.is_none()
+    /// The key, where there is one and no contract to go with it.
+    pub(super) fn key_only(&self) -> Result<Option<Vec<KeyPart>>> {
+        if self.dataset.is_some() { Ok(None) } else { self.key.as_deref().map(parse_key).transpose() }
+    }
+
+    /// Whether nothing is said: it is the dataset that is taken then.
+    pub(super) fn is_default(&self) -> bool {
+        self.dataset.is_none() && self.key.is_none()
     }
 
     /// The dataset that is named, with the key that is; nothing where neither is.
     pub(super) fn chosen(&self) -> Result<Option<Dataset>> {
-        if self.dataset.is_none() && self.key.is_none() { Ok(None) } else { self.load().map(Some) }
+        if self.is_default() { Ok(None) } else { self.load().map(Some) }
     }
 
     pub(super) fn load(&self) -> Result<Dataset> {
-        let name = self.dataset.as_deref().unwrap_or("trades");
-        let dataset = if name.ends_with(".toml") {
-            let text = std::fs::read_to_string(name).doing("read a dataset's contract").map_err(|error| {
-                error.with("file", name).hint("check the path; a relative one begins in the current folder")
-            })?;
-            Dataset::from_toml(&text, name)?
-        } else {
-            Dataset::built_in(name)?
-        };
         match &self.key {
-            Some(key) => dataset.with_key(parse_key(key)?),
-            None => Ok(dataset),
+            Some(key) => self.contract()?.with_key(parse_key(key)?),
+            None => self.contract(),
         }
     }
-}
 
-/// Key and order without a contract.
-#[derive(Debug, Args)]
-pub(super) struct AdHocArgs {
-    /// What makes one row of a key better: columns with DESC or ASC and NULLS FIRST or NULLS LAST.
-    #[arg(long, value_name = "COLUMNS", requires = "key")]
-    order: Option<String>,
-    /// Columns that do not count as content, separated by commas. '*': all but those of key and order, so that rows
-    /// which tie are all the same; nothing else has to be read to find duplicates then.
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', requires = "key")]
-    volatile: Vec<String>,
+    /// The dataset that is named, with its own key.
+    pub(super) fn contract(&self) -> Result<Dataset> {
+        let name = self.dataset.as_deref().unwrap_or("trades");
+        if !name.ends_with(".toml") {
+            return Dataset::built_in(name);
+        }
+        let text = std::fs::read_to_string(name).doing("read a dataset's contract").map_err(|error| {
+            error.with("file", name).hint("check the path; a relative one begins in the current folder")
+        })?;
+        Dataset::from_toml(&text, name)
+    }
 }
 
 /// Which rows are told apart how: for commands that read files and write no table.
@@ -98,9 +136,9 @@ pub(super) struct RowsArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Resources")]
 pub(super) struct EngineArgs {
-    /// How much memory the work may take before it waits on disk, such as 2GB. Default: half of what there is. dedup
-    /// and analyze stay below it plus 0.5GB; the plans of DataFusion that a merge uses account for most of it, not for
-    /// all.
+    /// How much memory the work may take before it waits on disk, such as 2GB. Default: half of what there is. dedup,
+    /// analyze and diff stay below it plus 0.5GB; the plans of DataFusion that a merge uses account for most of it, not
+    /// for all.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<usize>,
     /// How many threads work. Default: one for each core.
@@ -165,87 +203,4 @@ impl WindowArgs {
                 .hint("--from is the first moment that is taken, --to the first that is not")),
         }
     }
-}
-
-/// Parquet files as they are, with a dataset made of their columns.
-pub(super) struct AdHoc {
-    pub(super) dataset: Dataset,
-    pub(super) files: Vec<DataFile>,
-    pub(super) rows: u64,
-    pub(super) rows_by_file: BTreeMap<String, u64>,
-    /// What was fetched stays as long as it may be read.
-    _copies: Vec<Local>,
-}
-
-impl AdHocArgs {
-    /// Whether there is something that only files without a contract can have.
-    pub(super) fn is_given(&self) -> bool {
-        self.order.is_some() || !self.volatile.is_empty()
-    }
-
-    /// Fetches the files and reads their footers. Key and order are those of the flags, or else those of `dataset`.
-    pub(super) async fn read(&self, inputs: Vec<Input>, named: &DatasetArgs) -> Result<AdHoc> {
-        if let Some(input) = inputs.iter().find(|input| input.format != Format::Parquet) {
-            return Err(Error::usage("read a file without a contract")
-                .with("file", &input.url)
-                .because(format!("it is {}, and only Parquet says what its columns are", input.format))
-                .hint("leave --order and --volatile out and give a contract with --dataset"));
-        }
-        let mut fields: Vec<Arc<Field>> = Vec::new();
-        let (mut files, mut copies, mut rows_by_file) = (Vec::new(), Vec::new(), BTreeMap::new());
-        let mut fetched = std::pin::pin!(fetch(futures::stream::iter(inputs.into_iter().map(Ok))));
-        while let Some((input, local)) = fetched.try_next().await? {
-            let (schema, rows, file) = footer(&input, &local)?;
-            merge_fields(&mut fields, &schema, &input.url)?;
-            *rows_by_file.entry(input.url).or_default() += rows;
-            files.push(file);
-            copies.push(local);
-        }
-        let schema: SchemaRef = Arc::new(Schema::new(fields));
-        let order = self.order.as_deref().map(parse_order).transpose()?;
-        let (key, order, volatile) = match &named.key {
-            Some(key) if named.key_only() => (parse_key(key)?, order.unwrap_or_default(), self.volatile.clone()),
-            _ => {
-                let contract = named.load()?;
-                let there = |name: &String| schema.column_with_name(name).is_some();
-                let volatile = contract.volatile.into_iter().filter(there).chain(self.volatile.iter().cloned());
-                (contract.key, order.unwrap_or(contract.order), volatile.collect())
-            }
-        };
-        let dataset = Dataset::ad_hoc(schema, key, order, volatile)?;
-        Ok(AdHoc { dataset, files, rows: rows_by_file.values().sum(), rows_by_file, _copies: copies })
-    }
-}
-
-/// A file's columns and rows, as its footer says, and the file itself as it lies on the local disk.
-fn footer(input: &Input, local: &Local) -> Result<(SchemaRef, u64, DataFile)> {
-    let doing = "open a Parquet file";
-    let file = std::fs::File::open(local.path()).doing(doing).map_err(|error| error.with("file", &input.url))?;
-    let size_bytes = file.metadata().doing(doing).map_err(|error| error.with("file", &input.url))?.len();
-    let metadata = crate::footer::read(&file).map_err(|error| {
-        Error::data("read a Parquet file's footer")
-            .with("file", &input.url)
-            .because(error)
-            .hint("the file is cut short or damaged: fetch it again")
-    })?;
-    let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
-    let url = Url::from_file_path(local.path()).map_err(|()| Error::bug(doing).with("file", &input.url))?;
-    let file = DataFile { url: url.into(), label: input.url.clone(), size_bytes };
-    Ok((Arc::clone(metadata.schema()), rows, file))
-}
-
-fn merge_fields(fields: &mut Vec<Arc<Field>>, schema: &Schema, url: &str) -> Result<()> {
-    for field in schema.fields() {
-        match fields.iter().find(|known| known.name() == field.name()) {
-            None => fields.push(Arc::new(field.as_ref().clone().with_nullable(true))),
-            Some(known) if known.data_type() == field.data_type() => {}
-            Some(known) => {
-                return Err(Error::usage("read files together")
-                    .with("file", url)
-                    .with("column", field.name())
-                    .because(format!("it is {} here and {} in another file", field.data_type(), known.data_type())));
-            }
-        }
-    }
-    Ok(())
 }

@@ -1,11 +1,11 @@
 //! `tradefold dedup`
 
 use super::Outcome;
+use super::ad_hoc::AdHoc;
 use super::common::{RowsArgs, World};
 use crate::balance::Balance;
 use crate::dedup::Dedup;
 use crate::error::{Doing, Error, Result};
-use crate::landing::LandingCounts;
 use crate::plan::Cuts;
 use crate::progress::Progress;
 use crate::report::{DedupReport, counted, dedup_text};
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// How the folder begins that the output is written to before it is moved. A process that is killed leaves it.
 const SCRATCH: &str = ".tradefold-";
 
-/// Keep one row of each key of Parquet files: Parquet in, Parquet out, every column kept.
+/// Keep one row of each key of Parquet, CSV or JSON files, as Parquet: every column kept.
 ///
 /// Needs no dataset: --key and --order name any columns, and all of them count as content but those of --volatile.
 /// Without --key all three are those of the dataset. Values are taken as they are: nothing is checked, folded or
@@ -28,7 +28,7 @@ const SCRATCH: &str = ".tradefold-";
   tradefold dedup 'raw/*.parquet' -o clean/ --key \"id\" --order \"updated_at DESC NULLS LAST\"
   tradefold dedup raw/ -o clean/ --key \"wallet, COALESCE(order_hash, id, '')\" --volatile fetched_at")]
 pub(super) struct Args {
-    /// Parquet files, folders and globs.
+    /// Files, folders and globs.
     #[arg(required = true)]
     files: Vec<String>,
     /// The folder for the output. It must not exist yet, or be empty.
@@ -51,15 +51,22 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     }
     let engine = args.rows.engine.start()?;
     let inputs = discover(&args.files, &world.environment).await?;
-    let read = args.rows.ad_hoc.read(inputs, &args.rows.dataset).await?;
-    let dedup = Dedup::new(&engine, &read.dataset, &read.files).await?.counting_only();
+    let AdHoc { dataset, read } = args.rows.ad_hoc.read(inputs, &args.rows.dataset, world).await?;
+    if let Some(first) = read.rejects.first() {
+        return Err(Error::data("read every row of the input")
+            .with("file", &first.file)
+            .with("row", first.row)
+            .because(format!("{}; {} can't be read in all", first.reason, counted(read.landing.rejected, "row")))
+            .hint("mend the input or take the rows out of it: here they would be lost"));
+    }
+    let dedup = Dedup::new(&engine, &dataset, &read.files).await?.counting_only();
     let nameless = dedup.rows_without_key().await?;
     if nameless > 0 {
         return Err(Error::data("tell rows apart by their key")
             .because(format!("{} NULL in a key column, and would all count as one", have(nameless)))
             .hint("say what stands in for NULL, as in --key \"a, COALESCE(b, c, '')\""));
     }
-    world.progress.begin("find duplicates", Some(read.rows));
+    world.progress.begin("find duplicates", Some(read.landing.landed));
     let decision = dedup.decide(world.progress.as_ref()).await?;
     world.progress.begin("keep winners", Some(decision.winners_count()));
     // Beside its place, so that the move at the end is one step and a death before it leaves nothing there.
@@ -69,7 +76,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     std::fs::create_dir_all(parent).doing("make the output folder").map_err(full)?;
     let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(parent);
     let scratch = scratch.doing("make room for the output").map_err(full)?;
-    let mut flat = read.dataset.clone();
+    let mut flat = dataset.clone();
     flat.partition = None;
     // What is not compared is not decoded where a whole row group is copied: files are taken as they are here.
     let options = WriteOptions { level: args.level, decode_copied: false, ..WriteOptions::new(Cuts::default()) };
@@ -79,7 +86,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         // Who reads the output next expects a table, be it one without rows.
         written.files.push(write_empty(&flat, scratch.path()).map_err(full)?);
     }
-    let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
+    let landing = read.landing;
     let balance = Balance { landing, winners: written.rows(), losers: decision.losers_count(), ..Balance::default() };
     balance.check()?;
     // A folder of its own: that of the scratch can be read by nobody else.

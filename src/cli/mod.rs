@@ -1,14 +1,18 @@
 //! The command line: one file per command. Results go to stdout, everything else to stderr.
 
+mod ad_hoc;
 mod analyze;
 mod audit;
 mod backfill;
 mod common;
 mod dedup;
+mod diff;
+mod fail_over;
 mod gc;
 mod generate;
 mod plan;
 mod progress;
+mod side;
 mod source;
 mod status;
 mod sync;
@@ -44,13 +48,14 @@ Examples:
   tradefold sync --source dome --from 2026-01-01      everything new from an API: trades, markets, events
   tradefold status --warehouse lake                   what the table has and what was done to it
   tradefold audit --warehouse lake                    whether its keys are unique, and rows are gone
+  tradefold diff raw lake                             what two data sets have of each other, key by key
   tradefold backfill --help                           every flag of a command
 
 Exit codes:
   0   done
   1   a bug
   2   wrong arguments, contract or input columns: fix the call
-  65  data need a decision: a rule does not hold, or there is a reason to stop
+  65  data need a decision: a rule does not hold, two data sets differ, or there is a reason to stop
   73  another writer holds the target, or a gap is open
   75  the other side failed for now, a disk is full, or the run was interrupted: run the same command again
   77  refused: permissions, credentials, quota, budget, memory";
@@ -62,6 +67,7 @@ enum Command {
     Plan(plan::Args),
     Analyze(analyze::Args),
     Dedup(dedup::Args),
+    Diff(diff::Args),
     Status(status::Args),
     Audit(audit::Args),
     Gc(gc::Args),
@@ -78,11 +84,19 @@ struct Outcome {
     text: String,
     json: serde_json::Value,
     ends_as: Option<Kind>,
+    /// Said on stderr after the report.
+    stopped: Option<String>,
 }
 
 impl Outcome {
     fn new(text: String, report: &impl serde::Serialize, ends_as: Option<Kind>) -> Result<Outcome> {
-        Ok(Outcome { text, json: serde_json::to_value(report).doing("write a report as JSON")?, ends_as })
+        let json = serde_json::to_value(report).doing("write a report as JSON")?;
+        Ok(Outcome { text, json, ends_as, stopped: None })
+    }
+
+    /// The same, ended by a stop where there is one.
+    fn stopped(self, why: Option<String>) -> Outcome {
+        Outcome { ends_as: why.as_ref().map(|_| Kind::Data).or(self.ends_as), stopped: why, ..self }
     }
 }
 
@@ -121,7 +135,13 @@ pub fn main(arguments: Vec<OsString>, environment: Vec<(String, String)>, now_us
         Ok(outcome) => {
             let ends_as = outcome.ends_as;
             match show(&outcome, cli.json) {
-                Ok(()) => ExitCode::from(ends_as.map_or(0, Kind::exit_code)),
+                Ok(()) => {
+                    if let Some(why) = &outcome.stopped {
+                        // If stderr is closed the exit code says it.
+                        let _ = writeln!(std::io::stderr(), "stopped: {why}");
+                    }
+                    ExitCode::from(ends_as.map_or(0, Kind::exit_code))
+                }
                 Err(error) => fail(&error),
             }
         }
@@ -161,6 +181,7 @@ async fn dispatch(command: Command, world: &World, json: bool) -> Result<Outcome
         Command::Plan(args) => Box::pin(plan::run(args, world)).await,
         Command::Analyze(args) => Box::pin(analyze::run(args, world)).await,
         Command::Dedup(args) => Box::pin(dedup::run(args, world)).await,
+        Command::Diff(args) => Box::pin(diff::run(args, world)).await,
         Command::Audit(args) => Box::pin(audit::run(args, world)).await,
         Command::Gc(args) => Box::pin(gc::run(args, world)).await,
         Command::Status(args) => Box::pin(status::run(args, world)).await,
@@ -169,7 +190,7 @@ async fn dispatch(command: Command, world: &World, json: bool) -> Result<Outcome
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tradefold", &mut script);
             let text = String::from_utf8_lossy(&script).into_owned();
-            Ok(Outcome { json: serde_json::Value::String(text.clone()), text, ends_as: None })
+            Ok(Outcome { json: serde_json::Value::String(text.clone()), text, ends_as: None, stopped: None })
         }
     }
 }

@@ -1,10 +1,10 @@
 //! `tradefold status`
 
 use super::Outcome;
-use super::common::{DatasetArgs, EngineArgs, World};
+use super::common::{DatasetArgs, Draft, EngineArgs, World};
 use super::target::{Target, TargetArgs};
 use crate::dataset::Dataset;
-use crate::error::{Doing, Error, Result};
+use crate::error::Result;
 use crate::ledger::Ledger;
 use crate::report::{StatusReport, exposition, status_text};
 use crate::run::gone_parts;
@@ -13,10 +13,7 @@ use crate::warehouse::Warehouse;
 use crate::window::Day;
 use clap::Args as ClapArgs;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::Permissions;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Show what a target has and what was done to it: rows, unfinished runs, the last receipts; of a table that is kept
@@ -53,7 +50,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         report.rows_by_day = Some(last_days(warehouse.as_ref(), &dataset, Day::of_us(now_us), days).await?);
     }
     if let Some(file) = &args.prometheus {
-        write_whole(file, &exposition(&report))?;
+        Draft::begin(file, "write a status for Prometheus")?.finish(&exposition(&report))?;
     }
     Outcome::new(status_text(&report, &ledger), &report, None)
 }
@@ -76,20 +73,4 @@ async fn last_days(warehouse: &dyn Warehouse, dataset: &Dataset, today: Day, day
     let found = warehouse.rows_by_day(from).await?;
     let all = (from.0..=today.0).map(Day);
     Ok(all.map(|day| (day, found.get(&day).copied().unwrap_or(0))).collect())
-}
-
-/// Writes a file beside its place and moves it there, so that nobody reads half of it.
-fn write_whole(file: &Path, text: &str) -> Result<()> {
-    let doing = "write a status for Prometheus";
-    let named = |error: Error| error.with("file", file.display());
-    let path = std::path::absolute(file).doing(doing).map_err(named)?;
-    let folder = path.parent().unwrap_or(&path);
-    // Whoever collects it may be another user, and takes files by the end of their names.
-    let all = Permissions::from_mode(0o644);
-    let draft = tempfile::Builder::new().prefix(".tradefold-").suffix(".tmp").permissions(all).tempfile_in(folder);
-    let written = draft.and_then(|mut draft| {
-        draft.write_all(text.as_bytes())?;
-        draft.persist(&path).map_err(|error| error.error)
-    });
-    written.map(drop).doing(doing).map_err(named).map_err(|error| error.in_folder(folder.display()))
 }

@@ -238,6 +238,12 @@ struct Lake {
 
 /// Opens the embedded warehouse in a folder of the local disk.
 fn open_lake(warehouse: &str, dataset: &Dataset) -> Result<Lake> {
+    let lake = open_local(warehouse)?;
+    Ok(Lake { table: lake.join(&dataset.name), home: lake.join("_tradefold").join(&dataset.name) })
+}
+
+/// Opens a folder of the local disk that delta-rs can find.
+pub(super) fn open_local(warehouse: &str) -> Result<Folder> {
     let lake = Folder::open(warehouse, &[])?;
     let local = lake.local_path();
     if local.is_none() {
@@ -254,5 +260,5 @@ fn open_lake(warehouse: &str, dataset: &Dataset) -> Result<Lake> {
             .because(format!("a Delta table can't be in a folder with `{unfit}` in its path"))
             .hint("give another folder, such as --warehouse ./lake"));
     }
-    Ok(Lake { table: lake.join(&dataset.name), home: lake.join("_tradefold").join(&dataset.name) })
+    Ok(lake)
 }

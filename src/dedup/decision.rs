@@ -4,7 +4,8 @@ use super::rows;
 use super::{Class, Flagged};
 use crate::dataset::Dataset;
 use crate::error::Result;
-use crate::kernel::{DayCounts, Decided, Kernel, Marks, Unit, Verdict};
+use crate::kernel::{Added, DayCounts, Decided, Distances, Kernel, Marks, Near, Unit, Verdict};
+use crate::progress::{Progress, off_thread};
 use crate::window::Day;
 use arrow::buffer::BooleanBuffer;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -154,7 +155,7 @@ impl<'a> Decision<'a> {
     pub fn census(&self) -> Result<Census> {
         let verdict = self.verdict();
         let mut largest = Vec::new();
-        for (rows, place) in verdict.largest.list() {
+        for (rows, place, _) in verdict.largest.list() {
             largest.push(Group { key: self.decided.kernel.key_of(*place)?, rows: *rows });
         }
         largest.sort_by(|a: &Group, b: &Group| b.rows.cmp(&a.rows).then_with(|| a.key.cmp(&b.key)));
@@ -166,6 +167,53 @@ impl<'a> Decision<'a> {
             redated_losers: verdict.redated_losers,
             redated_by_hours: verdict.redated_by_hours,
         })
+    }
+
+    /// How many keys have how many rows.
+    pub fn sizes(&self) -> BTreeMap<u64, u64> {
+        self.verdict().sizes.by_rows()
+    }
+
+    /// How far rows that repeat a key lie from its first row; nothing but where it was to be analysed.
+    pub fn distances(&self) -> Distances {
+        self.verdict().distances
+    }
+
+    /// How many different rows there are, volatile columns left aside.
+    pub fn different_rows(&self) -> u64 {
+        self.verdict().different_rows
+    }
+
+    /// What each column that may differ within a key would add to the key; nothing but where it was to be analysed.
+    pub fn added(&self) -> Vec<(String, Added)> {
+        self.decided.kernel.content_names().into_iter().zip(self.verdict().added.iter().copied()).collect()
+    }
+
+    /// Keys that have too many rows for [`Decision::added`] to know of them.
+    pub fn untried_keys(&self) -> u64 {
+        self.verdict().untried_keys
+    }
+
+    /// Tries keys that are nearly the same, and the key without each of its parts.
+    ///
+    /// # Errors
+    /// When a file can't be read or has changed, or the disk is full.
+    pub async fn near(&self, progress: &dyn Progress) -> Result<Near> {
+        let (kernel, verdict) = (Arc::clone(&self.decided.kernel), Arc::clone(&self.decided.verdict));
+        off_thread(progress, move |progress| kernel.try_near(&verdict, progress)).await
+    }
+
+    /// The fingerprints of keys that are worth a look, each with how many rows it has: of the suspect ones, of those
+    /// whose rows differ and of all, so many of the largest.
+    pub fn remarkable(&self, of_each: usize) -> Vec<(u128, u64)> {
+        let verdict = self.verdict();
+        let mut found: Vec<(u128, u64)> = Vec::new();
+        for largest in [&verdict.largest_suspect, &verdict.largest_odd, &verdict.largest] {
+            let new = largest.list().iter().filter(|(_, _, print)| found.iter().all(|(known, _)| known != print));
+            let new: Vec<_> = new.take(of_each).map(|(rows, _, print)| (*print, *rows)).collect();
+            found.extend(new);
+        }
+        found
     }
 
     /// How many bytes of records waited on disk, since they did not fit into the memory that was given.

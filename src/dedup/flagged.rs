@@ -43,6 +43,12 @@ impl Flagged {
         Ok(flagged)
     }
 
+    /// Keys by their fingerprints, each with how many rows it has.
+    pub(crate) fn listed(keys: &[(u128, u64)]) -> Flagged {
+        let prints = keys.iter().map(|(print, _)| *print).collect();
+        Flagged { prints, keys: keys.len() as u64, rows: keys.iter().map(|(_, rows)| rows).sum() }
+    }
+
     /// How many keys and rows.
     pub fn count(&self) -> KeyCount {
         KeyCount { keys: self.keys, rows: self.rows }

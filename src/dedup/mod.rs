@@ -38,6 +38,7 @@ pub struct Dedup<'a> {
     labels: Arc<[String]>,
     aside: HashSet<u128>,
     list: bool,
+    analyses: bool,
 }
 
 impl<'a> Dedup<'a> {
@@ -72,6 +73,7 @@ impl<'a> Dedup<'a> {
             labels: labels.into(),
             aside: HashSet::new(),
             list: true,
+            analyses: false,
         })
     }
 
@@ -80,6 +82,13 @@ impl<'a> Dedup<'a> {
     pub fn counting_only(mut self) -> Dedup<'a> {
         self.list = false;
         self
+    }
+
+    /// The same, for who wants to know how far copies lie apart and what other keys would do.
+    #[must_use]
+    pub fn analysing(mut self) -> Dedup<'a> {
+        self.analyses = true;
+        self.counting_only()
     }
 
     /// How many rows have no value for a part of the key. They would all count as one.
@@ -154,6 +163,7 @@ impl<'a> Dedup<'a> {
             source: schema.index_of(SOURCE).is_err().then(|| SOURCE.into()),
             aside: self.aside.clone(),
             list: self.list,
+            analyses: self.analyses,
         })
     }
 }

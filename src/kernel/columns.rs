@@ -2,6 +2,7 @@
 
 use super::hash::ranks;
 use super::input::as_views;
+use super::keyed::as_text;
 use crate::error::{Doing, Error, Result};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::SortOptions;
@@ -62,6 +63,11 @@ impl Columns {
     /// The key's parts of each row.
     pub(super) fn key_values(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
         self.key.iter().map(|expr| value(expr, batch)).collect()
+    }
+
+    /// The key of the first row, part by part, as text.
+    pub(super) fn key_texts(&self, batch: &RecordBatch) -> Result<Vec<Option<String>>> {
+        self.key_values(batch)?.iter().map(as_text).collect()
     }
 
     /// The order's parts of each row.

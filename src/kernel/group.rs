@@ -1,5 +1,6 @@
 //! The records of one partition by key: most keys are decided by records alone, the odd ones have to be looked at.
 
+use super::copies::{Distances, Origins, Sizes};
 use super::records::{Record, Taken};
 use super::verdict::{Largest, Marks};
 use crate::error::{Error, Result};
@@ -35,6 +36,10 @@ pub(super) struct Grouping {
     pub(super) winners_by_day: DayCounts,
     /// The keys with the most rows.
     pub(super) largest: Largest,
+    /// How many keys have how many rows.
+    pub(super) sizes: Sizes,
+    /// How far rows that repeat a key lie from its first one.
+    pub(super) distances: Distances,
 }
 
 impl Grouping {
@@ -42,10 +47,22 @@ impl Grouping {
     /// winner at all, and need not be decoded again, while all rows of the earlier one win and need not be encoded.
     ///
     /// Rows of odd keys are added to `odd`.
-    pub(super) fn settle(&mut self, records: &[Record], winners: &Marks, odd: &mut Vec<Record>) {
+    pub(super) fn settle(
+        &mut self,
+        records: &[Record],
+        winners: &Marks,
+        origins: Option<&Origins>,
+        odd: &mut Vec<Record>,
+    ) {
         self.begin(records.len());
         self.add(records);
-        if self.finish(winners) {
+        let any_odd = self.finish(winners);
+        if let Some(origins) = origins {
+            for (record, group) in records.iter().zip(&self.group_of) {
+                see(&mut self.distances, origins, record, &self.groups[*group as usize]);
+            }
+        }
+        if any_odd {
             let is_odd = |group: &u32| self.groups[*group as usize].odd;
             odd.extend(
                 records.iter().zip(&self.group_of).filter(|(_, group)| is_odd(group)).map(|(record, _)| *record),
@@ -62,6 +79,7 @@ impl Grouping {
         &mut self,
         partition: &Taken<'_>,
         winners: &Marks,
+        origins: Option<&Origins>,
         odd: &mut Vec<Record>,
         most: usize,
     ) -> Result<()> {
@@ -71,7 +89,18 @@ impl Grouping {
             self.add(piece);
             Ok(())
         })?;
-        if !self.finish(winners) {
+        let any_odd = self.finish(winners);
+        if let Some(origins) = origins {
+            partition.pieces(|piece| {
+                for record in piece {
+                    let known = self.slots[self.slot_of(record.print())];
+                    let group = self.groups.get(known as usize);
+                    group.into_iter().for_each(|group| see(&mut self.distances, origins, record, group));
+                }
+                Ok(())
+            })?;
+        }
+        if !any_odd {
             return Ok(());
         }
         let rows: u64 = self.groups.iter().filter(|group| group.odd).map(|group| group.rows).sum();
@@ -155,8 +184,9 @@ impl Grouping {
         let mut any_odd = false;
         self.keys += self.groups.len() as u64;
         for group in &self.groups {
+            self.sizes.see(group.rows);
             if group.rows > 1 {
-                self.largest.see(group.rows, group.place);
+                self.largest.see(group.rows, group.place, group.print);
             }
             if group.odd {
                 any_odd = true;
@@ -167,6 +197,13 @@ impl Grouping {
             }
         }
         any_odd
+    }
+}
+
+/// Counts a row of a key that is not the first one.
+fn see(distances: &mut Distances, origins: &Origins, record: &Record, group: &Group) {
+    if record.place() != group.place {
+        distances.see(origins, (record.place(), record.day()), (group.place, group.day));
     }
 }
 

@@ -9,14 +9,19 @@
 //!
 //! [`rule`] puts this in the place of DataFusion's own plan, which sorts all columns of all rows.
 
+mod added;
 mod budget;
 mod columns;
+mod compare;
+mod copies;
 mod exact;
 mod exec;
 mod gather;
 mod group;
 mod hash;
 mod input;
+mod keyed;
+mod near;
 mod odd;
 mod part;
 mod records;
@@ -26,21 +31,26 @@ mod verdict;
 
 pub use budget::{Budget, Size};
 pub use columns::Columns;
+pub use compare::{Comparison, Found, Pair};
+pub use copies::{Distances, Sizes};
 pub use exact::ExactKeys;
 pub use exec::{Decided, KeepFirstExec};
 pub use gather::days;
 pub use group::DayCounts;
 pub use input::{Batches, Input, Unit};
-pub use verdict::{Class, Flag, Largest, Marks, Run, Verdict};
+pub use near::{Merging, Near, Without};
+pub use verdict::{Added, Class, Flag, Largest, Marks, Run, Verdict};
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::threads;
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use columns::is_more_than_a_column;
+use copies::Origins;
 use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::PhysicalExpr;
 use gather::Gathering;
 use group::Grouping;
 use hash::Seeds;
@@ -72,6 +82,9 @@ pub struct Ask {
     /// Whether keys that need a look are listed, and not only counted. A list takes 16 bytes a key, beside the memory
     /// that is given.
     pub list: bool,
+    /// Whether copies and columns are looked at as an analysis does: how far copies lie apart, and what each column
+    /// would add to the key.
+    pub analyses: bool,
 }
 
 /// What a kernel may use.
@@ -198,6 +211,9 @@ impl Kernel {
             verdict.unit_days.push(Some(seen.days).filter(|_| has_few_days));
         }
         verdict.spilled_bytes = partitions.spilled_bytes();
+        if ask.analyses {
+            verdict.added = vec![Added::default(); self.columns.content().len()];
+        }
         self.settle(ask, &partitions, &mut verdict)?;
         let marked = verdict.winners.count(0..verdict.rows);
         if marked != verdict.keys {
@@ -213,6 +229,7 @@ impl Kernel {
     fn settle(&self, ask: &Ask, partitions: &Partitions, verdict: &mut Verdict) -> Result<()> {
         let threads = self.budget.settling_threads(partitions.used_bytes()).min(partitions.count());
         let odd = Odd { input: &self.input, columns: &self.columns, ask, threads: self.resources.threads };
+        let origins = ask.analyses.then(|| Origins::of(&verdict.runs));
         let next = AtomicUsize::new(0);
         let mut large = Vec::new();
         while next.load(Ordering::Relaxed) < partitions.count() {
@@ -234,7 +251,7 @@ impl Kernel {
                     }
                     let before = rows.len();
                     taken.read_into(&mut records)?;
-                    grouping.settle(&records, winners, &mut rows);
+                    grouping.settle(&records, winners, origins.as_ref(), &mut rows);
                     gathered.fetch_add(rows.len() - before, Ordering::Relaxed);
                 }
                 Ok((grouping, rows, large))
@@ -252,7 +269,7 @@ impl Kernel {
         for (_, taken) in large {
             let (mut grouping, mut rows) = (Grouping::default(), Vec::new());
             let most = self.budget.odd_records_max(partitions.used_bytes());
-            grouping.settle_piecewise(&taken, &verdict.winners, &mut rows, most)?;
+            grouping.settle_piecewise(&taken, &verdict.winners, origins.as_ref(), &mut rows, most)?;
             drop(taken);
             verdict.add(&grouping);
             self.settle_odd(&odd, rows, partitions, verdict)?;
@@ -268,7 +285,10 @@ impl Kernel {
         verdict: &mut Verdict,
     ) -> Result<()> {
         let held_bytes = partitions.used_bytes() + size_of_val(rows.as_slice());
-        odd.settle(rows, self.budget.odd_rows(held_bytes), self.budget.odd_rows_max(held_bytes), verdict)
+        // Who tries columns holds hashes of them beside what decides.
+        let share = if odd.ask.analyses { 2 } else { 1 };
+        let limit = (self.budget.odd_rows(held_bytes) / share).max(1);
+        odd.settle(rows, limit, self.budget.odd_rows_max(held_bytes), verdict)
     }
 
     /// The places of all rows that have one of these keys.
@@ -294,6 +314,23 @@ impl Kernel {
         Ok(marks)
     }
 
+    /// The fingerprints of the keys of rows that have this kernel's columns, and perhaps others behind them.
+    ///
+    /// # Errors
+    /// When the columns can't be hashed.
+    pub fn prints_of(&self, batch: &RecordBatch) -> Result<Vec<u128>> {
+        key_prints(&self.columns.key_values(batch)?, batch.num_rows())
+    }
+
+    /// The names of the columns in which rows of a key may differ.
+    pub fn content_names(&self) -> Vec<String> {
+        let name = |expr: &Arc<dyn PhysicalExpr>| match expr.downcast_ref::<Column>() {
+            Some(column) => column.name().to_string(),
+            None => expr.to_string(),
+        };
+        self.columns.content().iter().map(name).collect()
+    }
+
     /// The key of the row at a place, part by part, as text.
     ///
     /// # Errors
@@ -303,12 +340,17 @@ impl Kernel {
         let columns = self.columns.narrowed(&self.columns.key, &[], &[], is_more_than_a_column)?;
         let mut key = Vec::new();
         for batch in self.input.read(unit, &columns.schema, Some(unit.bits_of(&[place])))? {
-            for part in columns.key_values(&batch?)? {
-                let text = ArrayFormatter::try_new(part.as_ref(), &FormatOptions::new()).doing("show a key")?;
-                key.push(part.is_valid(0).then(|| text.value(0).to_string()));
-            }
+            key.extend(columns.key_texts(&batch?)?);
         }
         Ok(key)
+    }
+
+    /// The key of the first of rows that have this kernel's columns, and perhaps others behind them, as text.
+    ///
+    /// # Errors
+    /// When a part can't be shown.
+    pub fn key_texts(&self, batch: &RecordBatch) -> Result<Vec<Option<String>>> {
+        self.columns.key_texts(batch)
     }
 }
 

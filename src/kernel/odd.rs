@@ -43,7 +43,7 @@ pub(super) struct Odd<'a> {
 }
 
 /// The rows that are read, by their places, each with what was read.
-struct Facts {
+pub(super) struct Facts {
     places: Vec<u64>,
     facts: Vec<Fact>,
 }
@@ -70,14 +70,14 @@ impl Odd<'_> {
                 return Err(too_many(format!("a key has {own} rows that are")));
             }
             if to_read + own > limit && at > begin {
-                self.settle_keys(&keys[begin..at], verdict)?;
+                self.settle_keys(&keys[begin..at], limit, verdict)?;
                 (begin, to_read) = (at, 0);
             }
             to_read += own;
         }
         match &keys[begin..] {
             [] => Ok(()),
-            last => self.settle_keys(last, verdict),
+            last => self.settle_keys(last, limit, verdict),
         }
     }
 
@@ -90,10 +90,13 @@ impl Odd<'_> {
         if agree(&best) { Vec::new() } else { best }
     }
 
-    fn settle_keys(&self, keys: &[&[Record]], verdict: &mut Verdict) -> Result<()> {
+    fn settle_keys(&self, keys: &[&[Record]], limit: usize, verdict: &mut Verdict) -> Result<()> {
         let wanted = keys.iter().flat_map(|key| self.to_read(key)).map(Record::place).collect();
         let declared = self.ask.declared.unwrap_or(self.columns.order.len());
         let facts = self.read(wanted, 0..declared, true)?;
+        if self.ask.analyses {
+            self.try_columns(keys, limit, &facts, verdict)?;
+        }
         // Those that are first under the declared order: where they differ, the rest of the total order decides.
         let mut ties = Vec::new();
         let mut firsts = Vec::new();
@@ -157,9 +160,12 @@ impl Odd<'_> {
             }
         }
         let count = rows.len() as u64;
+        verdict.different_rows += different(rows.iter().map(|row| row.digest)) - 1;
+        verdict.largest_odd.see(count, rows[0].place(), winner.print());
         let print = self.ask.list.then(|| winner.print());
-        if (0..self.ask.identity.len()).any(|i| differ(all().filter_map(|fact| fact.identities[i]))) {
+        if self.number_events(rows.iter(), facts) {
             verdict.suspect.add(print, count);
+            verdict.largest_suspect.see(count, rows[0].place(), winner.print());
         }
         if (0..self.ask.fixed.len()).any(|i| differ(all().filter_map(|fact| fact.fixed[i]))) {
             verdict.redated.add(print, count);
@@ -194,19 +200,30 @@ impl Odd<'_> {
             .next()
     }
 
-    /// Reads columns of the order, and of identities and fixed columns if asked, of these rows.
-    fn read(&self, mut places: Vec<u64>, order: std::ops::Range<usize>, with_numbers: bool) -> Result<Facts> {
-        places.sort_unstable();
+    /// Places in their order, by the unit that has them.
+    pub(super) fn by_unit<'p>(&self, places: &'p [u64]) -> Vec<(usize, &'p [u64])> {
         let units = self.input.units();
-        // The rows of each unit that has any.
         let mut parts: Vec<(usize, &[u64])> = Vec::new();
-        let mut rest = places.as_slice();
+        let mut rest = places;
         while let Some(first) = rest.first() {
             let unit = self.input.unit_of(*first);
             let (own, after) = rest.split_at(rest.partition_point(|place| *place < units[unit].places().end));
             parts.push((unit, own));
             rest = after;
         }
+        parts
+    }
+
+    /// Whether rows of a key number different events.
+    pub(super) fn number_events<'r>(&self, rows: impl Iterator<Item = &'r Record> + Clone, facts: &Facts) -> bool {
+        let facts = || rows.clone().filter_map(|row| facts.of(row.place()));
+        (0..self.ask.identity.len()).any(|i| differ(facts().filter_map(|fact| fact.identities[i])))
+    }
+
+    /// Reads columns of the order, and of identities and fixed columns if asked, of these rows.
+    fn read(&self, mut places: Vec<u64>, order: std::ops::Range<usize>, with_numbers: bool) -> Result<Facts> {
+        places.sort_unstable();
+        let parts = self.by_unit(&places);
         let mut names: Vec<usize> = Vec::new();
         if with_numbers {
             let identities = self.ask.identity.iter().flat_map(|(column, when)| [Some(*column), *when]);
@@ -215,7 +232,7 @@ impl Odd<'_> {
         let columns = self.columns.narrowed(&[], &self.columns.order[order], &names, is_more_than_a_column)?;
         let found = threads::each(parts.len(), self.threads, &|at| {
             let (unit, places) = parts[at];
-            let unit = &units[unit];
+            let unit = &self.input.units()[unit];
             let mut facts = Vec::with_capacity(places.len());
             for batch in self.input.read(unit, &columns.schema, Some(unit.bits_of(places)))? {
                 let batch = batch?;
@@ -260,6 +277,14 @@ impl Odd<'_> {
         }
         Ok(numbers)
     }
+}
+
+/// How many different values there are among these.
+fn different(values: impl Iterator<Item = u64>) -> u64 {
+    let mut values: Vec<u64> = values.collect();
+    values.sort_unstable();
+    values.dedup();
+    values.len() as u64
 }
 
 /// Whether there are two different values among these.

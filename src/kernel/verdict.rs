@@ -1,5 +1,6 @@
 //! What a kernel decides: a bit for every row, and counts.
 
+use super::copies::{Distances, Sizes};
 use super::group::{DayCounts, Grouping};
 use super::input::Unit;
 use arrow::buffer::{BooleanBuffer, Buffer};
@@ -75,28 +76,28 @@ impl Marks {
     }
 }
 
-/// The keys with the most rows, each as its rows and the place of its first one. Of equally large ones those that begin
-/// earlier are kept.
+/// The keys with the most rows, each as its rows, the place of its first one and its fingerprint. Of equally large ones
+/// those that begin earlier are kept.
 #[derive(Clone, Debug, Default)]
-pub struct Largest(Vec<(u64, u64)>);
+pub struct Largest(Vec<(u64, u64, u128)>);
 
 impl Largest {
-    pub(super) fn see(&mut self, rows: u64, place: u64) {
-        let better = |other: &(u64, u64)| other.0 > rows || (other.0 == rows && other.1 < place);
+    pub(super) fn see(&mut self, rows: u64, place: u64, print: u128) {
+        let better = |other: &(u64, u64, u128)| other.0 > rows || (other.0 == rows && other.1 < place);
         if self.0.len() == LARGEST && self.0.last().is_some_and(better) {
             return;
         }
         let at = self.0.partition_point(better);
-        self.0.insert(at, (rows, place));
+        self.0.insert(at, (rows, place, print));
         self.0.truncate(LARGEST);
     }
 
     pub(super) fn merge(&mut self, other: &Largest) {
-        other.0.iter().for_each(|(rows, place)| self.see(*rows, *place));
+        other.0.iter().for_each(|(rows, place, print)| self.see(*rows, *place, *print));
     }
 
-    /// Rows and first place of each, the largest first.
-    pub fn list(&self) -> &[(u64, u64)] {
+    /// Rows, first place and fingerprint of each, the largest first.
+    pub fn list(&self) -> &[(u64, u64, u128)] {
         &self.0
     }
 }
@@ -118,6 +119,17 @@ impl Flag {
         self.keys += 1;
         self.rows += rows;
     }
+}
+
+/// What a column would do as one more part of the key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Added {
+    /// Keys in which it has several values; NULL is one.
+    pub keys: u64,
+    /// Keys that there would be beyond those that there are.
+    pub more: u64,
+    /// Suspect keys of which none would be left that is suspect.
+    pub separated: u64,
 }
 
 /// Consecutive rows that came from the same input.
@@ -166,6 +178,21 @@ pub struct Verdict {
     pub other_days: BTreeMap<i32, BTreeSet<i32>>,
     /// The keys with the most rows.
     pub largest: Largest,
+    /// Of the keys whose rows differ, those with the most rows.
+    pub largest_odd: Largest,
+    /// Of the suspect keys, those with the most rows.
+    pub largest_suspect: Largest,
+    /// How many keys have how many rows.
+    pub sizes: Sizes,
+    /// How far rows that repeat a key lie from its first one; nothing where that was not asked.
+    pub distances: Distances,
+    /// How many different rows there are: keys, and contents of a key beyond the first.
+    pub different_rows: u64,
+    /// What each column in which rows of a key may differ would add to the key, in the order of the columns'
+    /// [`Kernel::content_names`](super::Kernel::content_names); nothing where that was not asked.
+    pub added: Vec<Added>,
+    /// Keys that have too many rows to look at each column of all of them: what a column would do there is not known.
+    pub untried_keys: u64,
     /// Keys whose rows number different events.
     pub suspect: Flag,
     /// Keys whose rows differ in a fixed column.
@@ -202,6 +229,13 @@ impl Verdict {
             conflicts_by_day: DayCounts::default(),
             other_days: BTreeMap::new(),
             largest: Largest::default(),
+            largest_odd: Largest::default(),
+            largest_suspect: Largest::default(),
+            sizes: Sizes::default(),
+            distances: Distances::default(),
+            different_rows: 0,
+            added: Vec::new(),
+            untried_keys: 0,
             suspect: Flag::default(),
             redated: Flag::default(),
             conflicting: Flag::default(),
@@ -218,6 +252,9 @@ impl Verdict {
         self.exact_losers += grouping.exact_losers;
         self.winners_by_day.merge(&grouping.winners_by_day);
         self.largest.merge(&grouping.largest);
+        self.sizes.merge(&grouping.sizes);
+        self.distances.merge(&grouping.distances);
+        self.different_rows += grouping.keys;
     }
 
     /// The rows of a unit that did not win and were not set aside.

@@ -169,8 +169,9 @@ fn scaled_float(number: f64, in_us: i64) -> Result<i64, &'static str> {
     if number.is_finite() { Ok((number * in_us as f64).round() as i64) } else { Err("not a time") }
 }
 
-/// Parts of a microsecond are cut off, towards the past.
-fn time_of_text(text: &str, zone_s: Option<i32>) -> Result<i64, &'static str> {
+/// The microseconds since 1970-01-01 UTC of a text; `zone_s` is the offset of one without a zone. Parts of a
+/// microsecond are cut off, towards the past.
+pub(crate) fn time_of_text(text: &str, zone_s: Option<i32>) -> Result<i64, &'static str> {
     let zoned = match text.strip_suffix(" UTC") {
         Some(plain) => DateTime::parse_from_rfc3339(&format!("{plain}Z")),
         None => DateTime::parse_from_rfc3339(text),
@@ -206,7 +207,7 @@ pub(crate) fn is_canonical(text: &str) -> bool {
 }
 
 /// JSON without blanks and with sorted members; numbers stay as they are written.
-fn canonical(text: &str) -> Result<String, &'static str> {
+pub(crate) fn canonical(text: &str) -> Result<String, &'static str> {
     let value: &RawValue = serde_json::from_str(text).map_err(|_| "not JSON")?;
     let mut out = String::with_capacity(text.len());
     write_canonical(value.get(), 0, &mut out)?;

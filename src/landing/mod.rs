@@ -11,6 +11,7 @@ mod columns;
 mod convert;
 mod decimal;
 mod demand;
+mod inferred;
 mod landed;
 mod occurrences;
 mod parquet;
@@ -21,6 +22,7 @@ mod values;
 mod work;
 
 pub use columns::{SOURCE, SOURCE_ROW, landing_schema};
+pub use inferred::{Inferred, columns_at_first_sight, land_inferred};
 pub use landed::{InputReport, Landed, LandedFile, LandingCounts, LeftOut};
 
 use crate::dataset::Dataset;
@@ -120,14 +122,27 @@ async fn run(
     let work = Work::new(dataset, options, into, to_write.clone())?;
     let (fetching, fetched) = fetch(inputs, to_write);
     let reading = tokio::task::spawn_blocking(move || work.run(fetched));
-    let mut spool = Spool::new(into, options.max_spool_bytes);
+    let done = async {
+        let read = reading.await.doing("read inputs").and_then(|read| read);
+        // Whoever brings inputs must have come to the end: what only seems to be the last of them loses the rest.
+        fetching.await.doing("bring inputs").and(read)
+    };
+    gather(received, done, into, options.max_spool_bytes, progress).await
+}
+
+/// The half that writes: takes what is handed on until nothing comes any more, then what the other half knows.
+async fn gather(
+    received: mpsc::Receiver<Out>,
+    done: impl Future<Output = Result<Done>>,
+    into: &Folder,
+    max_spool_bytes: u64,
+    progress: &dyn Progress,
+) -> Result<Landed> {
+    let mut spool = Spool::new(into, max_spool_bytes);
     let mut rejects = None;
     let written = write(received, &mut spool, &mut rejects, into, progress).await;
-    let read = reading.await.doing("read inputs").and_then(|read| read);
-    // Whoever brings inputs must have come to the end: what only seems to be the last of them loses the rest.
-    let read = fetching.await.doing("bring inputs").and(read);
     // Where writing failed, reading fails because of it, so the first error is the one to tell.
-    let landed = match written.and(read) {
+    let landed = match written.and(done.await) {
         Ok(done) => finish(&mut spool, &mut rejects, into, done).await,
         Err(error) => Err(error),
     };
@@ -174,6 +189,7 @@ async fn write(
     while let Some(out) = received.recv().await {
         match out {
             Out::Batch(batch) => spool.write(&batch).await?,
+            Out::EndFile(of) => spool.end_file(of).await?,
             Out::Copy(name, local) => into.upload(&name, local.path()).await?,
             Out::Read(bytes) => progress.advance(bytes),
             Out::Rejects(lines) => {

@@ -64,6 +64,14 @@ impl Spool {
         Ok(())
     }
 
+    /// Ends the open file, if there is one. It holds the rows of this input and no others, and is called like it.
+    pub(crate) async fn end_file(&mut self, of: String) -> Result<()> {
+        let ended = self.files.len();
+        self.close().await?;
+        self.files[ended..].iter_mut().for_each(|file| file.shown.clone_from(&of));
+        Ok(())
+    }
+
     /// Ends the last file and hands out all of them.
     pub(crate) async fn finish(&mut self) -> Result<Vec<LandedFile>> {
         self.close().await?;

@@ -21,6 +21,8 @@ pub(crate) enum Out {
     Batch(RecordBatch),
     /// The copy of an input that becomes a file of the landing, with its name there.
     Copy(String, Local),
+    /// All rows since the last such word are those of this input, and a file ends here.
+    EndFile(String),
     /// Lines for the file of rejects.
     Rejects(Vec<u8>),
     /// Stored bytes that were read since the last word.
@@ -66,7 +68,7 @@ impl Work {
             envelope: dataset.envelope.clone(),
             key_chosen: options.key_chosen,
             threads: options.threads,
-            columns: Columns::new(dataset),
+            columns: Columns::new(dataset.schema(), true)?,
             rejects: Rejects::default(),
             into: into.clone(),
             out,

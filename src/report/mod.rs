@@ -1,17 +1,27 @@
 //! What a run says of itself: a balance in which every row is accounted for.
 
+mod analysis;
+mod analysis_text;
+mod diff;
 mod exposition;
 mod follow;
+mod html;
 mod status;
 mod text;
 
+pub use crate::kernel::Distances;
+pub use analysis::{
+    Advice, Analysis, Change, GroupRows, KeyCandidate, KeyPart, NearGroup, NearKeys, Neighbours, RejectedRow,
+};
+pub use analysis_text::analysis_text;
+pub use diff::{DiffReport, SideReport, diff_text};
 pub use exposition::exposition;
 pub use follow::{FetchReport, SyncReport, TableReport, sync_text};
+pub use html::analysis_html;
 pub use status::{FeedReport, LastTimes, PartReport, StatusReport, status_text};
-pub use text::{analysis_text, audit_text, backfill_text, dedup_text, gc_text, plan_text};
+pub use text::{audit_text, backfill_text, dedup_text, gc_text, plan_text};
 
 use crate::balance::Balance;
-use crate::dedup::Census;
 use crate::gc::Leftover;
 use crate::landing::InputReport;
 use crate::ledger::Ledger;
@@ -233,36 +243,4 @@ pub struct DedupReport {
     pub spilled_bytes: u64,
     /// What became of every row.
     pub balance: Balance,
-}
-
-/// What `analyze` found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Analysis {
-    /// The key, as text.
-    pub key: Vec<String>,
-    /// The declared order, as text.
-    pub order: Vec<String>,
-    /// Rows.
-    pub rows: u64,
-    /// Different keys.
-    pub keys: u64,
-    /// What became of every row.
-    pub balance: Balance,
-    /// The losers, class by class, by day and by file, and the largest groups.
-    pub census: Census,
-    /// Rows by day.
-    pub rows_by_day: BTreeMap<Day, u64>,
-    /// Rows by file.
-    pub rows_by_file: BTreeMap<String, u64>,
-    /// How many rejects there are of each kind.
-    pub rejects_by_reason: BTreeMap<String, u64>,
-    /// How many bytes of records waited on disk, since they did not fit into the memory that was given.
-    pub spilled_bytes: u64,
-}
-
-impl Analysis {
-    /// Rows that repeat a key, as a share of all rows, from 0 to 1.
-    pub fn duplicate_share(&self) -> f64 {
-        if self.rows == 0 { 0.0 } else { (self.rows - self.keys) as f64 / self.rows as f64 }
-    }
 }

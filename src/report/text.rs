@@ -1,8 +1,6 @@
 //! Reports as text for a person: they read like a balance, top to bottom.
 
-use super::{
-    Analysis, AuditReport, BatchReport, DedupReport, GcReport, OrphansReport, PlanReport, RunReport, Stop, counted,
-};
+use super::{AuditReport, BatchReport, DedupReport, GcReport, OrphansReport, PlanReport, RunReport, Stop, counted};
 use crate::balance::Balance;
 use crate::dedup::KeyCount;
 use crate::gc::Leftover;
@@ -10,9 +8,6 @@ use crate::warehouse::usage::{Usage, WithoutDedup};
 use crate::window::{start_of_second_us, text_of_us};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-
-/// Of the largest groups of copies, how many are shown; the JSON report has more.
-const LARGEST_SHOWN: usize = 10;
 
 /// A number with its thousands apart.
 pub(super) fn n(number: u64) -> String {
@@ -34,7 +29,8 @@ pub(super) fn line(text: &mut String, name: &str, rows: u64, note: &str) {
     let _ = writeln!(text, "  {name:<22}{:>14}{note}", n(rows));
 }
 
-fn share(part: u64, whole: u64) -> String {
+/// A part of a whole in percent; nothing where the whole is.
+pub(super) fn share(part: u64, whole: u64) -> String {
     if whole == 0 { String::new() } else { format!("{:.2} %", 100.0 * part as f64 / whole as f64) }
 }
 
@@ -57,7 +53,7 @@ fn kept_files(text: &mut String, files: &BTreeMap<String, String>) {
     }
 }
 
-fn balance(text: &mut String, balance: &Balance) {
+pub(super) fn balance(text: &mut String, balance: &Balance) {
     let landing = &balance.landing;
     line(text, "read", landing.read, "");
     line(text, "- rejected", landing.rejected, &share(landing.rejected, landing.read));
@@ -96,7 +92,7 @@ fn stops(text: &mut String, stops: &[Stop]) {
     }
 }
 
-fn rejected(text: &mut String, by_reason: &BTreeMap<String, u64>) {
+pub(super) fn rejected(text: &mut String, by_reason: &BTreeMap<String, u64>) {
     for (reason, rows) in by_reason {
         let _ = writeln!(text, "  rejected: {reason}: {}", n(*rows));
     }
@@ -233,40 +229,6 @@ pub fn dedup_text(report: &DedupReport) -> String {
     balance(&mut text, &report.balance);
     let (files, bytes) = (counted(report.files, "file"), counted(report.size_bytes, "byte"));
     let _ = writeln!(text, "\n  {files}, {bytes}");
-    text
-}
-
-/// The report of an analysis.
-pub fn analysis_text(report: &Analysis) -> String {
-    let order = if report.order.is_empty() { "none".to_string() } else { report.order.join(", ") };
-    let mut text = format!("key   {}\norder {order}\n\n", report.key.join(", "));
-    line(&mut text, "rows", report.rows, "");
-    line(&mut text, "unique keys", report.keys, "");
-    line(&mut text, "duplicates", report.rows - report.keys, &format!("{:.2} %", 100.0 * report.duplicate_share()));
-    text.push('\n');
-    balance(&mut text, &report.balance);
-    rejected(&mut text, &report.rejects_by_reason);
-    if !report.rows_by_day.is_empty() {
-        let _ = writeln!(text, "\n  {:<12}{:>12}{:>12}{:>12}{:>12}", "day", "rows", "exact", "superseded", "conflict");
-        for (day, rows) in &report.rows_by_day {
-            let tally = report.census.by_day.get(day).copied().unwrap_or_default();
-            let row = [*rows, tally.exact, tally.superseded, tally.conflict].map(n);
-            let _ = writeln!(text, "  {:<12}{:>12}{:>12}{:>12}{:>12}", day.to_string(), row[0], row[1], row[2], row[3]);
-        }
-    }
-    let _ = writeln!(text, "\n  {:>12}{:>12}{:>12}{:>12}  file", "rows", "exact", "superseded", "conflict");
-    for (file, rows) in &report.rows_by_file {
-        let tally = report.census.by_file.get(file).copied().unwrap_or_default();
-        let row = [*rows, tally.exact, tally.superseded, tally.conflict].map(n);
-        let _ = writeln!(text, "  {:>12}{:>12}{:>12}{:>12}  {file}", row[0], row[1], row[2], row[3]);
-    }
-    if !report.census.largest.is_empty() {
-        let _ = writeln!(text, "\n  keys with the most rows");
-        for group in report.census.largest.iter().take(LARGEST_SHOWN) {
-            let key = group.key.iter().map(|part| part.as_deref().unwrap_or("NULL")).collect::<Vec<_>>().join(" ");
-            let _ = writeln!(text, "  {:>8}  {key}", n(group.rows));
-        }
-    }
     text
 }
 

@@ -101,6 +101,20 @@ impl Read for Unpacked {
     }
 }
 
+/// Whether there is nothing in an input, or nothing but blanks.
+pub(crate) fn is_blank(input: &Input, copy: &Path) -> Result<bool> {
+    let mut bytes = Unpacked::open(input, copy)?;
+    let mut some = [0; 256];
+    loop {
+        match bytes.read(&mut some) {
+            Ok(0) => return Ok(true),
+            Ok(read) if some[..read].iter().all(u8::is_ascii_whitespace) => {}
+            Ok(_) => return Ok(false),
+            Err(error) => return Err(bytes.failed(1, error)),
+        }
+    }
+}
+
 /// The digest and size of a local file.
 pub(crate) fn digest(url: &str, copy: &Path) -> Result<Stored> {
     let named = |error: Error| error.with("file", url);

@@ -40,6 +40,10 @@ impl Csv {
         }
     }
 
+    pub(crate) fn header(&self) -> &[String] {
+        &self.header
+    }
+
     pub(crate) fn read(&mut self) -> Result<Option<Record<'_>>> {
         if !self.fill()? {
             return Ok(None);

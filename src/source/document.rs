@@ -1,7 +1,7 @@
 //! JSON documents: pages with an envelope, arrays of objects or of pages, objects one after the other.
 
 use super::bytes::{Stored, Unpacked, damaged};
-use super::cell::{Cell, fields_of, rejected_row};
+use super::cell::{Cell, Fields, fields_of, rejected_row};
 use super::records::{Raw, Reason, Record, no_utf8};
 use crate::error::{Error, Result};
 use serde_json::value::RawValue;
@@ -112,6 +112,18 @@ fn push(text: &str, item: &str, envelope: &[String], rows: &mut Vec<Range<usize>
         rows.push(place(text, rejected_row(item).unwrap_or(item)));
     }
     Ok(())
+}
+
+/// The names of a row's arrays whose first item is an object with any of these members: the row is a page, and they
+/// hold its rows.
+pub(crate) fn arrays_with(fields: &Fields<'_>, members: &[String]) -> Vec<String> {
+    let has_any = |text: &str| {
+        let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+        let first = items.first().and_then(|item| fields_of(item.get()).ok()).unwrap_or_default();
+        first.iter().any(|(name, _)| members.iter().any(|member| name == member))
+    };
+    let is_page = |(_, cell): &&(_, Cell<'_>)| matches!(cell, Cell::Nested(text) if has_any(text));
+    fields.iter().filter(is_page).map(|(name, _)| name.to_string()).collect()
 }
 
 /// The place of a part of the text in it.

@@ -14,8 +14,9 @@ mod records;
 
 pub use discover::discover;
 
-pub(crate) use bytes::{Stored, damaged, digest};
+pub(crate) use bytes::{Stored, damaged, digest, is_blank};
 pub(crate) use cell::{Cell, Fields, json_text};
+pub(crate) use document::arrays_with;
 pub(crate) use path::Path as CellPath;
 pub(crate) use records::{Reason, Record, Records};
 
@@ -154,6 +155,11 @@ impl Input {
         let (place, size_bytes, last_modified_us) = look(path).map_err(|error| error.with("file", path.display()))?;
         let (format, compression) = (Format::Json, Compression::Zstd);
         Ok(Input { url: shown, size_bytes, last_modified_us, format, compression, page: Some(page), place })
+    }
+
+    /// Whether the bytes lie on the local disk.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.place, Place::Local(_))
     }
 
     /// The full URL, `file:///…` for a local file.

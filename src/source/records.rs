@@ -121,6 +121,14 @@ impl Records {
         }))
     }
 
+    /// The names of the columns, where they stand before the rows.
+    pub(crate) fn header(&self) -> Option<&[String]> {
+        match &self.0 {
+            Reader::Csv(csv) => Some(csv.header()),
+            Reader::Lines(_) | Reader::Document(_) => None,
+        }
+    }
+
     /// The next row, or nothing at the end.
     pub(crate) fn read(&mut self) -> Result<Option<Record<'_>>> {
         match &mut self.0 {

@@ -1,12 +1,15 @@
 //! The real binary in a folder of its own: what it prints, what it leaves on disk, and how it ends.
 
+mod ad_hoc;
 mod api;
 mod bad_input;
 mod bigquery;
 mod commands;
+mod diff;
 mod disk_full;
 mod fixtures;
 mod memory;
+mod page;
 mod status;
 mod stops;
 

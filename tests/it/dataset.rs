@@ -50,7 +50,7 @@ fn another_key_takes_the_place_of_the_contracts() {
     for (key, keys) in
         [("", 6), ("tx_hash", 3), ("wallet_address", 5), ("\"tx_hash, COALESCE(order_hash, id, '')\"", 6)]
     {
-        let flag = if key.is_empty() { String::new() } else { format!("--key {key}") };
+        let flag = if key.is_empty() { String::new() } else { format!("--dataset trades --key {key}") };
         let report = desk.report(0, &format!("analyze fixtures/dome_page.json {flag}"));
         assert_eq!(number(&report, "/keys"), keys, "{key}");
     }

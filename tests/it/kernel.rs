@@ -22,7 +22,7 @@ use tradefold::dataset::Dataset;
 use tradefold::dedup::rule::Value;
 use tradefold::engine::{Engine, FilesTable};
 use tradefold::error::Kind;
-use tradefold::kernel::{Ask, ExactKeys, KeepFirstExec, Kernel, Resources, days};
+use tradefold::kernel::{Ask, ExactKeys, KeepFirstExec, Kernel, Near, Resources, days};
 use tradefold::progress::{Progress, Silent};
 use tradefold::sql::{Dialect, dedup};
 
@@ -203,15 +203,19 @@ fn records_that_do_not_fit_into_memory_wait_on_disk_and_change_nothing() {
     let paths = many(folder.path(), 120_000, 3);
     runtime().block_on(async {
         let engine = engine(2);
-        let mut winners = Vec::new();
+        let (mut winners, mut tried) = (Vec::new(), Vec::new());
         for (bytes, threads) in [(usize::MAX, 1), (usize::MAX, 5), (9 << 20, 2), (5 << 20, 1)] {
             let pool: Arc<dyn MemoryPool> = match bytes {
                 usize::MAX => Arc::new(UnboundedMemoryPool::default()),
                 _ => Arc::new(FairSpillPool::new(bytes)),
             };
             let kernel = kernel(&engine, &paths, Arc::clone(&pool), threads).await;
-            let ask = Ask { declared: Some(1), ..Ask::default() };
+            let ask = Ask { declared: Some(1), analyses: true, ..Ask::default() };
             let verdict = kernel.decide(&ask, &Silent).unwrap();
+            let near = kernel.try_near(&verdict, &Silent).unwrap();
+            assert!(near.spilled_bytes > 0 || bytes > 5 << 20, "{bytes} bytes: {}", near.spilled_bytes);
+            let near = Near { spilled_bytes: 0, ..near };
+            tried.push((near, verdict.added.clone(), verdict.sizes.clone(), verdict.distances));
             assert_eq!(verdict.spilled_bytes > 0, bytes != usize::MAX, "{bytes} bytes: {}", verdict.spilled_bytes);
             assert_eq!((verdict.keys, verdict.exact_losers), (120_000, 2 * 80_000));
             // 120,000 rows of odd keys: more than are looked at together where memory is short.
@@ -226,6 +230,7 @@ fn records_that_do_not_fit_into_memory_wait_on_disk_and_change_nothing() {
             winners.push(marked.set_indices().collect::<Vec<_>>());
         }
         assert!(winners.windows(2).all(|pair| pair[0] == pair[1]), "the same rows win");
+        assert!(tried.windows(2).all(|pair| pair[0] == pair[1]), "{tried:?}");
     });
 }
 
@@ -382,7 +387,7 @@ fn row_groups_without_rows_are_in_nobodys_way() {
         let kernel = plan.downcast_ref::<KeepFirstExec>().unwrap().open(resources).unwrap();
         assert_eq!((0..3).map(|place| kernel.input().unit_of(place)).collect::<Vec<_>>(), [0, 0, 2]);
         let verdict = kernel.decide(&Ask::default(), &Silent).unwrap();
-        let [(rows, place)] = verdict.largest.list() else { panic!("{:?}", verdict.largest) };
+        let [(rows, place, _)] = verdict.largest.list() else { panic!("{:?}", verdict.largest) };
         assert_eq!((*rows, kernel.key_of(*place).unwrap()), (2, vec![Some("1".to_string())]));
     });
 }

@@ -10,12 +10,14 @@
     unreachable_pub
 )]
 
+mod analysis;
 mod bench;
 mod cli;
 mod copy;
 mod dataset;
 mod dedup;
 mod delta_reader;
+mod diff;
 mod error;
 mod fetch;
 mod footer;

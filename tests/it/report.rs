@@ -1,5 +1,9 @@
 //! What is told of a table that is kept up to date: as text, as JSON, and for a collector of metrics.
 
+pub(crate) mod browser;
+mod examples;
+mod html;
+
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use tradefold::landing::{Landed, LandingCounts};

@@ -1,9 +1,9 @@
 //! What the target holds: the kernel decides its rows as it decides those of an input.
 
 use super::DeltaWarehouse;
+use super::files::files_of;
 use crate::dedup::Dedup;
-use crate::engine::DataFile;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Result};
 use crate::progress::Silent;
 use crate::warehouse::by_day::by_day;
 use crate::warehouse::values::counted;
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 impl DeltaWarehouse {
     pub(super) async fn audited(&self) -> Result<Audit> {
         let Some(table) = self.open().await? else { return Ok(Audit::default()) };
-        let files = self.files_of(&table)?;
+        let files = files_of(&self.folder, &table)?;
         let dedup = Dedup::new(&self.engine, &self.dataset, &files).await?.counting_only();
         let decision = dedup.decide(&Silent).await?;
         let mut audit = Audit {
@@ -57,27 +57,6 @@ impl DeltaWarehouse {
         }
         self.open().await?;
         by_day(self.engine.stream(&self.statements().rows_by_day(from)?).await?).await
-    }
-
-    /// The files of a version of the table, as files to read.
-    fn files_of(&self, table: &DeltaTable) -> Result<Vec<DataFile>> {
-        let doing = "list the files of a Delta table";
-        let snapshot = table.snapshot().map_err(|error| self.failed(doing, error))?;
-        let mut files = Vec::new();
-        for file in snapshot.log_data().iter() {
-            let path = file.path().into_owned();
-            if file.deletion_vector_descriptor().is_some() {
-                return Err(Error::usage(doing)
-                    .with("table", self.folder.url())
-                    .with("file", path)
-                    .because("rows of it are deleted by a vector beside it, so the file does not say what it holds")
-                    .hint("have whoever wrote it rewrite its files without (in Spark: REORG TABLE … APPLY (PURGE))"));
-            }
-            let size_bytes = u64::try_from(file.size()).unwrap_or(0);
-            files.push(DataFile { url: format!("{}/{path}", self.folder.url()), label: path, size_bytes });
-        }
-        files.sort_by(|a, b| a.url.cmp(&b.url));
-        Ok(files)
     }
 
     async fn last_modified_us(&self, table: &DeltaTable) -> Result<Option<i64>> {

@@ -4,9 +4,11 @@
 //! commit at an expected version. The commit carries what it did, so a run that died after it finds out.
 
 mod audit;
+mod files;
 mod recorded;
 mod statements;
 
+pub use files::{TableFiles, is_table, table_files};
 pub use statements::DAY;
 
 use super::statements::Statements;
@@ -57,7 +59,7 @@ impl DeltaWarehouse {
 
     /// Opens the table, or nothing where there is none, and makes it known to the engine as `target`.
     async fn open(&self) -> Result<Option<DeltaTable>> {
-        if self.folder.join("_delta_log").list().await?.is_empty() {
+        if !is_table(&self.folder).await? {
             let empty = MemTable::try_new(self.table_schema(), vec![vec![]]).doing("stand in for a missing table")?;
             self.engine.register("target", Arc::new(empty))?;
             return Ok(None);
@@ -128,15 +130,7 @@ impl DeltaWarehouse {
     }
 
     fn failed(&self, doing: &str, error: DeltaTableError) -> Error {
-        let text = error.to_string();
-        if matches!(error, DeltaTableError::Transaction { .. }) || text.contains("commit attempts") {
-            return Error::new(Kind::Busy, doing)
-                .with("table", self.folder.url())
-                .because(error)
-                .hint("another writer has changed the table meanwhile: run the same command again");
-        }
-        let error = Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing));
-        error.with("table", self.folder.url()).in_folder(self.folder.url().path())
+        failed(&self.folder, doing, error)
     }
 
     /// Writes the changed days in one commit, or the first rows of a new table.
@@ -385,4 +379,17 @@ impl Warehouse for DeltaWarehouse {
 fn same_type(a: &DataType, b: &DataType) -> bool {
     let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     a == b || (text(a) && text(b))
+}
+
+/// What an error of delta-rs means for the table in a folder.
+fn failed(folder: &Folder, doing: &str, error: DeltaTableError) -> Error {
+    let text = error.to_string();
+    if matches!(error, DeltaTableError::Transaction { .. }) || text.contains("commit attempts") {
+        return Error::new(Kind::Busy, doing)
+            .with("table", folder.url())
+            .because(error)
+            .hint("another writer has changed the table meanwhile: run the same command again");
+    }
+    let error = Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing));
+    error.with("table", folder.url()).in_folder(folder.url().path())
 }

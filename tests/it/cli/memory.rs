@@ -29,10 +29,10 @@ pub(super) fn numbers(desk: &Desk, rows: i64) {
     write(&desk.path("raw/numbers.parquet"), &[batch], 100_000);
 }
 
-/// The report of a call, and the most that it held in memory.
-fn measured(desk: &Desk, arguments: &str) -> (Value, u64) {
+/// The report of a call, which may end with a finding, and the most that it held in memory.
+pub(super) fn measured(desk: &Desk, arguments: &str) -> (Value, u64) {
     let code = "import sys, measure
-text, figures = measure.watch(sys.argv[1:])
+text, figures = measure.watch(['sh', '-c', '\"$0\" \"$@\" || [ $? = 65 ]'] + sys.argv[1:])
 print(figures.peak_bytes)
 print(text.decode())";
     let command = desk.command(&format!("{arguments} --json --quiet"));

@@ -3,6 +3,7 @@
 mod answers;
 mod clean;
 mod files;
+mod inferred;
 mod pages;
 mod rows;
 

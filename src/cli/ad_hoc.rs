@@ -1,0 +1,300 @@
+//! Files without a contract: Parquet as it is, CSV and JSON with columns and types that are found; key and order from
+//! the command line.
+
+use super::common::{DatasetArgs, World};
+use crate::dataset::{Dataset, KeyPart, OrderColumn, parse_order};
+use crate::engine::DataFile;
+use crate::error::{Doing, Error, Result};
+use crate::landing::{Landed, LandingCounts, columns_at_first_sight, land_inferred};
+use crate::report::RejectedRow;
+use crate::run::landed_files;
+use crate::source::{Format, Input, Local, fetch};
+use crate::storage::Folder;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use clap::Args;
+use futures::TryStreamExt;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::sync::Arc;
+use tempfile::TempDir;
+use url::Url;
+
+/// Of the rows that were set aside, how many are told one by one.
+const REJECTS_TOLD: usize = 20;
+/// Inputs that are looked at to say which columns there are: those before may have no rows.
+const INPUTS_SIGHTED: usize = 10;
+/// Columns that a message names.
+const COLUMNS_NAMED: usize = 20;
+
+/// Key and order without a contract.
+#[derive(Debug, Args)]
+pub(super) struct AdHocArgs {
+    /// What makes one row of a key better: columns with DESC or ASC and NULLS FIRST or NULLS LAST.
+    #[arg(long, value_name = "COLUMNS", requires = "key")]
+    order: Option<String>,
+    /// Columns that do not count as content, separated by commas. '*': all but those of key and order, so that rows
+    /// which tie are all the same; nothing else has to be read to find duplicates then.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', requires = "key")]
+    volatile: Vec<String>,
+}
+
+/// Files with a dataset made of their columns.
+pub(super) struct AdHoc {
+    pub(super) dataset: Dataset,
+    pub(super) read: AsTheyAre,
+}
+
+/// Inputs as Parquet on the local disk, with the columns that they have.
+pub(super) struct AsTheyAre {
+    pub(super) files: Vec<DataFile>,
+    /// The columns of all of them together.
+    pub(super) schema: SchemaRef,
+    pub(super) landing: LandingCounts,
+    pub(super) rows_by_file: BTreeMap<String, u64>,
+    pub(super) rejects_by_reason: BTreeMap<String, u64>,
+    pub(super) rejects: Vec<RejectedRow>,
+    pub(super) kept: Kept,
+}
+
+/// What was fetched or converted stays as long as it may be read.
+#[derive(Default)]
+pub(super) struct Kept {
+    _copies: Vec<Local>,
+    _converted: Option<TempDir>,
+}
+
+impl Kept {
+    /// Keeps the folder of a landing.
+    pub(super) fn landing(folder: TempDir) -> Kept {
+        Kept { _converted: Some(folder), ..Kept::default() }
+    }
+}
+
+/// Key and order of rows, and columns that do not count if they are there.
+struct Choice {
+    key: Vec<KeyPart>,
+    order: Vec<OrderColumn>,
+    volatile: Vec<String>,
+}
+
+impl AdHocArgs {
+    /// Whether there is something that only files without a contract can have.
+    pub(super) fn is_given(&self) -> bool {
+        self.order.is_some() || !self.volatile.is_empty()
+    }
+
+    /// Those of the flags, or else those of `dataset`.
+    fn choice(&self, named: &DatasetArgs) -> Result<Choice> {
+        let order = self.order.as_deref().map(parse_order).transpose()?;
+        match named.key_only()? {
+            Some(key) => Ok(Choice { key, order: order.unwrap_or_default(), volatile: Vec::new() }),
+            None => {
+                let contract = named.load()?;
+                let order = order.unwrap_or(contract.order);
+                Ok(Choice { key: contract.key, order, volatile: contract.volatile })
+            }
+        }
+    }
+
+    /// A dataset made of these columns. Key and order are those of the flags, or else those of `dataset`.
+    pub(super) fn dataset(&self, schema: SchemaRef, named: &DatasetArgs) -> Result<Dataset> {
+        let Choice { key, order, volatile } = self.choice(named)?;
+        // A contract may have columns that the files lack.
+        let there = |name: &String| schema.column_with_name(name).is_some();
+        let volatile = volatile.into_iter().filter(there).chain(self.volatile.iter().cloned()).collect();
+        Dataset::ad_hoc(schema, key, order, volatile)
+    }
+
+    /// Fetches the files and makes a dataset of their columns.
+    pub(super) async fn read(&self, inputs: Vec<Input>, named: &DatasetArgs, world: &World) -> Result<AdHoc> {
+        let read = self.as_they_are(inputs, named, world).await?;
+        Ok(AdHoc { dataset: self.dataset(SchemaRef::clone(&read.schema), named)?, read })
+    }
+
+    /// Fetches the files, reads the footers of Parquet and converts any other to it.
+    pub(super) async fn as_they_are(
+        &self,
+        inputs: Vec<Input>,
+        named: &DatasetArgs,
+        world: &World,
+    ) -> Result<AsTheyAre> {
+        let Choice { key, order, .. } = self.choice(named)?;
+        let (parquet, texts): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| input.format == Format::Parquet);
+        let is_parquet = !parquet.is_empty();
+        let (mut files, mut copies) = (Vec::new(), Vec::new());
+        let mut fetched = std::pin::pin!(fetch(futures::stream::iter(parquet.into_iter().map(Ok))));
+        while let Some((input, local)) = fetched.try_next().await? {
+            files.push(data_file(&input, &local)?);
+            copies.push(local);
+        }
+        let Footers { mut fields, mut rows_by_file } = footers(&files)?;
+        let rows = rows_by_file.values().sum();
+        let mut landing = LandingCounts { read: rows, landed: rows, ..LandingCounts::default() };
+        let mut converted = None;
+        let (mut rejects_by_reason, mut rejects) = (BTreeMap::new(), Vec::new());
+        if let Some(first) = texts.first() {
+            let (folder, into) = temporary_folder()?;
+            let names: Vec<String> = key.iter().flat_map(KeyPart::columns).map(String::from).collect();
+            let given = Schema::new(fields.clone());
+            let inferred = land_inferred(&texts, &names, &given, &into, world.progress.as_ref()).await?;
+            merge_fields(&mut fields, &inferred.schema, &first.url)?;
+            let landed = inferred.landed;
+            rows_by_file.extend(landed.inputs.iter().map(|input| (input.url.clone(), input.counts.landed)));
+            files.extend(landed_files(&landed));
+            landing += landed.counts;
+            rejects = first_rejects(&landed)?;
+            rejects_by_reason = landed.rejects_by_reason;
+            converted = Some(folder);
+        }
+        if fields.is_empty() && !is_parquet && landing.landed == 0 {
+            // Nothing says what the columns are, and no row can contradict.
+            let named = key.iter().flat_map(KeyPart::columns).chain(order.iter().map(|item| item.column.as_str()));
+            let columns: BTreeMap<&str, Arc<Field>> =
+                named.map(|name| (name, Arc::new(Field::new(name, DataType::Utf8, true)))).collect();
+            fields = columns.into_values().collect();
+        }
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let kept = Kept { _copies: copies, _converted: converted };
+        Ok(AsTheyAre { files, schema, landing, rows_by_file, rejects_by_reason, rejects, kept })
+    }
+}
+
+/// A folder for a landing that goes when it is dropped.
+pub(super) fn temporary_folder() -> Result<(TempDir, Folder)> {
+    let folder = tempfile::tempdir().doing("make room for a landing").map_err(Error::in_temporary_folder)?;
+    let into = Folder::open(&folder.path().to_string_lossy(), &[])?;
+    Ok((folder, into))
+}
+
+/// The first rows that a landing on the local disk has set aside.
+pub(super) fn first_rejects(landed: &Landed) -> Result<Vec<RejectedRow>> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        rejected: RejectedRow,
+    }
+    let doing = "read rows that were set aside";
+    let mut rejects = Vec::new();
+    for url in &landed.rejects {
+        let path = Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
+        let path = path.ok_or_else(|| Error::bug(doing).with("file", url))?;
+        let lines = BufReader::new(std::fs::File::open(path).doing(doing)?).lines();
+        for line in lines.take(REJECTS_TOLD - rejects.len()) {
+            let line: Line = serde_json::from_str(&line.doing(doing)?).doing(doing)?;
+            rejects.push(line.rejected);
+        }
+    }
+    Ok(rejects)
+}
+
+/// Makes sure that inputs can be of a dataset that nobody has named, before all of them are read; `has_failed`: reading
+/// them has failed already.
+///
+/// # Errors
+/// Usage, with the columns that there are, where those of the key are missing.
+pub(super) async fn must_be_like(dataset: &Dataset, inputs: &[Input], has_failed: bool) -> Result<()> {
+    for input in inputs.iter().take(INPUTS_SIGHTED) {
+        // What lies elsewhere is fetched once, unless there is an error to be explained.
+        if !has_failed && !input.is_local() {
+            continue;
+        }
+        let schema = columns_at_first_sight(input, &dataset.envelope).await?;
+        let names = |column: &str| dataset.column(column).into_iter().flat_map(|column| column.input_names());
+        let has = |column: &str| names(column).any(|name| schema.column_with_name(name).is_some());
+        let missing: Vec<&str> =
+            dataset.key.iter().map(|part| part.column.as_str()).filter(|name| !has(name)).collect();
+        // A later row of JSON may have what the first ones lack.
+        let is_sure = matches!(input.format, Format::Parquet | Format::Csv) || has_failed;
+        let is_unlike = if is_sure { !missing.is_empty() } else { missing.len() == dataset.key.len() };
+        if schema.fields().is_empty() || !is_unlike {
+            continue;
+        }
+        let example = schema.field(0).name();
+        return Err(Error::usage(format!(
+            "read a file as `{}`, the dataset that is taken where none is named",
+            dataset.name
+        ))
+        .with("file", &input.url)
+        .because(format!("it has no {}. It has {}", missing.join(", "), listed(&schema)))
+        .hint(format!(
+            "say which of its columns name a row, as in --key {example} or --key \"a, COALESCE(b, c, '')\", and with \
+                 --order what makes one row of a key better; or give a contract with --dataset"
+        )));
+    }
+    Ok(())
+}
+
+/// Columns with their types, for a person.
+fn listed(schema: &Schema) -> String {
+    let column = |field: &Arc<Field>| format!("{} ({})", field.name(), type_name(field.data_type()));
+    let mut names: Vec<String> = schema.fields().iter().take(COLUMNS_NAMED).map(column).collect();
+    if schema.fields().len() > COLUMNS_NAMED {
+        names.push(format!("and {} more", schema.fields().len() - COLUMNS_NAMED));
+    }
+    names.join(", ")
+}
+
+/// A type by the name that contracts have for it; Arrow's where they have none.
+fn type_name(kind: &DataType) -> String {
+    match kind {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".into(),
+        DataType::Boolean => "bool".into(),
+        DataType::Date32 => "date".into(),
+        DataType::Timestamp(..) => "timestamp".into(),
+        DataType::Dictionary(_, values) => type_name(values),
+        DataType::List(_) | DataType::LargeList(_) | DataType::Struct(_) | DataType::Map(..) => "nested".into(),
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+/// What the footers of Parquet files say.
+pub(super) struct Footers {
+    /// The columns of all files together.
+    pub(super) fields: Vec<Arc<Field>>,
+    pub(super) rows_by_file: BTreeMap<String, u64>,
+}
+
+/// Reads the footers of files on the local disk.
+pub(super) fn footers(files: &[DataFile]) -> Result<Footers> {
+    let mut found = Footers { fields: Vec::new(), rows_by_file: BTreeMap::new() };
+    for file in files {
+        let doing = "open a Parquet file";
+        let path = Url::parse(&file.url).ok().and_then(|url| url.to_file_path().ok());
+        let path = path.ok_or_else(|| Error::bug(doing).with("file", &file.label))?;
+        let open = std::fs::File::open(path).doing(doing).map_err(|error| error.with("file", &file.label))?;
+        let metadata = crate::footer::read(&open).map_err(|error| {
+            Error::data("read a Parquet file's footer")
+                .with("file", &file.label)
+                .because(error)
+                .hint("the file is cut short or damaged: fetch it again")
+        })?;
+        merge_fields(&mut found.fields, metadata.schema(), &file.label)?;
+        let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
+        *found.rows_by_file.entry(file.label.clone()).or_default() += rows;
+    }
+    Ok(found)
+}
+
+/// An input that lies on the local disk.
+fn data_file(input: &Input, local: &Local) -> Result<DataFile> {
+    let doing = "open a Parquet file";
+    let stat = std::fs::metadata(local.path()).doing(doing).map_err(|error| error.with("file", &input.url))?;
+    let url = Url::from_file_path(local.path()).map_err(|()| Error::bug(doing).with("file", &input.url))?;
+    Ok(DataFile { url: url.into(), label: input.url.clone(), size_bytes: stat.len() })
+}
+
+fn merge_fields(fields: &mut Vec<Arc<Field>>, schema: &Schema, url: &str) -> Result<()> {
+    for field in schema.fields() {
+        match fields.iter().find(|known| known.name() == field.name()) {
+            None => fields.push(Arc::new(field.as_ref().clone().with_nullable(true))),
+            Some(known) if known.data_type() == field.data_type() => {}
+            Some(known) => {
+                return Err(Error::usage("read files together")
+                    .with("file", url)
+                    .with("column", field.name())
+                    .because(format!("it is {} here and {} in another file", field.data_type(), known.data_type()))
+                    .hint("read them apart, or write them with one type"));
+            }
+        }
+    }
+    Ok(())
+}

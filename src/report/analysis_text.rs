@@ -1,0 +1,143 @@
+//! The report of an analysis as text.
+
+use super::text::{balance, line, n, rejected, share};
+use super::{Analysis, Change, GroupRows, NearKeys, counted};
+use std::fmt::Write;
+
+/// How many of the largest groups, of rows that were set aside and of sizes are shown, how many of the keys whose rows
+/// differ, and how many characters of a value. The JSON report has more.
+const LARGEST_SHOWN: usize = 10;
+const GROUPS_SHOWN: usize = 5;
+const CHARACTERS_SHOWN: usize = 40;
+
+/// The report of an analysis.
+pub fn analysis_text(report: &Analysis) -> String {
+    let order = if report.order.is_empty() { "none".to_string() } else { report.order.join(", ") };
+    let mut text = format!("key   {}\norder {order}\n\n", report.key.join(", "));
+    line(&mut text, "rows", report.rows, "");
+    line(&mut text, "unique keys", report.keys, "");
+    line(&mut text, "duplicates", report.rows - report.keys, &format!("{:.2} %", 100.0 * report.duplicate_share()));
+    text.push('\n');
+    balance(&mut text, &report.balance);
+    rejected(&mut text, &report.rejects_by_reason);
+    for row in report.rejects.iter().take(LARGEST_SHOWN) {
+        let column = row.column.as_ref().map(|column| format!("{column}: ")).unwrap_or_default();
+        let _ = writeln!(text, "    {} row {}: {column}{}", row.file, row.row, row.reason);
+    }
+    if !report.rows_by_day.is_empty() {
+        let _ = writeln!(text, "\n  {:<12}{:>12}{:>12}{:>12}{:>12}", "day", "rows", "exact", "superseded", "conflict");
+        for (day, rows) in &report.rows_by_day {
+            let tally = report.census.by_day.get(day).copied().unwrap_or_default();
+            let row = [*rows, tally.exact, tally.superseded, tally.conflict].map(n);
+            let _ = writeln!(text, "  {:<12}{:>12}{:>12}{:>12}{:>12}", day.to_string(), row[0], row[1], row[2], row[3]);
+        }
+    }
+    let _ = writeln!(text, "\n  {:>12}{:>12}{:>12}{:>12}  file", "rows", "exact", "superseded", "conflict");
+    for (file, rows) in &report.rows_by_file {
+        let tally = report.census.by_file.get(file).copied().unwrap_or_default();
+        let row = [*rows, tally.exact, tally.superseded, tally.conflict].map(n);
+        let _ = writeln!(text, "  {:>12}{:>12}{:>12}{:>12}  {file}", row[0], row[1], row[2], row[3]);
+    }
+    shape(&mut text, report);
+    near(&mut text, report);
+    if !report.census.largest.is_empty() {
+        let _ = writeln!(text, "\n  keys with the most rows");
+        for group in report.census.largest.iter().take(LARGEST_SHOWN) {
+            let _ = writeln!(text, "  {:>8}  {}", n(group.rows), key(&group.key));
+        }
+    }
+    let differ = report.groups.iter().filter(|group| group.differs.contains(&true));
+    let differ: Vec<&GroupRows> = differ.take(GROUPS_SHOWN).collect();
+    if !differ.is_empty() {
+        let _ = writeln!(text, "\n  keys whose rows differ, in these columns");
+    }
+    for group in differ {
+        differing(&mut text, group);
+    }
+    advice(&mut text, report);
+    text
+}
+
+/// How many rows keys have, how far copies lie apart, and what is missing in the key.
+fn shape(text: &mut String, report: &Analysis) {
+    let _ = writeln!(text, "\n  {:<22}{:>14}{:>14}", "rows of a key", "keys", "rows");
+    for (rows, keys) in report.sizes.iter().take(LARGEST_SHOWN) {
+        let _ = writeln!(text, "  {rows:<22}{:>14}{:>14}", n(*keys), n(rows * keys));
+    }
+    let more: Vec<(&u64, &u64)> = report.sizes.iter().skip(LARGEST_SHOWN).collect();
+    if let (Some((first, _)), Some((last, _))) = (more.first(), more.last()) {
+        let (keys, rows) = more.iter().fold((0, 0), |sum, (rows, keys)| (sum.0 + **keys, sum.1 + *rows * *keys));
+        let _ = writeln!(text, "  {:<22}{:>14}{:>14}", format!("{first} to {last}"), n(keys), n(rows));
+    }
+    let (far, repeats) = (&report.distances, report.rows - report.keys);
+    let _ = writeln!(text, "\n  rows that repeat a key, by where its first row is");
+    line(text, "within 1,000 rows", far.same_page, &share(far.same_page, repeats));
+    line(text, "in the same input", far.same_input, &share(far.same_input, repeats));
+    line(text, "in another input", far.other_input, &share(far.other_input, repeats));
+    line(text, "and on another day", far.other_day, &share(far.other_day, repeats));
+    for part in report.key_parts.iter().filter(|part| part.null_rows + part.empty_rows > 0) {
+        let (null, empty) = (counted(part.null_rows, "row"), counted(part.empty_rows, "row"));
+        let _ = writeln!(text, "\n  {} is NULL in {null}, and an empty text in {empty}", part.part);
+    }
+}
+
+/// Keys that are nearly the same.
+fn near(text: &mut String, report: &Analysis) {
+    let near = &report.near;
+    let mut tell = |what: &str, keys: &NearKeys| {
+        if keys.groups == 0 {
+            return;
+        }
+        let (own, fewer) = (counted(keys.keys, "key"), n(keys.groups));
+        let _ = writeln!(text, "\n  {own} would be {fewer} {what}");
+        for example in keys.examples.iter().take(2).flat_map(|group| &group.keys) {
+            let _ = writeln!(text, "            {}", key(example));
+        }
+    };
+    tell("if upper and lower case were the same", &near.by_case);
+    tell("if times that are whole hours apart were the same", &near.by_hours);
+    for (part, keys) in &near.by_missing {
+        tell(&format!("without {part}, which some have and some have not"), keys);
+    }
+}
+
+/// The columns in which the rows of a key differ, with their values.
+fn differing(text: &mut String, group: &GroupRows) {
+    let _ = writeln!(text, "  {:>8}  {}", n(group.rows), key(&group.key));
+    for (at, column) in group.columns.iter().enumerate().filter(|(at, _)| group.differs[*at]) {
+        let values = group.shown.iter().map(|(_, values)| values[at].as_deref().map_or("NULL".into(), cut));
+        let _ = writeln!(text, "            {column}: {}", values.collect::<Vec<String>>().join(" | "));
+    }
+}
+
+/// Other keys, with how many rows each would keep.
+fn advice(text: &mut String, report: &Analysis) {
+    let advice = &report.advice;
+    let _ = writeln!(text, "\n  {}, volatile columns left aside", counted(advice.different_rows, "different row"));
+    if advice.untried_keys > 0 {
+        let keys = counted(advice.untried_keys, "key");
+        let _ = writeln!(text, "  {keys} with too many rows to try columns on: allow more with --memory");
+    }
+    let _ = writeln!(text, "  {:>12}{:>14}{:>12}  key", "rows kept", "that differ", "separated");
+    for candidate in &advice.candidates {
+        let change = match &candidate.change {
+            Change::Given => "as given".to_string(),
+            Change::Added(column) => format!("+ {column}"),
+            Change::Dropped(part) => format!("- {part}"),
+        };
+        let numbers = [candidate.rows_kept, candidate.merged_rows_that_differ, candidate.suspects_separated].map(n);
+        let _ =
+            writeln!(text, "  {:>12}{:>14}{:>12}  {change}: {}", numbers[0], numbers[1], numbers[2], candidate.verdict);
+    }
+}
+
+fn key(parts: &[Option<String>]) -> String {
+    parts.iter().map(|part| part.as_deref().unwrap_or("NULL")).collect::<Vec<_>>().join(" ")
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(CHARACTERS_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_string(),
+    }
+}

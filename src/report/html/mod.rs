@@ -1,0 +1,68 @@
+//! An analysis as one page that needs nothing beside it: no network, no script, its numbers in charts and in tables,
+//! and the whole report as JSON inside.
+
+mod page;
+mod table;
+mod periods;
+mod chart;
+mod counts;
+mod keys;
+
+use super::Analysis;
+use page::Page;
+
+/// The sections, in their order: the name within the page, what it is called in the list at its top, and what writes
+/// it.
+type Section = (&'static str, &'static str, fn(&mut Page, &Analysis));
+
+const SECTIONS: [Section; 10] = [
+    ("balance", "Balance", counts::balance),
+    ("classes", "What they are", counts::by_class),
+    ("days", "Over time", counts::by_day),
+    ("inputs", "By input", counts::by_input),
+    ("sizes", "Rows of a key", keys::sizes),
+    ("distances", "Where copies come from", keys::distances),
+    ("parts", "Parts of the key", keys::parts),
+    ("near", "Nearly the same", keys::near),
+    ("groups", "Side by side", keys::groups),
+    ("advice", "Other keys", keys::advice),
+];
+
+/// An analysis as a page of HTML. It loads nothing and runs no script, and holds the report as JSON in its element
+/// `report`. A number that stands in the report names its JSON pointer in `data-path`; one that was reckoned from
+/// others stands without its commas in `data-value`. Long texts are cut with a note, long lists end with a sum of the
+/// rest.
+pub fn analysis_html(report: &Analysis) -> String {
+    let mut page = Page::default();
+    page.markup(include_str!("head.html"));
+    page.markup(include_str!("report.css"));
+    page.markup("</style>\n</head>\n<body>\n");
+    page.markup(include_str!("patterns.html"));
+    page.open("header", &[]);
+    page.element("h1", &[], "Duplicates: an analysis by tradefold");
+    counts::headline(&mut page, report);
+    page.markup("<nav aria-label=\"Sections\"><ul>\n");
+    for (id, name, _) in SECTIONS {
+        page.open("li", &[]);
+        page.element("a", &[("href", &format!("#{id}"))], name);
+        page.close("li");
+    }
+    page.markup("</ul></nav>\n</header>\n<main>\n");
+    for (_, _, write) in SECTIONS {
+        write(&mut page, report);
+    }
+    page.markup("</main>\n");
+    page.open("footer", &[]);
+    page.markup(
+        "<p>The whole report is in this page as JSON, in its element <code>report</code>. Bytes of records that \
+         waited on disk, where memory was short: ",
+    );
+    page.number("span", report.spilled_bytes, "/spilled_bytes");
+    page.markup(". Made by tradefold ");
+    page.text(env!("CARGO_PKG_VERSION"));
+    page.markup(".</p>\n</footer>\n");
+    // A report is made of numbers, texts and maps whose keys are texts, of which nothing can fail.
+    page.json("report", &serde_json::to_string(report).unwrap_or_default());
+    page.markup("</body>\n</html>\n");
+    page.finish()
+}

@@ -1,0 +1,216 @@
+//! What an analysis says of duplicates and of the key, against DuckDB and against what was planted.
+
+use crate::googlesql::python;
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tradefold::generate::{Profile, Recipe, generate};
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} ended with {}: {said}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn oracle() -> Command {
+    let mut command = Command::new(python());
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/analysis.py"));
+    command
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "parquet"));
+    files.sort();
+    files
+}
+
+fn analyze(folder: &Path, flags: &[&str]) -> Json {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tradefold"));
+    serde_json::from_str(&run(command.arg("analyze").arg(folder).arg("--json").args(flags))).unwrap()
+}
+
+/// What the program says, in the form in which the oracle says it.
+fn figures(report: &Json, columns: &[&str]) -> Json {
+    let of = |near: &Json| json!({ "groups": near["groups"], "keys": near["keys"] });
+    let distances = ["same_page", "same_input", "other_input", "other_day"].map(|name| &report["distances"][name]);
+    let parts: Vec<&str> = report["key"].as_array().unwrap().iter().map(|part| part.as_str().unwrap()).collect();
+    // The column of a part, as the oracle names it.
+    let column = |part: &str| part.trim_start_matches("COALESCE(").split([',', ')']).next().unwrap().to_string();
+    let missing: BTreeMap<String, &Json> = report["near"]["by_missing"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(part, near)| (column(part), &near["groups"]))
+        .collect();
+    let candidates = report["advice"]["candidates"].as_array().unwrap();
+    let (mut added, mut dropped) = (BTreeMap::new(), BTreeMap::new());
+    // A column that separates nothing is not told: it keeps as many rows as the key.
+    columns.iter().for_each(|name| {
+        added.insert(name.to_string(), report["keys"].clone());
+    });
+    for candidate in candidates {
+        let (kept, differ) = (&candidate["rows_kept"], &candidate["merged_rows_that_differ"]);
+        if let Some(name) = candidate["change"]["added"].as_str() {
+            added.insert(name.to_string(), kept.clone());
+        }
+        if let Some(part) = candidate["change"]["dropped"].as_str() {
+            dropped.insert(column(part), json!([kept, differ]));
+        }
+    }
+    assert_eq!(candidates[0]["rows_kept"], report["keys"]);
+    let key_part = |part: &Json| json!([part["null_rows"], part["empty_rows"]]);
+    let key_parts: Vec<Json> = report["key_parts"].as_array().unwrap().iter().map(key_part).collect();
+    json!({
+        "rows": report["rows"],
+        "keys": report["keys"],
+        "different_rows": report["advice"]["different_rows"],
+        "sizes": report["sizes"],
+        "distances": distances,
+        "key_parts": key_parts,
+        "by_case": of(&report["near"]["by_case"]),
+        "by_hours": of(&report["near"]["by_hours"]),
+        "by_missing": missing,
+        "added": added,
+        "dropped": if parts.len() > 1 { json!(dropped) } else { json!({}) },
+    })
+}
+
+#[test]
+fn duckdb_counts_the_same() {
+    const COLUMNS: [&str; 6] = ["a", "b", "ts", "number", "price", "nothing"];
+    // A key as the program takes it, its parts as the oracle does, and the order of the first day.
+    type Case = (&'static str, &'static [&'static [&'static str]], &'static str);
+    let cases: [Case; 4] = [
+        ("a, ts, COALESCE(b, '')", &[&["a"], &["ts"], &["b", ""]], "ts DESC"),
+        ("COALESCE(a, 'none'), number", &[&["a", "none"], &["number"]], "ts DESC, price DESC"),
+        ("ts", &[&["ts"]], "number DESC"),
+        ("nothing, price, a", &[&["nothing"], &["price"], &["a"]], "number DESC NULLS LAST"),
+    ];
+    for (number, (key, parts, order)) in cases.into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = [3_000, 9_000, 40, 3_000][number].to_string();
+        run(oracle().arg("--make").arg(folder.path()).args(["--seed", &number.to_string(), "--rows", &rows]));
+        let mut report = Json::Null;
+        // However little memory there is, and however many threads.
+        for flags in [["--threads", "1"], ["--threads", "3"]] {
+            let mut all = vec!["--key", key, "--order", order, "--volatile", "seen"];
+            all.extend(flags);
+            let again = analyze(folder.path(), &all);
+            assert!(report.is_null() || report == again, "{key}");
+            report = again;
+        }
+        let mut counting = oracle();
+        counting.args(files(folder.path())).args(["--volatile", "seen"]);
+        parts.iter().for_each(|part| {
+            counting.arg("--part").args(*part);
+        });
+        if order.starts_with("ts") {
+            counting.args(["--day", "ts"]);
+        }
+        let counted: Json = serde_json::from_str(&run(&mut counting)).unwrap();
+        assert_eq!(figures(&report, &COLUMNS), counted, "{key}");
+    }
+}
+
+/// Every finding finds what was planted, all of it and nothing else.
+#[test]
+fn what_was_planted_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe { suspects: 40, odd_share: 0.5, ..Recipe::new(Profile::Spread, 40_000, 5) };
+    let planted = generate(&recipe, folder.path()).unwrap();
+    let kinds = &planted.classes;
+    let report = analyze(folder.path(), &[]);
+    assert_eq!((report["keys"].as_u64(), report["rows"].as_u64()), (Some(planted.keys), Some(planted.rows)));
+    assert_eq!(report["advice"]["suspect_keys"], planted.suspect_keys);
+    let missing = &report["near"]["by_missing"]["COALESCE(order_hash, '')"];
+    assert_eq!(missing["groups"], kinds.c_no_order_hash);
+    // A landing has folded the wallets; files as they are have not.
+    assert_eq!(report["near"]["by_case"]["groups"], 0);
+    let key = "wallet_address, tx_hash, COALESCE(order_hash, '')";
+    let raw = analyze(folder.path(), &["--key", key, "--order", "timestamp DESC"]);
+    assert_eq!(raw["near"]["by_case"]["groups"], kinds.h_wallet_case);
+    assert_eq!(raw["keys"].as_u64().unwrap(), planted.keys + kinds.h_wallet_case);
+    assert!(kinds.c_no_order_hash > 20 && kinds.h_wallet_case > 20 && planted.suspect_keys >= 40, "{planted:?}");
+    // What numbers the fills separates those that share a key.
+    let separated = |report: &Json, column: &str| -> u64 {
+        let candidates = report["advice"]["candidates"].as_array().unwrap();
+        let own = candidates.iter().find(|candidate| candidate["change"]["added"] == column);
+        own.map_or(0, |candidate| candidate["suspects_separated"].as_u64().unwrap())
+    };
+    let numbered = separated(&report, "log_index") + separated(&report, "id");
+    assert_eq!(separated(&report, "log_index"), kinds.i_other_log_index, "{:#}", report["advice"]);
+    assert_eq!(numbered, planted.suspect_keys, "{kinds:?} {:#}", report["advice"]);
+    // The narrow key of the users, which took two fills of one transaction for one.
+    let narrow = analyze(folder.path(), &["--dataset", "trades", "--key", "wallet_address, tx_hash"]);
+    let wide = narrow["advice"]["candidates"].as_array().unwrap().iter().find(|c| c["change"]["added"] == "order_hash");
+    assert!(wide.is_some(), "{:#}", narrow["advice"]);
+}
+
+/// A key that is too wide is told, and a part that adds nothing.
+#[test]
+fn a_part_that_only_numbers_copies_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    run(oracle().arg("--make").arg(folder.path()).args(["--seed", "9", "--rows", "3000"]));
+    let verdicts = |key: &str| -> BTreeMap<String, String> {
+        let report = analyze(folder.path(), &["--key", key]);
+        let candidates = report["advice"]["candidates"].as_array().unwrap().clone();
+        let dropped =
+            candidates.iter().filter_map(|c| Some((c["change"]["dropped"].as_str()?, c["verdict"].as_str()?)));
+        dropped.map(|(part, verdict)| (part.to_string(), verdict.to_string())).collect()
+    };
+    // All columns that count, and one that every copy has anew.
+    let all = verdicts("a, b, ts, number, price, nothing, seen");
+    assert!(all["nothing"].contains("adds nothing"), "{all:?}");
+    assert!(all["a"].contains("adds nothing") || all["a"].contains("too narrow"), "{all:?}");
+}
+
+#[test]
+fn odd_inputs_are_analysed() {
+    use crate::rows::write;
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, StructArray, new_null_array};
+    use arrow::datatypes::{DataType, Field, Fields, Schema};
+    use std::sync::Arc;
+    let folder = tempfile::tempdir().unwrap();
+    let nested = Fields::from(vec![Field::new("x", DataType::Int64, true)]);
+    let mut fields =
+        vec![Field::new("id", DataType::Utf8, true), Field::new("inner", DataType::Struct(nested.clone()), true)];
+    fields.extend((0..300).map(|number| Field::new(format!("c{number:03}"), DataType::Utf8, true)));
+    let schema = Arc::new(Schema::new(fields));
+    let rows = |ids: &[Option<&str>]| {
+        let many = ids.len();
+        let inner: ArrayRef = Arc::new((0..many as i64).collect::<Int64Array>());
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(ids.iter().copied().collect::<StringArray>()),
+            Arc::new(StructArray::new(nested.clone(), vec![inner], None)),
+        ];
+        columns.extend((0..300).map(|_| new_null_array(&DataType::Utf8, many)));
+        RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()
+    };
+    let case = |name: &str, ids: &[Option<&str>]| {
+        let path = folder.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        write(&path.join("rows.parquet"), &[rows(ids)], 100);
+        analyze(&path, &["--key", "id"])
+    };
+    let none = case("none", &[]);
+    assert_eq!((&none["rows"], &none["keys"], &none["sizes"]), (&json!(0), &json!(0), &json!({})));
+    assert_eq!(none["groups"], json!([]));
+    let one = case("one", &[Some("a")]);
+    assert_eq!((&one["keys"], &one["sizes"]), (&json!(1), &json!({ "1": 1 })));
+    // Nested values differ, and 300 columns of NULL do not.
+    let wide = case("wide", &[Some("a"), Some("a"), Some("b"), None, None, Some("A")]);
+    assert_eq!(wide["keys"], 4);
+    let added: Vec<&Json> =
+        wide["advice"]["candidates"].as_array().unwrap().iter().map(|c| &c["change"]["added"]).collect();
+    assert_eq!(added, [&Json::Null, &json!("inner")]);
+    assert_eq!(wide["near"]["by_case"], json!({ "groups": 1, "keys": 2, "examples": [{ "keys": [["a"], ["A"]] }] }));
+    let shown = &wide["groups"][0];
+    assert_eq!(
+        (&shown["rows"], &shown["columns"][1], &shown["differs"][1]),
+        (&json!(2), &json!("inner"), &json!(true))
+    );
+    assert_eq!(shown["shown"][1][1][1], "{x: 1}");
+}
