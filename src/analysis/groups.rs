@@ -19,6 +19,9 @@ const CHARACTERS: usize = 2_000;
 /// Reads the rows of the keys that are worth a look.
 pub(super) async fn groups(dedup: &Dedup<'_>, decision: &Decision<'_>) -> Result<Vec<GroupRows>> {
     let keys = decision.remarkable(OF_EACH);
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
     let kernel = &decision.decided().kernel;
     let columns: Vec<String> = kernel.schema().fields().iter().map(|field| field.name().clone()).collect();
     let group = |(_, rows): &(u128, u64)| GroupRows {

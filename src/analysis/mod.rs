@@ -31,8 +31,9 @@ pub struct Rows<'a> {
     pub rejects: Vec<RejectedRow>,
 }
 
-/// Says of every row what becomes of it, and looks at the key from all sides. Rows are read three times: to decide,
-/// to try other keys, and to find those that are shown.
+/// Says of every row what becomes of it, and looks at the key from all sides. Rows are read to decide, those that are
+/// different once more to try other keys, and the columns of the key to count what is missing and to find the rows that
+/// are shown.
 ///
 /// # Errors
 /// When a file can't be read or has changed, the disk is full, or rows do not balance.

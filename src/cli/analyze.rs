@@ -5,14 +5,14 @@ use super::ad_hoc::{AdHoc, first_rejects, must_be_like, temporary_folder};
 use super::common::{Draft, RowsArgs, World};
 use super::fail_over::FailOver;
 use crate::analysis::{Rows, analyse};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::landing::{LandingOptions, land};
 use crate::progress::Progress;
 use crate::report::{Analysis, analysis_html, analysis_text};
 use crate::run::landed_files;
-use crate::source::discover;
+use crate::source::{Input, discover};
 use clap::Args as ClapArgs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Count duplicates and say what they are: by class, by day, by file, and the worst keys. Writes nothing but what
 /// --html names.
@@ -47,6 +47,9 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let page = args.html.as_deref().map(|file| Draft::begin(file, "write an analysis as a page")).transpose()?;
     let engine = engine.start()?;
     let inputs = discover(&args.files, &world.environment).await?;
+    if let Some(file) = &args.html {
+        must_not_replace(file, &inputs)?;
+    }
     let report = if named.key_only()?.is_some() || ad_hoc.is_given() {
         let AdHoc { dataset, read } = ad_hoc.read(inputs, named, world).await?;
         let rows = Rows {
@@ -86,4 +89,18 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         world.progress.note(&format!("the page is {}", file.display()));
     }
     Ok(Outcome::new(analysis_text(&report), &report, None)?.stopped(report.fails))
+}
+
+/// Refuses a page in the place of an input.
+fn must_not_replace(page: &Path, inputs: &[Input]) -> Result<()> {
+    // One that is not there yet is no input.
+    let Ok(place) = std::fs::canonicalize(page) else { return Ok(()) };
+    let is_input = |input: &&Input| std::fs::canonicalize(&input.url).is_ok_and(|path| path == place);
+    match inputs.iter().find(is_input) {
+        None => Ok(()),
+        Some(input) => Err(Error::usage("write an analysis as a page")
+            .with("file", page.display())
+            .because(format!("it is the input {}, which would be lost", input.url))
+            .hint("give the page another name")),
+    }
 }

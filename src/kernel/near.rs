@@ -110,7 +110,12 @@ impl Kernel {
         let trying = Trying { parts, own: own_columns(&columns, parts), columns };
         let tries = 2 + if parts > 1 { 2 * parts as u64 } else { 0 };
         let rows = verdict.different_rows.saturating_mul(tries);
-        let size = Size { rows: self.input.rows(), partitions: partitions_for(rows), ..Size::default() };
+        let size = Size {
+            rows: self.input.rows(),
+            partitions: partitions_for(rows),
+            footers_bytes: self.input.footers_bytes(),
+            ..Size::default()
+        };
         let budget = Budget::new(self.budget.memory_bytes, self.resources.threads, size);
         let partitions = Partitions::new(&budget, &self.resources);
         let begin = || Pushing { sink: partitions.sink(), recent: vec![(0, 0); RECENT] };
@@ -224,7 +229,8 @@ impl Pushing<'_> {
     fn push(&mut self, what: Try, print: u128, tag: u64, place: u64) -> Result<()> {
         // So that records of one try do not lie where those of another do, and none is that of an empty slot.
         let print = print.wrapping_add(salt(what.number() as usize + 1_000));
-        let recent = &mut self.recent[(print >> 7) as usize % RECENT];
+        // By both: of two that come in turn each has its own place.
+        let recent = &mut self.recent[(print >> 7).wrapping_add(u128::from(tag)) as usize % RECENT];
         if *recent == (print, tag) {
             // A part that names few things would else fill one partition.
             return Ok(());

@@ -39,6 +39,19 @@ fn a_page_replaces_one_that_is_there_and_is_written_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_page_never_takes_the_place_of_an_input() {
+    let desk = Desk::new();
+    desk.write("rows.csv", "id\n1\n1\n");
+    std::os::unix::fs::symlink(desk.path("rows.csv"), desk.path("link.html")).unwrap();
+    for page in ["rows.csv", "./rows.csv", "link.html"] {
+        let ran = desk.run(&format!("analyze rows.csv --key id --html {page}"));
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
+        assert!(ran.err.contains("it is the input rows.csv, which would be lost"), "{}", ran.err);
+    }
+    assert_eq!(fs::read_to_string(desk.path("rows.csv")).unwrap(), "id\n1\n1\n");
+}
+
+#[test]
 fn a_page_that_can_not_be_written_is_an_error_that_names_it_before_anything_is_read() {
     let desk = Desk::new();
     fs::create_dir(desk.path("folder")).unwrap();
