@@ -30,7 +30,7 @@ const RECENT: usize = 1 << 14;
 pub struct Merging {
     /// How many there would be of those that become one.
     pub groups: u64,
-    /// How many keys they are.
+    /// How many keys they are; where a part is missing, two for each group: with it and without.
     pub keys: u64,
     /// The places of one row of each key, of some of them.
     pub examples: Vec<Vec<u64>>,

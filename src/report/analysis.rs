@@ -89,7 +89,8 @@ pub struct Neighbours {
 pub struct NearKeys {
     /// How many there would be of those that become one.
     pub groups: u64,
-    /// How many keys they are now.
+    /// How many keys they are now. Where a part is missing, at least: of each group those that have it count as one,
+    /// and those that have not as another.
     pub keys: u64,
     /// Some of them.
     pub examples: Vec<NearGroup>,

@@ -84,20 +84,20 @@ fn shape(text: &mut String, report: &Analysis) {
 /// Keys that are nearly the same.
 fn near(text: &mut String, report: &Analysis) {
     let near = &report.near;
-    let mut tell = |what: &str, keys: &NearKeys| {
+    let mut tell = |least: &str, what: &str, keys: &NearKeys| {
         if keys.groups == 0 {
             return;
         }
         let (own, fewer) = (counted(keys.keys, "key"), n(keys.groups));
-        let _ = writeln!(text, "\n  {own} would be {fewer} {what}");
+        let _ = writeln!(text, "\n  {least}{own} would be {fewer} {what}");
         for example in keys.examples.iter().take(2).flat_map(|group| &group.keys) {
             let _ = writeln!(text, "            {}", key(example));
         }
     };
-    tell("if upper and lower case were the same", &near.by_case);
-    tell("if times that are whole hours apart were the same", &near.by_hours);
+    tell("", "if upper and lower case were the same", &near.by_case);
+    tell("", "if times that are whole hours apart were the same", &near.by_hours);
     for (part, keys) in &near.by_missing {
-        tell(&format!("without {part}, which some have and some have not"), keys);
+        tell("at least ", &format!("without {part}, which some have and some have not"), keys);
     }
 }
 

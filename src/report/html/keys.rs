@@ -182,7 +182,7 @@ pub(super) fn near(page: &mut Page, report: &Analysis) {
         ("", vec![Cell::Heading(what.clone()), number(found.keys, "keys"), number(found.groups, "groups")])
     };
     let rows: Vec<Row> = all.iter().map(line).collect();
-    table(page, "Keys that differ in nothing but this", &["but for", "keys now", "keys then"], &rows);
+    table(page, "Keys that differ in nothing but this", &["but for", "keys now, at least", "keys then"], &rows);
     for (what, _, found) in all.iter().filter(|(_, _, found)| !found.examples.is_empty()) {
         page.element("h3", &[], &format!("But for {what}"));
         for (at, group) in found.examples.iter().take(EXAMPLES_SHOWN).enumerate() {
