@@ -149,6 +149,34 @@ fn what_was_planted_is_found() {
     assert!(wide.is_some(), "{:#}", narrow["advice"]);
 }
 
+/// A column in which the rows of a suspect key differ separates it only where no two events are left in one value.
+#[test]
+fn a_column_that_leaves_two_events_together_separates_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = std::fs::read_to_string("fixtures/suspect_two_log_indexes.ndjson").unwrap();
+    let row: Json = serde_json::from_str(row.lines().next().unwrap()).unwrap();
+    let fills = [(1, "BUY", 10), (2, "BUY", 20), (3, "SELL", 30)];
+    let line = |(log_index, side, shares): &(i64, &str, i64)| {
+        let mut row = row.clone();
+        (row["log_index"], row["side"], row["shares"]) = (json!(log_index), json!(side), json!(shares));
+        (row["shares_normalized"], row["token_label"]) = (Json::Null, json!("same"));
+        row.to_string()
+    };
+    let lines: Vec<String> = fills.iter().map(line).collect();
+    std::fs::write(folder.path().join("fills.ndjson"), lines.join("\n")).unwrap();
+    let report = analyze(folder.path(), &[]);
+    let candidates = report["advice"]["candidates"].as_array().unwrap();
+    let told = |column: &str| {
+        let own = candidates.iter().find(|candidate| candidate["change"]["added"] == column);
+        own.map(|own| (own["rows_kept"].clone(), own["suspects_separated"].clone()))
+    };
+    assert_eq!(report["advice"]["suspect_keys"], 1);
+    assert_eq!(told("log_index"), Some((json!(3), json!(1))), "{:#}", report["advice"]);
+    assert_eq!(told("shares"), Some((json!(3), json!(1))));
+    assert_eq!(told("side"), Some((json!(2), json!(0))), "two fills are left that were bought");
+    assert_eq!(told("token_label"), None, "it does not differ");
+}
+
 /// A key that is too wide is told, and a part that adds nothing.
 #[test]
 fn a_part_that_only_numbers_copies_is_told() {
