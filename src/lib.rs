@@ -33,5 +33,6 @@ pub mod report;
 pub mod analysis;
 pub mod run;
 pub mod follow;
+pub mod migrate;
 pub mod generate;
 pub mod cli;

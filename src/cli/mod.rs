@@ -10,6 +10,7 @@ mod diff;
 mod fail_over;
 mod gc;
 mod generate;
+mod migrate;
 mod plan;
 mod progress;
 mod side;
@@ -46,6 +47,7 @@ Examples:
   tradefold analyze fixtures/demo                     how many duplicates, of which kind, where
   tradefold backfill fixtures/demo --warehouse lake   one row of each key into the table lake/trades
   tradefold sync --source dome --from 2026-01-01      everything new from an API: trades, markets, events
+  tradefold migrate --from staging --to lake          a staging table into production, with a proof
   tradefold status --warehouse lake                   what the table has and what was done to it
   tradefold audit --warehouse lake                    whether its keys are unique, and rows are gone
   tradefold diff raw lake                             what two data sets have of each other, key by key
@@ -64,6 +66,7 @@ Exit codes:
 enum Command {
     Backfill(backfill::Args),
     Sync(sync::Args),
+    Migrate(migrate::Args),
     Plan(plan::Args),
     Analyze(analyze::Args),
     Dedup(dedup::Args),
@@ -117,7 +120,7 @@ pub fn main(arguments: Vec<OsString>, environment: Vec<(String, String)>, now_us
     };
     let world = World::new(environment, now_us, cli.quiet);
     let hint = match cli.command {
-        Command::Backfill(_) | Command::Sync(_) => "run the same command again: it goes on where it was",
+        Command::Backfill(_) | Command::Sync(_) | Command::Migrate(_) => "run the same command again: it goes on where it was",
         _ => "run the same command again",
     };
     let outcome = runtime.block_on(async {
@@ -178,6 +181,7 @@ async fn dispatch(command: Command, world: &World, json: bool) -> Result<Outcome
     match command {
         Command::Backfill(args) => Box::pin(backfill::run(args, world)).await,
         Command::Sync(args) => Box::pin(sync::run(args, world, &|outcome| show(outcome, json))).await,
+        Command::Migrate(args) => Box::pin(migrate::run(args, world)).await,
         Command::Plan(args) => Box::pin(plan::run(args, world)).await,
         Command::Analyze(args) => Box::pin(analyze::run(args, world)).await,
         Command::Dedup(args) => Box::pin(dedup::run(args, world)).await,

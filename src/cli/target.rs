@@ -31,7 +31,7 @@ pub(super) struct TargetArgs {
 /// Settings of a target in BigQuery.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "BigQuery")]
-struct BigQueryArgs {
+pub(super) struct BigQueryArgs {
     /// Where winners are staged and the ledger is kept, such as gs://bucket/prefix; always the same for a table.
     #[arg(long, value_name = "URL")]
     stage: Option<String>,
@@ -123,6 +123,11 @@ fn nonce(world: &World) -> String {
 }
 
 impl TargetArgs {
+    /// The table that somebody has named otherwise.
+    pub(super) fn at(place: String, bigquery: BigQueryArgs) -> TargetArgs {
+        TargetArgs { warehouse: place, bigquery }
+    }
+
     /// Opens the table, which need not be there yet.
     pub(super) async fn open(&self, engine: &Engine, dataset: &Arc<Dataset>, world: &World) -> Result<Target> {
         if self.warehouse.starts_with(SCHEME) {

@@ -3,9 +3,11 @@
 use super::KeyCount;
 use crate::dataset::Dataset;
 use crate::engine::{Engine, number};
-use crate::error::{Error, Result};
+use crate::error::{Doing, Error, Result};
 use crate::kernel::{Flag, key_prints};
 use crate::sql::{Dialect, Exprs};
+use datafusion::physical_plan::SendableRecordBatchStream;
+use futures::TryStreamExt;
 
 /// A list of keys, with how many rows they have together.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +33,16 @@ impl Flagged {
             exprs.dialect.quote(table)?,
             exprs.key("")?
         );
+        Flagged::of_list(engine.stream(&sql).await?).await
+    }
+
+    /// The keys of a list with the columns of [`Exprs::named_key`], and `_rows`.
+    ///
+    /// # Errors
+    /// When the query fails.
+    pub async fn of_list(mut list: SendableRecordBatchStream) -> Result<Flagged> {
         let mut flagged = Flagged::default();
-        for batch in engine.collect(&sql).await? {
+        while let Some(batch) = list.try_next().await.doing("list keys")? {
             let parts = batch.num_columns().saturating_sub(1);
             let counts = batch.column_by_name("_rows").ok_or_else(|| Error::bug("count the rows of keys"))?;
             flagged.keys += batch.num_rows() as u64;

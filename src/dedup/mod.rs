@@ -5,12 +5,14 @@
 
 mod decision;
 mod flagged;
+mod other_key;
 mod rows;
 pub mod rule;
 
 pub use crate::kernel::Class;
 pub use decision::{Census, Decision, Group, KeyCount, Tally};
 pub use flagged::Flagged;
+pub use other_key::{OtherKey, other_key};
 
 use crate::dataset::Dataset;
 use crate::engine::{DataFile, Engine, FilesTable};

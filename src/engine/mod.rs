@@ -2,13 +2,14 @@
 //! streams.
 
 mod files;
+mod functions;
 
 pub use files::{DataFile, FilesTable};
 
 use crate::error::{Doing, Error, Result};
 use crate::kernel;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Date32Type, Int64Type, UInt64Type};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type, UInt64Type};
 use datafusion::catalog::TableProvider;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
@@ -65,7 +66,18 @@ impl Engine {
             .with_default_features()
             .with_physical_optimizer_rules(kernel::rule::rules())
             .build();
-        Ok(Engine { context: SessionContext::new_with_state(state), options })
+        let context = SessionContext::new_with_state(state);
+        functions::functions().into_iter().for_each(|function| context.register_udf(function));
+        Ok(Engine { context, options })
+    }
+
+    /// The same tables and the same memory, for joins of whole tables: both sides are sorted, which may wait on disk,
+    /// while a table of hashes has to fit.
+    #[must_use]
+    pub fn joining_on_disk(&self) -> Engine {
+        let mut state = self.context.state();
+        state.config_mut().options_mut().optimizer.prefer_hash_join = false;
+        Engine { context: SessionContext::new_with_state(state), options: self.options }
     }
 
     /// The session itself, for plans that are not SQL.
@@ -190,4 +202,9 @@ pub fn number(column: &dyn Array, row: usize) -> Option<i64> {
         DataType::Date32 => Some(i64::from(column.as_primitive::<Date32Type>().value(row))),
         _ => None,
     }
+}
+
+/// The sum of a column of exact decimal numbers without a fraction; NULL is none.
+pub fn exact_sum(column: &dyn Array) -> i128 {
+    column.as_primitive_opt::<Decimal128Type>().map_or(0, |numbers| numbers.iter().flatten().sum())
 }

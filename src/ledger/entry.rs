@@ -5,7 +5,7 @@ use crate::landing::LandingCounts;
 use crate::spans::Spans;
 use crate::stage::Manifest;
 use crate::warehouse::usage::Usage;
-use crate::warehouse::{Comparison, Merged};
+use crate::warehouse::{Comparison, Merged, Moment, Undone};
 use crate::window::Window;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -121,6 +121,42 @@ pub enum Entry {
     Merged {
         /// The evidence.
         receipt: Box<Receipt>,
+    },
+    /// A migration begins to write to the target, or to write to it once more after it was proven.
+    Migrating {
+        /// Its run.
+        run_id: String,
+        /// What the target was before; nothing, where there was none.
+        before: Option<Moment>,
+    },
+    /// A migration is about to merge a batch. A merge that never came has changed nothing, whatever this says.
+    Changing {
+        /// Its run.
+        run_id: String,
+        /// The batch.
+        batch_id: String,
+        /// The URL of the file that has the rows which go in, each beside the one that it replaces.
+        file: String,
+        /// How many.
+        rows: u64,
+    },
+    /// What a migration has done was compared with what it should have.
+    Proven {
+        /// Its run.
+        run_id: String,
+        /// Where its rows came from, and how many each had.
+        sources: BTreeMap<String, u64>,
+        /// The short names of what does not hold. None: it is proven.
+        findings: Vec<String>,
+        /// The URL of the proof.
+        file: String,
+    },
+    /// What a migration had changed was taken back.
+    RolledBack {
+        /// Its run.
+        run_id: String,
+        /// What became of its rows.
+        undone: Undone,
     },
     /// A run ended with reasons not to write anything; nothing of its work is taken up.
     Stopped {

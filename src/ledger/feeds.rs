@@ -108,6 +108,10 @@ impl Ledger {
                     lost += last.saturating_sub(merged.rows_before);
                     (last, version) = (merged.rows_after, merged.version);
                 }
+                Entry::RolledBack { undone, .. } if undone.version.is_some() => {
+                    lost += last.saturating_sub(undone.rows_before);
+                    (last, version) = (undone.rows_after, undone.version);
+                }
                 _ => {}
             }
         }

@@ -3,17 +3,18 @@
 
 mod entry;
 mod feeds;
+mod migrations;
 mod segments;
 
 pub use entry::{Cover, Entry, Gap, Holder, Purpose, Receipt, Record};
 pub use feeds::{FeedState, Seen};
+pub use migrations::{Inserted, Migration};
 
 use crate::balance::Balance;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::landing::Landed;
 use crate::stage::Manifest;
 use crate::storage::Folder;
-use crate::warehouse::Merged;
 use crate::warehouse::usage::Usage;
 use crate::window::Window;
 use futures::{StreamExt, TryStreamExt};
@@ -208,31 +209,39 @@ impl Ledger {
         })
     }
 
-    /// The merges of the target as it is now, in their order.
-    fn merges(&self) -> Vec<&Merged> {
-        let mut merges: Vec<&Merged> = Vec::new();
-        for merged in self.receipts().map(|receipt| &receipt.merged).filter(|merged| merged.version.is_some()) {
-            match merges.last() {
+    /// What was done to the target as it is now, in order: of each commit its version, the rows before and after.
+    fn commits(&self) -> Vec<(u64, u64, u64)> {
+        let mut commits: Vec<(u64, u64, u64)> = Vec::new();
+        for record in &self.records {
+            let (version, before, after) = match &record.entry {
+                Entry::Merged { receipt } => {
+                    (receipt.merged.version, receipt.merged.rows_before, receipt.merged.rows_after)
+                }
+                Entry::RolledBack { undone, .. } => (undone.version, undone.rows_before, undone.rows_after),
+                _ => continue,
+            };
+            let Some(version) = version else { continue };
+            match commits.last() {
                 // Made anew, with versions of its own.
-                Some(last) if merged.version <= last.version && merged.rows_before == 0 => merges.clear(),
+                Some((last, ..)) if version <= *last && before == 0 => commits.clear(),
                 // A receipt that was written long after its merge.
-                Some(last) if merged.version <= last.version => continue,
+                Some((last, ..)) if version <= *last => continue,
                 _ => {}
             }
-            merges.push(merged);
+            commits.push((version, before, after));
         }
-        merges
+        commits
     }
 
-    /// How many rows the target had after its last merge.
+    /// How many rows the target had after the last commit that is told of.
     pub fn rows_after_last_merge(&self) -> Option<u64> {
-        self.merges().last().map(|merged| merged.rows_after)
+        self.commits().last().map(|(_, _, after)| *after)
     }
 
-    /// How many rows were gone from the target each time that a merge began, together: somebody else has removed them
-    /// between merges, or has restored the target.
+    /// How many rows were gone from the target each time that a commit began, together: somebody else has removed them
+    /// between commits, or has restored the target.
     pub fn removed_between_merges(&self) -> u64 {
-        self.merges().windows(2).map(|pair| pair[0].rows_after.saturating_sub(pair[1].rows_before)).sum()
+        self.commits().windows(2).map(|pair| pair[0].2.saturating_sub(pair[1].1)).sum()
     }
 
     /// What every run that ended took of a warehouse that counts jobs and bills bytes, the oldest first.

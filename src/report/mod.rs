@@ -6,6 +6,7 @@ mod diff;
 mod exposition;
 mod follow;
 mod html;
+mod proof;
 mod status;
 mod text;
 
@@ -18,10 +19,12 @@ pub use diff::{DiffReport, SideReport, diff_text};
 pub use exposition::exposition;
 pub use follow::{FetchReport, SyncReport, TableReport, sync_text};
 pub use html::analysis_html;
+pub use proof::{Check, MigrationReport, Proof, RollBackReport, migration_text, roll_back_text};
 pub use status::{FeedReport, LastTimes, PartReport, StatusReport, status_text};
 pub use text::{audit_text, backfill_text, dedup_text, gc_text, plan_text};
 
 use crate::balance::Balance;
+use crate::dedup::OtherKey;
 use crate::gc::Leftover;
 use crate::landing::InputReport;
 use crate::ledger::Ledger;
@@ -40,7 +43,8 @@ pub fn counted(number: u64, one: &str) -> String {
 /// A reason not to write anything, with what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
-    /// Its short name: `rejects`, `suspect_keys`, `conflicts`, `redated_keys`, `target_repeats`, `target_unfolded`.
+    /// Its short name: `rejects`, `suspect_keys`, `conflicts`, `redated_keys`, `target_repeats`, `target_unfolded`,
+    /// `key_differences`.
     pub reason: String,
     /// What was found.
     pub found: String,
@@ -91,6 +95,9 @@ pub struct RunReport {
     pub rejects_by_reason: BTreeMap<String, u64>,
     /// What became of every row, up to the winners.
     pub balance: Balance,
+    /// How another key would tell the rows apart, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_key: Option<OtherKey>,
     /// What each batch did.
     pub batches: Vec<BatchReport>,
     /// Files with rows to look at, by what they hold.

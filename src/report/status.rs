@@ -269,10 +269,14 @@ fn entries(text: &mut String, ledger: &Ledger) {
             Entry::Wanted { .. } => ("wanted", &none, None),
             Entry::Struck { .. } => ("struck off", &none, None),
             Entry::Unseen { covers, .. } => ("unseen", covers.last().map_or(&none, |cover| &cover.feed), None),
+            Entry::Migrating { run_id, .. } => ("migrating", run_id, None),
+            Entry::Changing { batch_id, .. } => ("changing", batch_id, None),
+            Entry::Proven { run_id, .. } => ("proven", run_id, None),
+            Entry::RolledBack { run_id, .. } => ("rolled back", run_id, None),
             Entry::Looked { feeds, .. } => ("looked", feeds.last().unwrap_or(&none), None),
         };
         let last = match (&record.entry, counts) {
-            (Entry::Stopped { reasons, .. }, _) => format!("  {}", reasons.join(", ")),
+            (Entry::Proven { findings: reasons, .. } | Entry::Stopped { reasons, .. }, _) => format!("  {}", reasons.join(", ")),
             (_, Some(merged)) => format!("{:>12}{:>12}", n(merged.inserted), n(merged.updated)),
             _ => String::new(),
         };

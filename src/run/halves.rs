@@ -12,6 +12,7 @@ use crate::window::Day;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::datasource::MemTable;
+use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,9 +20,9 @@ use std::sync::Arc;
 /// A batch that was looked at: what the target has, and the days on which it may have it.
 #[derive(Clone, Debug)]
 pub(super) struct Compared {
-    manifest: Manifest,
-    touched: BTreeSet<Day>,
-    found: Comparison,
+    pub(super) manifest: Manifest,
+    pub(super) touched: BTreeSet<Day>,
+    pub(super) found: Comparison,
 }
 
 impl Run<'_> {
@@ -50,6 +51,7 @@ impl Run<'_> {
                 merged: None,
             });
             aside.extend(self.judge(&one, files, report).await?);
+            aside.extend(Some(self.judge_by_other_key(&one, files, report).await?).filter(|found| found.keys > 0));
             compared.push(one);
             self.progress.advance(1);
         }
@@ -104,7 +106,8 @@ impl Run<'_> {
         }
         if found.suspect > 0 && self.options.on_suspect != Choice::Keep {
             if self.options.on_suspect == Choice::Quarantine {
-                aside.push(self.keys_of(one, Finding::Suspect).await?);
+                let rows = self.warehouse.rows_of(&one.manifest, &one.touched, Finding::Suspect).await?;
+                aside.push(self.keys_of(rows).await?);
             } else {
                 let file = self.write_finding(one, Finding::Suspect, "target_suspects", files, report).await?;
                 let text = format!(
@@ -158,9 +161,8 @@ impl Run<'_> {
         Ok(url)
     }
 
-    /// The keys behind a finding, as a list to set aside.
-    async fn keys_of(&self, one: &Compared, finding: Finding) -> Result<Flagged> {
-        let rows = self.warehouse.rows_of(&one.manifest, &one.touched, finding).await?;
+    /// The keys of rows that were found, as a list to set aside.
+    pub(super) async fn keys_of(&self, rows: SendableRecordBatchStream) -> Result<Flagged> {
         let rows: Vec<RecordBatch> = rows.try_collect().await.doing("look up rows of the target")?;
         let Some(first) = rows.first() else { return Ok(Flagged::default()) };
         let table = MemTable::try_new(first.schema(), vec![rows.clone()]).doing("list keys")?;
@@ -172,6 +174,7 @@ impl Run<'_> {
     pub(super) async fn merge_all(
         &self,
         batches: &[Compared],
+        files: &RunFiles,
         ledger: &mut Ledger,
         report: &mut RunReport,
     ) -> Result<()> {
@@ -187,6 +190,9 @@ impl Run<'_> {
             };
             let remembered = remembered
                 .filter(|(_, merged)| before.as_ref().is_none_or(|receipt| merged.version > receipt.merged.version));
+            if self.options.keeps_changes && changes > 0 {
+                self.keep_changes(one, files, ledger, &report.run_id).await?;
+            }
             let mut journal = Merging { batch_id: id, ledger, now_us: self.now_us };
             let merged = self.warehouse.merge(&one.manifest, &one.touched, &one.found, &mut journal).await?;
             let new = changes > 0 || before.is_none() || remembered.is_some();
@@ -231,7 +237,7 @@ impl Journal for Merging<'_> {
     }
 }
 
-fn to_update(dataset: &Dataset, found: &Comparison) -> u64 {
+pub(super) fn to_update(dataset: &Dataset, found: &Comparison) -> u64 {
     if dataset.immutable { 0 } else { found.newer }
 }
 

@@ -95,6 +95,7 @@ impl Run<'_> {
         for keys in aside {
             self.set_aside(&mut dedup, keys, files, report).await?;
         }
+        self.judge_other_key(&mut dedup, files, report).await?;
         self.progress.begin("find duplicates", Some(landed.counts.landed));
         let mut decision = dedup.decide(self.progress).await?;
         let suspect = decision.suspect_keys();
@@ -208,7 +209,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn set_aside(
+    pub(super) async fn set_aside(
         &self,
         dedup: &mut Dedup<'_>,
         keys: &Flagged,
@@ -231,7 +232,7 @@ impl Run<'_> {
     }
 
     /// Writes all rows of keys to a file that a person can open. Says how many and which they are.
-    async fn write_rows(
+    pub(super) async fn write_rows(
         &self,
         dedup: &Dedup<'_>,
         keys: &Flagged,
@@ -259,7 +260,7 @@ impl Run<'_> {
 
 /// Rows that were written to a file for a person.
 #[derive(Clone, Copy, Debug, Default)]
-struct Shown {
+pub(super) struct Shown {
     rows: u64,
     /// The sum of the rows' own digests: a query may give them in any order.
     digest: u128,

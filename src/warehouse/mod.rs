@@ -7,6 +7,7 @@
 mod audit;
 pub mod bigquery;
 mod by_day;
+mod history;
 pub mod local;
 mod orphans;
 mod statements;
@@ -14,6 +15,7 @@ pub mod usage;
 mod values;
 
 pub use audit::{Audit, DayCount};
+pub use history::{History, Moment, Tables, Undone};
 pub use orphans::{Orphans, orphans};
 pub use statements::Statements;
 
@@ -93,6 +95,10 @@ impl std::ops::AddAssign for Comparison {
 pub struct Merged {
     /// Winners whose key was not there.
     pub inserted: u64,
+    /// The sum of the numbers of their keys, as [`crate::sql::Exprs::key_number`] draws them, in decimal; nothing where
+    /// the warehouse does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inserted_key_sum: Option<String>,
     /// Winners that replaced a lower row.
     pub updated: u64,
     /// Rows of the target before.
@@ -193,6 +199,8 @@ pub enum Finding {
     Repeated,
     /// Rows of the target with a key that landing would have folded.
     Unfolded,
+    /// Winners that a merge would bring in, with the row that each replaces; `_found` where there is one.
+    Changed,
 }
 
 /// The days that a key search has found.
@@ -219,6 +227,11 @@ fn days(found: &[RecordBatch]) -> Result<BTreeSet<Day>> {
 pub trait Warehouse: Send + Sync + std::fmt::Debug {
     /// The target's full name.
     fn target(&self) -> String;
+
+    /// The target as what it was, where it knows that.
+    fn history(&self) -> Option<&dyn History> {
+        None
+    }
 
     /// Whether a merge is done by this process, with its memory.
     fn merges_here(&self) -> bool;

@@ -195,24 +195,81 @@ impl Statements<'_> {
             Finding::Conflict => "NOT _newer AND NOT _older AND _differs",
             Finding::Suspect => "_suspect",
             Finding::Redated => "_redated",
+            Finding::Changed => "",
         };
-        // The staged row and the target's, side by side: `price`, `target_price`.
-        let mut prefix = "target_".to_string();
-        while self.dataset.column_names().any(|name| name.starts_with(&prefix)) {
-            prefix.push('_');
-        }
-        let sides = self.dataset.column_names().map(|name| {
-            let target = exprs.column("", &format!("{prefix}{name}"))?;
-            Ok(format!("{}, {} AS {target}", exprs.column("s", name)?, exprs.column("t", name)?))
-        });
-        let sides = sides.collect::<Result<Vec<_>>>()?.join(", ");
+        let sides = self.sides()?;
         let found = |staged: &str| -> Result<String> {
             let joined = self.joined(staged, touched, &sides)?;
             Ok(format!("SELECT * FROM ({joined}) AS j WHERE _found AND {condition}"))
         };
         match finding {
+            Finding::Changed => {
+                let joined = self.joined(self.staged, touched, &sides)?;
+                let or_newer = if self.dataset.immutable { "" } else { " OR _newer" };
+                Ok(format!("SELECT * FROM ({joined}) AS j WHERE _found IS NULL{or_newer}"))
+            }
             Finding::Suspect => Ok(format!("{} UNION ALL {}", found(self.staged)?, found(self.witnesses)?)),
             _ => found(self.staged),
         }
     }
+}
+
+impl Statements<'_> {
+    /// The columns of the staged row and of the target's, side by side.
+    fn sides(&self) -> Result<String> {
+        let exprs = self.exprs();
+        let prefix = target_prefix(self.dataset);
+        let sides = self.dataset.column_names().map(|name| {
+            let target = exprs.column("", &format!("{prefix}{name}"))?;
+            Ok(format!("{}, {} AS {target}", exprs.column("s", name)?, exprs.column("t", name)?))
+        });
+        Ok(sides.collect::<Result<Vec<_>>>()?.join(", "))
+    }
+
+    /// Winners that the target seems to have under another key, each with that row, as `other` tells rows apart.
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub(super) fn under_another_key(&self, touched: &BTreeSet<Day>, other: &Dataset) -> Result<String> {
+        let exprs = self.exprs();
+        let same_key = exprs.same_key("t", "s")?;
+        let same_other = Exprs { dataset: other, dialect: self.dialect }.same_key("t", "s")?;
+        let statement = |joined_by: &str, and_only: &str| {
+            render(
+                include_str!("../../sql/under_another_key.sql"),
+                &[
+                    ("sides", &self.sides()?),
+                    ("staged", self.staged),
+                    ("target", self.target),
+                    ("touched", &self.touched("", touched)?),
+                    ("joined_by", joined_by),
+                    ("same_key", &same_key),
+                    ("and_only", and_only),
+                ],
+            )
+        };
+        let mut statements = vec![statement(&same_other, "")?];
+        // By the rest of the key: rows that the other key has found are not told twice.
+        let key = &self.dataset.key;
+        for (at, part) in key.iter().enumerate().filter(|(_, part)| key.len() > 1 && part.is_never_null()) {
+            let rest = key.iter().enumerate().filter(|(place, _)| *place != at).map(|(_, rest)| {
+                Ok(format!("{} = {}", exprs.key_part("t", rest)?, exprs.key_part("s", rest)?))
+            });
+            let rest = rest.collect::<Result<Vec<_>>>()?.join(" AND ");
+            let (missing, known) = (exprs.column("s", &part.column)?, exprs.column("t", &part.column)?);
+            let only =
+                format!(" AND {missing} IS NULL AND {known} IS NOT NULL AND NOT COALESCE({same_other}, FALSE)");
+            statements.push(statement(&rest, &only)?);
+        }
+        Ok(statements.join("\nUNION ALL\n"))
+    }
+}
+
+/// What the names of the target's columns begin with where they stand beside the staged ones: `price`, `target_price`.
+pub(super) fn target_prefix(dataset: &Dataset) -> String {
+    let mut prefix = "target_".to_string();
+    while dataset.column_names().any(|name| name.starts_with(&prefix)) {
+        prefix.push('_');
+    }
+    prefix
 }

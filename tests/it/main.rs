@@ -26,6 +26,7 @@ mod googlesql;
 mod kernel;
 mod landing;
 mod ledger;
+mod migrate;
 mod plan;
 mod report;
 mod retry;

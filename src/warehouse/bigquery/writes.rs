@@ -110,7 +110,8 @@ impl BigQueryWarehouse {
         // Its time tells it from all before it, of an earlier table of this name too.
         let version = done.job.statistics.as_ref().and_then(|statistics| u64::try_from(statistics.end_time).ok());
         let (version, job) = (Some(version.unwrap_or(0)), Some(jobs::report(&done.job)));
-        Ok(Merged { inserted, updated, rows_before, rows_after, days_changed, version, job })
+        let inserted_key_sum = None;
+        Ok(Merged { inserted, inserted_key_sum, updated, rows_before, rows_after, days_changed, version, job })
     }
 
     /// Checks that a MERGE which was begun just now did what the comparison before it had found.

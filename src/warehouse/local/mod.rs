@@ -5,6 +5,7 @@
 
 mod audit;
 mod files;
+mod history;
 mod recorded;
 mod statements;
 
@@ -12,9 +13,9 @@ pub use files::{TableFiles, is_table, table_files};
 pub use statements::DAY;
 
 use super::statements::Statements;
-use super::{Audit, Comparison, Finding, Journal, Merged, Verification, Warehouse, days};
+use super::{Audit, Comparison, Finding, History, Journal, Merged, Verification, Warehouse, days};
 use crate::dataset::Dataset;
-use crate::engine::{Engine, FilesTable, number};
+use crate::engine::{Engine, FilesTable, exact_sum, number};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::stage::{Manifest, StagedObject};
 use crate::storage::Folder;
@@ -31,7 +32,6 @@ use deltalake::delta_datafusion::planner::DeltaPlanner;
 use deltalake::kernel::transaction::CommitProperties;
 use deltalake::protocol::SaveMode;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
-use futures::TryStreamExt;
 use object_store::ObjectStore;
 use recorded::Recorded;
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,16 +133,15 @@ impl DeltaWarehouse {
         failed(&self.folder, doing, error)
     }
 
-    /// Writes the changed days in one commit, or the first rows of a new table.
+    /// Writes the changed days in one commit, as a query has them, or the first rows of a new table.
     async fn commit(
         &self,
         table: Option<DeltaTable>,
-        touched: &BTreeSet<Day>,
+        sql: &str,
         changed: &BTreeSet<Day>,
         remembered: serde_json::Value,
     ) -> Result<u64> {
-        let sql = self.statements().merged(touched, changed)?;
-        let plan = self.engine.frame(&sql).await?.logical_plan().clone();
+        let plan = self.engine.frame(sql).await?.logical_plan().clone();
         let session = SessionStateBuilder::new_from_existing(self.engine.context().state())
             .with_query_planner(DeltaPlanner::new())
             .build();
@@ -189,6 +188,10 @@ impl DeltaWarehouse {
 impl Warehouse for DeltaWarehouse {
     fn target(&self) -> String {
         self.folder.url().to_string()
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        Some(self)
     }
 
     fn merges_here(&self) -> bool {
@@ -290,7 +293,9 @@ impl Warehouse for DeltaWarehouse {
         self.register_staged(batch)?;
         let rows_before = self.count("target").await?;
         let mut merged = Merged { rows_before, rows_after: rows_before, ..Merged::default() };
+        let mut key_sum = 0;
         for changes in self.engine.collect(&self.statements().changes(touched)?).await? {
+            key_sum += exact_sum(changes.column(4).as_ref());
             let value = |column: usize, row| number(changes.column(column).as_ref(), row);
             for row in 0..changes.num_rows() {
                 let rows = value(3, row).unwrap_or(0) as u64;
@@ -305,12 +310,14 @@ impl Warehouse for DeltaWarehouse {
             return Ok(merged);
         }
         merged.rows_after += merged.inserted;
+        merged.inserted_key_sum = Some(key_sum.to_string());
         merged.version = Some(match table.as_ref().and_then(DeltaTable::version) {
             Some(version) => version + 1,
             None => 0,
         });
         let remembered = serde_json::json!({ "batch_id": batch.batch_id, "found": found, "merged": merged });
-        let version = self.commit(table, touched, &merged.days_changed, remembered).await?;
+        let sql = self.statements().merged(touched, &merged.days_changed)?;
+        let version = self.commit(table, &sql, &merged.days_changed, remembered).await?;
         if merged.version != Some(version) {
             return Err(Error::bug("merge a batch").with("version", version).because("the commit has another version"));
         }
@@ -343,31 +350,7 @@ impl Warehouse for DeltaWarehouse {
     }
 
     async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {
-        let Some(table) = self.open().await? else { return Ok(None) };
-        let commits: Vec<_> =
-            table.history(None).try_collect().await.map_err(|error| self.failed("read a table's history", error))?;
-        for commit in commits {
-            // Each line of the history is a commit that stood; the newest of the batch is what counts. What stood
-            // before a restore may be undone by it.
-            if commit.operation.as_deref() == Some("RESTORE") {
-                break;
-            }
-            let Some(remembered) = commit.info.get(REMEMBERED) else { continue };
-            if remembered.get("batch_id").and_then(|id| id.as_str()) != Some(&batch.batch_id) {
-                continue;
-            }
-            let part = |name: &str| remembered.get(name).cloned().unwrap_or_default();
-            let found = serde_json::from_value(part("found")).doing("read what a commit remembers")?;
-            let mut merged: Merged = serde_json::from_value(part("merged")).doing("read what a commit remembers")?;
-            // The commit carries the rows that were announced before it.
-            if let Some(version) = merged.version {
-                self.open_version("target_after", version).await?;
-                merged.rows_after = self.count("target_after").await?;
-                self.engine.forget("target_after")?;
-            }
-            return Ok(Some((found, merged)));
-        }
-        Ok(None)
+        self.remembers(batch).await
     }
 
     async fn unload(&self, _batch: &Manifest) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The statements that only the embedded warehouse has: what a merge changes, and the days as they are after it.
 
-use super::super::statements::Statements;
+use super::super::statements::{Statements, target_prefix};
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::sql::{Dialect, decides, render};
@@ -17,12 +17,17 @@ impl<'a> Statements<'a> {
         Statements { dataset, dialect: Dialect::DataFusion, target, staged, witnesses, day: Some(DAY) }
     }
 
-    /// Of the rows that a merge changes: 1 for an update, the day before and the day after, and how many.
+    /// Of the rows that a merge changes: 1 for an update, the day before and the day after, how many, and the sum of the
+    /// numbers of the keys that are inserted.
     pub(super) fn changes(&self, touched: &BTreeSet<Day>) -> Result<String> {
-        let joined = self.joined(self.staged, touched, "1 AS _one")?;
+        let exprs = self.exprs();
+        let number = exprs.key_number(&exprs.key_text("s")?);
+        let number = format!("CASE WHEN t._found IS NULL THEN {number} END AS _key_number");
+        let joined = self.joined(self.staged, touched, &number)?;
         let newer = if self.dataset.immutable { "FALSE" } else { "_newer" };
+        let sum = self.exprs().exact_sum("_key_number");
         Ok(format!(
-            "SELECT CASE WHEN _found THEN 1 ELSE 0 END AS _update, _day_before, _day_after, COUNT(*) \
+            "SELECT CASE WHEN _found THEN 1 ELSE 0 END AS _update, _day_before, _day_after, COUNT(*), {sum} \
              FROM ({joined}) AS j WHERE _found IS NULL OR {newer} GROUP BY 1, 2, 3"
         ))
     }
@@ -79,5 +84,80 @@ impl<'a> Statements<'a> {
                 ("changed", &exprs.day_in(DAY, changed)),
             ],
         )
+    }
+
+    /// What undoing the merge whose changes the table `changes` holds would do, as counts.
+    pub(super) fn undo_counts(&self, changes: &str, touched: &BTreeSet<Day>) -> Result<String> {
+        render(
+            include_str!("../../../sql/undo_counts.sql"),
+            &[
+                ("untouched", &self.untouched()?),
+                ("as_before", &self.as_before()?),
+                ("changes", changes),
+                ("target", self.target),
+                ("touched", &self.touched("", touched)?),
+                ("same_key", &self.exprs().same_key("t", "c")?),
+            ],
+        )
+    }
+
+    /// The touched days as they are once the merge whose changes the table `changes` holds is undone.
+    pub(super) fn undone(&self, changes: &str, touched: &BTreeSet<Day>) -> Result<String> {
+        let exprs = self.exprs();
+        let untouched = self.untouched()?;
+        let prefix = target_prefix(self.dataset);
+        let restored = format!("c._change AND c._found AND {untouched}");
+        let values = self.dataset.column_names().map(|name| {
+            let (before, now) = (exprs.column("c", &format!("{prefix}{name}"))?, exprs.column("t", name)?);
+            Ok(format!("CASE WHEN {restored} THEN {before} ELSE {now} END AS {}", exprs.column("", name)?))
+        });
+        let (day, day_column) = match self.dataset.partition {
+            Some(_) => {
+                let now = self.day_of_target("t")?;
+                (format!("CASE WHEN {restored} THEN c._day_before ELSE {now} END"), format!(", {DAY}"))
+            }
+            None => ("CAST(NULL AS DATE)".into(), String::new()),
+        };
+        render(
+            include_str!("../../../sql/undone.sql"),
+            &[
+                ("columns", &exprs.columns("", self.dataset.column_names())?),
+                ("day_column", &day_column),
+                ("values", &values.collect::<Result<Vec<_>>>()?.join(",\n    ")),
+                ("day", &day),
+                ("untouched", &untouched),
+                ("target", self.target),
+                ("touched", &self.touched("", touched)?),
+                ("changes", changes),
+                ("same_key", &exprs.same_key("t", "c")?),
+            ],
+        )
+    }
+
+    /// That the target's row `t` is as the merge whose change `c` is has left it. Never NULL.
+    fn untouched(&self) -> Result<String> {
+        let exprs = self.exprs();
+        let prefix = target_prefix(self.dataset);
+        let same = self.dataset.column_names().map(|name| {
+            let (now, staged) = (exprs.column("t", name)?, exprs.column("c", name)?);
+            // An insert has no value of the target.
+            let left = match decides(self.dataset, name) {
+                true => staged,
+                false => format!("COALESCE({staged}, {})", exprs.column("c", &format!("{prefix}{name}"))?),
+            };
+            Ok(format!("({now} IS NOT DISTINCT FROM {left})"))
+        });
+        Ok(format!("({})", same.collect::<Result<Vec<_>>>()?.join(" AND ")))
+    }
+
+    /// That the target's row `t` is as it was before the change `c`. Never NULL.
+    fn as_before(&self) -> Result<String> {
+        let exprs = self.exprs();
+        let prefix = target_prefix(self.dataset);
+        let same = self.dataset.column_names().map(|name| {
+            let (now, before) = (exprs.column("t", name)?, exprs.column("c", &format!("{prefix}{name}"))?);
+            Ok(format!("({now} IS NOT DISTINCT FROM {before})"))
+        });
+        Ok(format!("({})", same.collect::<Result<Vec<_>>>()?.join(" AND ")))
     }
 }

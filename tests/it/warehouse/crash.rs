@@ -2,10 +2,9 @@
 
 use super::fuel::{Death, Fuel, FuelStore};
 use super::local::LocalStand;
-use super::{DAY_S, EDGE_S, NOW_US, Stand, fill, fills, input, merged, parquet_input, receipts, walk};
+use super::{DAY_S, EDGE_S, NOW_US, Stand, copied, fill, fills, input, merged, parquet_input, receipts, walk};
 use crate::storage::{Server, settings};
 use serde_json::{Value, json};
-use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tradefold::error::Result;
@@ -155,25 +154,6 @@ async fn receipts_of(stand: &LocalStand) -> Vec<String> {
         receipt["target"] = json!(target.rsplit_once("/lake").unwrap().1);
     }
     receipts.iter().map(Value::to_string).collect()
-}
-
-/// A folder with what is in another one.
-fn copied(from: &Path) -> TempDir {
-    let to = tempfile::tempdir().unwrap();
-    let mut folders = vec![from.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            let place = to.path().join(path.strip_prefix(from).unwrap());
-            if path.is_dir() {
-                std::fs::create_dir(&place).unwrap();
-                folders.push(path);
-            } else {
-                std::fs::copy(&path, &place).unwrap();
-            }
-        }
-    }
-    to
 }
 
 /// Plays a tale on copies of its lake, dying after every number of effects in turn; then calmly, on the same copy.

@@ -289,3 +289,22 @@ pub async fn receipts(home: &Folder) -> Vec<Value> {
         })
         .collect()
 }
+
+/// A folder with what is in another one.
+pub fn copied(from: &Path) -> tempfile::TempDir {
+    let to = tempfile::tempdir().unwrap();
+    let mut folders = vec![from.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let place = to.path().join(path.strip_prefix(from).unwrap());
+            if path.is_dir() {
+                std::fs::create_dir(&place).unwrap();
+                folders.push(path);
+            } else {
+                std::fs::copy(&path, &place).unwrap();
+            }
+        }
+    }
+    to
+}

@@ -1,95 +1,16 @@
-//! Renders the statements in `sql/` for both engines. The key and the order are written once, in the contract; whatever
-//! SQL says of them comes from here. The one place that quotes identifiers.
+//! Expressions over a dataset's columns: the key, the order, and what is told by them.
 
-use crate::dataset::{Dataset, Identity, KeyPart, OrderColumn, StandIn};
-use crate::error::{Error, Result};
+use super::Dialect;
+use crate::dataset::{ColumnType, Dataset, Identity, KeyPart, OrderColumn, StandIn};
+use crate::error::Result;
 use crate::window::Day;
 use std::collections::BTreeSet;
 
-/// Who reads the statement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// DataFusion: identifiers in double quotes.
-    DataFusion,
-    /// GoogleSQL, as BigQuery speaks it: identifiers in backquotes.
-    GoogleSql,
-}
-
-impl Dialect {
-    /// Quotes an identifier.
-    ///
-    /// # Errors
-    /// Usage, when the name holds what no quoting makes harmless: a control character, a quote of the dialect.
-    pub fn quote(self, name: &str) -> Result<String> {
-        let mark = match self {
-            Dialect::DataFusion => '"',
-            Dialect::GoogleSql => '`',
-        };
-        if name.is_empty() || name.chars().any(|c| c == mark || c == '\\' || c.is_control()) {
-            return Err(Error::usage("quote an identifier").with("name", name.escape_debug()).because(
-                "a name of a table or column is not empty and holds no quote, backslash or control character",
-            ));
-        }
-        Ok(format!("{mark}{name}{mark}"))
-    }
-
-    /// Quotes a path of identifiers: `project`, `dataset`, `table`.
-    ///
-    /// # Errors
-    /// As [`Dialect::quote`].
-    pub fn quote_path<'a>(self, parts: impl IntoIterator<Item = &'a str>) -> Result<String> {
-        let parts = parts.into_iter().map(|part| self.quote(part)).collect::<Result<Vec<_>>>()?;
-        Ok(parts.join("."))
-    }
-
-    /// Quotes a text.
-    pub fn text(self, text: &str) -> String {
-        match self {
-            Dialect::DataFusion => format!("'{}'", text.replace('\'', "''")),
-            Dialect::GoogleSql => {
-                let mut escaped = String::new();
-                for c in text.chars() {
-                    match c {
-                        '\\' | '\'' => escaped.extend(['\\', c]),
-                        c if c.is_control() => escaped.push_str(&format!("\\u{:04x}", c as u32)),
-                        c => escaped.push(c),
-                    }
-                }
-                format!("'{escaped}'")
-            }
-        }
-    }
-}
-
-/// Fills the `{{slots}}` of a template and drops its comment lines at the top.
-///
-/// # Errors
-/// Bug, when a slot stays empty or a value is asked for by no slot.
-pub fn render(template: &str, values: &[(&str, &str)]) -> Result<String> {
-    let mut rest = template.trim_start();
-    while rest.starts_with("--") {
-        rest = rest.split_once('\n').map_or("", |(_, after)| after).trim_start();
-    }
-    let mut text = String::new();
-    let mut used = BTreeSet::new();
-    while let Some((before, after)) = rest.split_once("{{") {
-        let Some((slot, after)) = after.split_once("}}") else {
-            return Err(Error::bug("render a statement").because("a slot is not closed"));
-        };
-        let Some((name, value)) = values.iter().find(|(name, _)| *name == slot) else {
-            return Err(Error::bug("render a statement").with("slot", slot).because("nothing fills it"));
-        };
-        text.push_str(before);
-        text.push_str(value);
-        used.insert(*name);
-        rest = after;
-    }
-    text.push_str(rest.trim_end());
-    match values.iter().find(|(name, _)| !used.contains(name)) {
-        Some((name, _)) => Err(Error::bug("render a statement").with("value", name).because("no slot asks for it")),
-        None => Ok(text),
-    }
-}
+/// The function that makes the first 13 hexadecimal digits of a text a number. DataFusion has it from
+/// [`crate::engine`]; for DuckDB a macro of this name does.
+pub const KEY_NUMBER: &str = "key_number";
+/// The function that gives the microseconds of a time since 1970-01-01 UTC, as [`KEY_NUMBER`] known to both.
+pub const MICROS: &str = "micros";
 
 /// Renders expressions over a dataset's columns for one engine.
 #[derive(Clone, Copy, Debug)]
@@ -314,81 +235,54 @@ impl Exprs<'_> {
         let list = days.iter().map(|day| format!("DATE '{day}'")).collect::<Vec<_>>().join(", ");
         format!("{day} IN ({list})")
     }
+
+    /// The key as one text that no other key has: of each part its length and itself, or that it is NULL. The same text
+    /// in every engine.
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub fn key_text(&self, alias: &str) -> Result<String> {
+        let text_type = match self.dialect {
+            Dialect::DataFusion => "VARCHAR",
+            Dialect::GoogleSql => "STRING",
+        };
+        let parts = self.dataset.key.iter().map(|part| {
+            let value = self.key_part(alias, part)?;
+            let text = match self.dataset.column(&part.column).map(|column| column.kind) {
+                Some(ColumnType::String | ColumnType::Json) => value.clone(),
+                Some(ColumnType::Timestamp) if self.dialect == Dialect::GoogleSql => {
+                    format!("CAST(UNIX_MICROS({value}) AS STRING)")
+                }
+                Some(ColumnType::Timestamp) => format!("CAST({MICROS}({value}) AS VARCHAR)"),
+                Some(ColumnType::Bool) => format!("CASE WHEN {value} THEN 'true' ELSE 'false' END"),
+                _ => format!("CAST({value} AS {text_type})"),
+            };
+            let length = format!("CAST(LENGTH({text}) AS {text_type})");
+            Ok(format!("CASE WHEN {value} IS NULL THEN '-' ELSE CONCAT({length}, ':', {text}) END"))
+        });
+        Ok(format!("CONCAT({})", parts.collect::<Result<Vec<_>>>()?.join(", ")))
+    }
+
+    /// A number below 2^52 that is drawn from the text of a key by MD5, the one digest that DataFusion, DuckDB and
+    /// BigQuery share. The sum of such numbers says whether two sets of keys are the same, whatever their order.
+    pub fn key_number(&self, key_text: &str) -> String {
+        match self.dialect {
+            Dialect::DataFusion => format!("{KEY_NUMBER}(MD5({key_text}))"),
+            Dialect::GoogleSql => format!("CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5({key_text})), 1, 13)) AS INT64)"),
+        }
+    }
+
+    /// The sum of whole numbers that may exceed 64 bits.
+    pub fn exact_sum(&self, number: &str) -> String {
+        let exact = match self.dialect {
+            Dialect::DataFusion => "DECIMAL(38, 0)",
+            Dialect::GoogleSql => "NUMERIC",
+        };
+        format!("SUM(CAST({number} AS {exact}))")
+    }
 }
 
 /// Either of the conditions; none of them is never.
 fn any(cases: Vec<String>) -> String {
     if cases.is_empty() { "FALSE".into() } else { format!("({})", cases.join(" OR ")) }
-}
-
-/// The query that keeps one row of each key of the table `rows` (quoted already).
-///
-/// # Errors
-/// As [`Dialect::quote`].
-pub fn dedup(dataset: &Dataset, dialect: Dialect, rows: &str) -> Result<String> {
-    let exprs = Exprs { dataset, dialect };
-    let frame = match dialect {
-        // It changes nothing, but the frame that is meant without it is one of ranges, which DataFusion can't plan for
-        // every type. GoogleSQL allows none here.
-        Dialect::DataFusion => " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
-        Dialect::GoogleSql => "",
-    };
-    render(
-        include_str!("../sql/dedup.sql"),
-        &[
-            ("columns", &exprs.columns("", dataset.column_names())?),
-            ("rows", rows),
-            ("key", &exprs.key("")?),
-            ("total_order", &exprs.order_by(&dataset.total_order())?),
-            ("frame", frame),
-        ],
-    )
-}
-
-/// BigQuery's MERGE of one batch: `target` and `staged` are quoted already, `days` are those that it may touch.
-///
-/// # Errors
-/// As [`Dialect::quote`].
-pub fn merge_bigquery(dataset: &Dataset, target: &str, staged: &str, days: &BTreeSet<Day>) -> Result<String> {
-    let exprs = Exprs { dataset, dialect: Dialect::GoogleSql };
-    let day_filter = |alias: &str| -> Result<String> { Ok(exprs.day_in(&exprs.day(alias)?, days)) };
-    let (mut where_staged, mut and_touched) = (String::new(), String::new());
-    if dataset.partition.is_some() {
-        where_staged = format!("\n  WHERE {}", day_filter("")?);
-        and_touched = format!("\n  AND {}", day_filter("t")?);
-    }
-    let mut when_matched = String::new();
-    if !dataset.immutable {
-        let sets = dataset.column_names().map(|name| {
-            let (plain, staged) = (exprs.column("", name)?, exprs.column("s", name)?);
-            Ok(if decides(dataset, name) {
-                format!("{plain} = {staged}")
-            } else {
-                format!("{plain} = COALESCE({staged}, {})", exprs.column("t", name)?)
-            })
-        });
-        let sets = sets.collect::<Result<Vec<_>>>()?.join(",\n    ");
-        when_matched = format!("\nWHEN MATCHED AND {} THEN\n  UPDATE SET\n    {sets}", exprs.higher("s", "t")?);
-    }
-    render(
-        include_str!("../sql/merge_bigquery.sql"),
-        &[
-            ("target", target),
-            ("staged", staged),
-            ("columns", &exprs.columns("", dataset.column_names())?),
-            ("where_staged", &where_staged),
-            ("key", &exprs.key("")?),
-            ("total_order", &exprs.order_by(&dataset.total_order())?),
-            ("same_key", &exprs.same_key("t", "s")?),
-            ("and_touched", &and_touched),
-            ("when_matched", &when_matched),
-            ("values", &exprs.columns("s", dataset.column_names())?),
-        ],
-    )
-}
-
-/// Whether an update takes this column from the staged row even where it is NULL: it is in the key or in the order.
-pub fn decides(dataset: &Dataset, name: &str) -> bool {
-    dataset.key.iter().any(|part| part.columns().any(|column| column == name))
-        || dataset.order.iter().any(|item| item.column == name)
 }

@@ -1,0 +1,6 @@
+-- Some of these keys.
+SELECT {{key}}
+FROM {{after}} AS r
+GROUP BY {{key}}
+HAVING COUNT(*) > 1
+LIMIT {{examples}}

@@ -1,0 +1,182 @@
+//! `tradefold migrate`
+
+use super::Outcome;
+use super::backfill::Decisions;
+use super::common::{DatasetArgs, EngineArgs, World};
+use super::side::{Named, find};
+use super::source::wants;
+use super::target::{BigQueryArgs, Target, TargetArgs};
+use crate::dataset::{Dataset, parse_key};
+use crate::engine::Engine;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::ledger::Ledger;
+use crate::migrate::{Sources, migrate, plan, roll_back};
+use crate::report::{migration_text, roll_back_text};
+use crate::run::{Choice, Run, RunOptions};
+use crate::source::{Input, discover};
+use crate::storage::Folder;
+use clap::{Args as ClapArgs, ValueEnum};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bring the rows of a staging table, or of files, into production once, prove that nothing was lost, and be able to
+/// take it back.
+///
+/// It is a backfill that writes down what the table was before and what each merge changes. At its end every key that
+/// the table had and every winner of the source is looked for; the proof is a file, with every statement that was
+/// asked. Run it twice and the second run changes nothing; kill it and run it again and it goes on where it was.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:
+  tradefold migrate --from staging/trades --to ./lake --plan
+  tradefold migrate --from staging/trades --to ./lake
+  tradefold migrate --from 'export/*.parquet' --to ./lake --source-key \"wallet_address, tx_hash, id\"
+  tradefold migrate --to ./lake --roll-back 0123456789abcdef
+
+A stop, and a proof that does not hold, end with exit code 65.")]
+pub(super) struct Args {
+    /// Where the rows are: a Delta table, a lake, files, folders and globs; may be given several times.
+    #[arg(long, required_unless_present = "roll_back", value_name = "PLACE")]
+    from: Vec<String>,
+    /// The folder of the embedded warehouse; the table is named for the dataset.
+    #[arg(long, default_value = "lake", value_name = "PLACE")]
+    to: String,
+    /// Only say what it would do, and write nothing.
+    #[arg(long)]
+    plan: bool,
+    /// The key by which the source tells its rows apart, where it is another one than the table's: both are counted,
+    /// and rows on which they disagree are listed. The source may lack columns of the table's key then.
+    #[arg(long, value_name = "COLUMNS")]
+    source_key: Option<String>,
+    /// Keys on which the two disagree.
+    #[arg(long, value_enum, default_value_t = OnKeyDifference::Stop, requires = "source_key")]
+    on_key_difference: OnKeyDifference,
+    /// Take this migration back: what it has inserted and raised, but for rows that were changed since. It says first
+    /// what it would do.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["from", "plan", "source_key"])]
+    roll_back: Option<String>,
+    /// Do what --roll-back says.
+    #[arg(long, requires = "roll_back")]
+    yes: bool,
+    /// How many seconds to wait for another writer.
+    #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
+    wait: u64,
+    #[command(flatten)]
+    dataset: DatasetArgs,
+    #[command(flatten)]
+    decisions: Decisions,
+    #[command(flatten)]
+    bigquery: BigQueryArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OnKeyDifference {
+    /// Stop before anything is written.
+    Stop,
+    /// The table's key decides.
+    Keep,
+    /// Let no row of them in.
+    Quarantine,
+}
+
+pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
+    let dataset = Arc::new(args.dataset.load()?);
+    let engine = args.engine.start()?;
+    let options = options(&args, &dataset)?;
+    let (wait, is_plan) = (Duration::from_secs(args.wait), args.plan);
+    let sources = sources(&args.from, &args.dataset, world).await?;
+    let target = TargetArgs::at(args.to, args.bigquery).open(&engine, &dataset, world).await?;
+    if is_plan {
+        return planned(&dataset, &engine, &target, options, sources, world).await;
+    }
+    let run = Run {
+        dataset: &dataset,
+        engine: &engine,
+        warehouse: target.warehouse.as_ref(),
+        home: target.home.clone(),
+        work: target.work.clone(),
+        options,
+        progress: world.progress.as_ref(),
+        now_us: &world.now_us,
+    };
+    let mut writer = target.take(wait, world).await?;
+    if let Some(name) = &args.roll_back {
+        let report = Box::pin(roll_back(&run, name, &mut writer.ledger, !args.yes)).await;
+        let report = writer.done(report).await?;
+        return Outcome::new(roll_back_text(&report), &report, None);
+    }
+    let report = Box::pin(migrate(&run, sources, &mut writer.ledger)).await;
+    let report = writer.done(report).await?;
+    let is_well = report.run.stops.is_empty() && report.proof.as_ref().is_none_or(|proof| proof.findings.is_empty());
+    Outcome::new(migration_text(&report), &report, (!is_well).then_some(Kind::Data))
+}
+
+/// Says what a migration would do: its first half, with a ledger and a stage of its own, which are removed.
+async fn planned(
+    dataset: &Dataset,
+    engine: &Engine,
+    target: &Target,
+    options: RunOptions,
+    sources: Sources,
+    world: &World,
+) -> Result<Outcome> {
+    let scratch = tempfile::tempdir().doing("make room for a plan").map_err(Error::in_temporary_folder)?;
+    let folder = Folder::open(&scratch.path().to_string_lossy(), &[])?;
+    let run = Run {
+        dataset,
+        engine,
+        warehouse: target.warehouse.as_ref(),
+        work: folder.clone(),
+        home: folder.clone(),
+        options,
+        progress: world.progress.as_ref(),
+        now_us: &world.now_us,
+    };
+    let mut ledger = Ledger::open(folder.join("ledger"), String::new()).await?;
+    let report = Box::pin(plan(run, sources, &mut ledger)).await?;
+    let would_stop = !report.run.stops.is_empty();
+    Outcome::new(migration_text(&report), &report, would_stop.then_some(Kind::Data))
+}
+
+fn options(args: &Args, dataset: &Dataset) -> Result<RunOptions> {
+    Ok(RunOptions {
+        key_chosen: args.dataset.key_chosen() || args.source_key.is_some(),
+        keeps_changes: true,
+        keep_staged: true,
+        wants: wants(dataset),
+        other_key: args.source_key.as_deref().map(parse_key).transpose()?,
+        on_other_key: match args.on_key_difference {
+            OnKeyDifference::Stop => Choice::Stop,
+            OnKeyDifference::Keep => Choice::Keep,
+            OnKeyDifference::Quarantine => Choice::Quarantine,
+        },
+        ..args.decisions.options()
+    })
+}
+
+/// Finds the files of every source. Of a Delta table only those that its newest version has.
+async fn sources(from: &[String], named: &DatasetArgs, world: &World) -> Result<Sources> {
+    let (mut inputs, mut places) = (Vec::new(), BTreeMap::new());
+    for place in from {
+        let found: Vec<Input> = match find(place, named, world).await? {
+            Named::Files(inputs) => inputs,
+            Named::Table(folder, table) => {
+                let url = |file: &crate::engine::DataFile| Folder::open(&file.url, &[])?.local_path().ok_or_else(|| {
+                    Error::bug("find the files of a table").with("table", folder.url()).because("it is not local")
+                });
+                let paths: Vec<String> =
+                    table.files.iter().map(|file| Ok(url(file)?.display().to_string())).collect::<Result<_>>()?;
+                if paths.is_empty() { Vec::new() } else { discover(&paths, &world.environment).await? }
+            }
+        };
+        for input in found {
+            // A file that two places name is that of the first.
+            if places.insert(input.url.clone(), place.clone()).is_none() {
+                inputs.push(input);
+            }
+        }
+    }
+    Ok(Sources { inputs, places })
+}

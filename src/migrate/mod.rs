@@ -1,0 +1,102 @@
+//! Brings rows that lie somewhere else into production once, with a proof that nothing was lost, and the way back.
+//!
+//! A migration is a run like a backfill. It keeps what the target was before and what each of its merges changes, and
+//! at its end the target is compared with both.
+
+mod proof;
+mod roll_back;
+
+pub use proof::prove;
+pub use roll_back::roll_back;
+
+use crate::error::{Doing, Error, Result};
+use crate::landing::InputReport;
+use crate::ledger::{Entry, Ledger};
+use crate::report::{MigrationReport, Proof};
+use crate::run::{Run, Work};
+use crate::source::Input;
+use std::collections::BTreeMap;
+
+/// Files of which a migration brings the rows into its target.
+#[derive(Debug)]
+pub struct Sources {
+    /// The files.
+    pub inputs: Vec<Input>,
+    /// Where each came from, by what it is called.
+    pub places: BTreeMap<String, String>,
+}
+
+impl Sources {
+    /// How many rows each place had.
+    fn rows(&self, inputs: &[InputReport]) -> BTreeMap<String, u64> {
+        let mut rows: BTreeMap<String, u64> = self.places.values().map(|place| (place.clone(), 0)).collect();
+        for input in inputs {
+            let place = self.places.get(&input.url).unwrap_or(&input.url);
+            *rows.entry(place.clone()).or_default() += input.counts.read;
+        }
+        rows
+    }
+}
+
+/// Brings rows in and proves it. A report whose run has stops has written nothing to the target.
+///
+/// # Errors
+/// Whatever went wrong. The same command goes on where this one ended.
+pub async fn migrate(run: &Run<'_>, sources: Sources, ledger: &mut Ledger) -> Result<MigrationReport> {
+    let history = run.history()?;
+    let work = Work::Files(&sources.inputs);
+    let name = run.run_id(work);
+    let report = run.bring_in(work, ledger).await?;
+    let places = sources.rows(&report.inputs);
+    // No rows at all make no table.
+    let is_there = history.moment().await?.is_some();
+    let proof = match report.stops.is_empty() && is_there {
+        true => Some(write_proof(run, &name, &places, ledger).await?),
+        false => None,
+    };
+    Ok(MigrationReport { sources: places, run: report, is_plan: false, proof })
+}
+
+/// Says what [`migrate`] would do, and writes nothing to the target. `ledger` and the folders of the run are others than
+/// the target's.
+///
+/// # Errors
+/// Whatever went wrong.
+pub async fn plan(mut run: Run<'_>, sources: Sources, ledger: &mut Ledger) -> Result<MigrationReport> {
+    run.options.only_compares = true;
+    let mut report = run.bring_in(Work::Files(&sources.inputs), ledger).await?;
+    // They go with the folders.
+    report.files.clear();
+    report.stops.iter_mut().for_each(|stop| stop.file = None);
+    Ok(MigrationReport { sources: sources.rows(&report.inputs), run: report, is_plan: true, proof: None })
+}
+
+/// Proves what a migration has done, and writes it down.
+async fn write_proof(
+    run: &Run<'_>,
+    name: &str,
+    sources: &BTreeMap<String, u64>,
+    ledger: &mut Ledger,
+) -> Result<Proof> {
+    let proof = prove(run, name, sources, ledger).await?;
+    let folder = run.files_of(name).kept;
+    let json = serde_json::to_vec_pretty(&proof).doing("write a proof")?;
+    folder.put(PROOF, json.into()).await?;
+    folder.put("proof.sql", proof.sql().into_bytes().into()).await?;
+    let file = folder.url_of(PROOF);
+    let (run_id, findings) = (name.to_string(), proof.findings.clone());
+    ledger.append(Entry::Proven { run_id, sources: sources.clone(), findings, file }, (run.now_us)()).await?;
+    Ok(proof)
+}
+
+const PROOF: &str = "proof.json";
+
+/// The error for a name that no migration of this ledger has.
+fn unknown(doing: &str, name: &str, ledger: &Ledger) -> Error {
+    let names = ledger.migrations();
+    let hint = match names.as_slice() {
+        [] => "nothing was brought in by migrate, or all of it was taken back".to_string(),
+        names => format!("there are: {}", names.join(", ")),
+    };
+    Error::usage(doing).with("migration", name).because("the target has none of this name").hint(hint)
+}

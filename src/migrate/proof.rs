@@ -1,0 +1,278 @@
+//! Compares a target with what it was and with what should have come into it: by statements that anybody can run.
+
+use super::unknown;
+use crate::dataset::{Dataset, KeyPart};
+use crate::engine::{exact_sum, number};
+use crate::error::{Doing, Error, Result};
+use crate::ledger::{Inserted, Ledger};
+use crate::report::{Check, Proof, counted};
+use crate::run::Run;
+use crate::sql::{Exprs, decides, render};
+use crate::warehouse::{History, Tables};
+use crate::window::Day;
+use arrow::array::{Array, RecordBatch};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many keys are told of a check that does not hold.
+const EXAMPLES: &str = "10";
+
+/// Looks at everything that a migration has promised.
+///
+/// # Errors
+/// What the warehouse says, as where what the target was is not there any more.
+pub async fn prove(
+    run: &Run<'_>,
+    name: &str,
+    sources: &BTreeMap<String, u64>,
+    ledger: &Ledger,
+) -> Result<Proof> {
+    let doing = "prove a migration";
+    let history = run.history()?;
+    // Nothing of it is known where nothing had to be written: the target is what it was.
+    let now = history.moment().await?;
+    let (before, number) = match ledger.migration(name) {
+        Some(known) if !known.is_proven => (known.before, known.since),
+        _ => return Err(unknown(doing, name, ledger)),
+    };
+    let after = now.ok_or_else(|| Error::data(doing).with("target", run.warehouse.target()).because("it is gone"))?;
+    let own = ledger.inserted_after(number, |run_id| run_id == name);
+    let others = ledger.inserted_after(number, |run_id| run_id != name);
+    let tables = history.tables(before, ledger.last_planned(name)).await?;
+    let proving = Proving { dataset: run.dataset, history, tables };
+    run.progress.begin("prove it", Some(STEPS));
+    let mut checks = Vec::new();
+    let (was, winners) = (&proving.tables.before, &proving.tables.winners);
+    checks.push(proving.absent("lost_keys", "every key that the target had is in it", was).await?);
+    run.progress.advance(1);
+    checks.push(proving.absent("missing_winners", "the key of every winner is in the target", winners).await?);
+    run.progress.advance(1);
+    checks.push(proving.lower("lowered_rows", "no row is lower in the declared order than it was", was).await?);
+    if !run.dataset.immutable {
+        checks.push(proving.lower("lower_than_winners", "no row is lower than the winner of its key", winners).await?);
+    }
+    run.progress.advance(1);
+    checks.extend(proving.blanked().await?);
+    checks.push(proving.duplicates().await?);
+    run.progress.advance(1);
+    let added = own.and(others);
+    checks.push(proving.keys(added, others).await?);
+    run.progress.advance(1);
+    checks.push(rows(before.map_or(0, |before| before.rows), added.keys, after.rows));
+    let findings = checks.iter().filter(|check| check.found > 0).map(|check| check.name.clone()).collect();
+    Ok(Proof {
+        migration: name.to_string(),
+        target: run.warehouse.target(),
+        key: run.dataset.key.iter().map(ToString::to_string).collect(),
+        sources: sources.clone(),
+        before,
+        after,
+        inserted: own.keys,
+        inserted_by_others: others.keys,
+        checks,
+        findings,
+        set_up: proving.tables.set_up.clone(),
+    })
+}
+
+/// Steps of a proof, for who watches.
+const STEPS: u64 = 5;
+
+/// What is asked, of whom.
+struct Proving<'a> {
+    dataset: &'a Dataset,
+    history: &'a dyn History,
+    tables: Tables,
+}
+
+impl Proving<'_> {
+    fn exprs(&self) -> Exprs<'_> {
+        Exprs { dataset: self.dataset, dialect: self.tables.dialect }
+    }
+
+    /// The columns of the key.
+    fn key_columns(&self, alias: &str) -> Result<String> {
+        let names: BTreeSet<&str> = self.dataset.key.iter().flat_map(KeyPart::columns).collect();
+        self.exprs().columns(alias, names)
+    }
+
+    /// Rows whose key is not in the target.
+    async fn absent(&self, name: &str, promise: &str, rows: &str) -> Result<Check> {
+        let exprs = self.exprs();
+        let day = exprs.day("r")?;
+        let (key, key_columns) = (exprs.key("r")?, self.key_columns("")?);
+        let (same_key, without_key) = (exprs.same_key("a", "r")?, exprs.without_key("r")?);
+        let slots = [
+            ("rows", rows),
+            ("key_columns", &key_columns),
+            ("after", &self.tables.after),
+            ("same_key", &same_key),
+            ("without_key", &without_key),
+        ];
+        let counts = render(include_str!("../../sql/proof/absent.sql"), &[&slots[..], &[("day", &day)]].concat())?;
+        let keys = [&slots[..], &[("key", key.as_str()), ("examples", EXAMPLES)]].concat();
+        let keys = render(include_str!("../../sql/proof/absent_keys.sql"), &keys)?;
+        self.check(name, promise, counts, keys).await
+    }
+
+    /// Rows that are higher than the target's.
+    async fn lower(&self, name: &str, promise: &str, rows: &str) -> Result<Check> {
+        let exprs = self.exprs();
+        let (day, key) = (exprs.day("r")?, exprs.key("r")?);
+        let (same_key, higher) = (exprs.same_key("a", "r")?, exprs.higher("r", "a")?);
+        let slots = [("rows", rows), ("after", &self.tables.after), ("same_key", &same_key), ("higher", &higher)];
+        let counts = render(include_str!("../../sql/proof/lower.sql"), &[&slots[..], &[("day", &day)]].concat())?;
+        let keys = [&slots[..], &[("key", key.as_str()), ("examples", EXAMPLES)]].concat();
+        let keys = render(include_str!("../../sql/proof/lower_keys.sql"), &keys)?;
+        self.check(name, promise, counts, keys).await
+    }
+
+    /// Columns that were known and are not any more; but for those that a higher row decides.
+    async fn blanked(&self) -> Result<Option<Check>> {
+        let exprs = self.exprs();
+        let names = || self.dataset.column_names().filter(|name| !decides(self.dataset, name));
+        let blank = |name: &str| -> Result<String> {
+            Ok(format!("({} IS NOT NULL AND {} IS NULL)", exprs.column("r", name)?, exprs.column("a", name)?))
+        };
+        let blanks = names().map(blank).collect::<Result<Vec<_>>>()?;
+        if blanks.is_empty() {
+            return Ok(None);
+        }
+        let counts = names().zip(&blanks).map(|(name, blank)| {
+            Ok(format!("COUNT(CASE WHEN {blank} THEN 1 END) AS {}", exprs.column("", name)?))
+        });
+        let counts = counts.collect::<Result<Vec<_>>>()?.join(",\n  ");
+        let (key, same_key) = (exprs.key("r")?, exprs.same_key("a", "r")?);
+        let slots =
+            [("before", self.tables.before.as_str()), ("after", &self.tables.after), ("same_key", &same_key)];
+        let counts =
+            render(include_str!("../../sql/proof/blanked.sql"), &[&slots[..], &[("counts", &counts)]].concat())?;
+        let blanked = blanks.join(" OR ");
+        let keys = [&slots[..], &[("key", key.as_str()), ("blanked", &blanked), ("examples", EXAMPLES)]].concat();
+        let keys = render(include_str!("../../sql/proof/blanked_keys.sql"), &keys)?;
+        let mut by = BTreeMap::new();
+        for row in self.history.ask(&counts).await? {
+            for (field, column) in row.schema().fields().iter().zip(row.columns()) {
+                let blank = number(column.as_ref(), 0).unwrap_or(0) as u64;
+                if blank > 0 {
+                    by.insert(field.name().clone(), blank);
+                }
+            }
+        }
+        self.told("blanked_columns", "no column that was known is NULL now", by, [counts, keys]).await.map(Some)
+    }
+
+    /// Rows beyond the first of their key.
+    async fn duplicates(&self) -> Result<Check> {
+        let exprs = self.exprs();
+        let (day, key) = (exprs.day("r")?, exprs.key("r")?);
+        let slots = [("after", self.tables.after.as_str()), ("key", &key)];
+        let counts = render(include_str!("../../sql/proof/duplicates.sql"), &[&slots[..], &[("day", &day)]].concat())?;
+        let keys = [&slots[..], &[("examples", EXAMPLES)]].concat();
+        let keys = render(include_str!("../../sql/proof/duplicate_keys.sql"), &keys)?;
+        self.check("duplicates", "no key is in the target twice", counts, keys).await
+    }
+
+    /// That the target has the keys that it should have, and no others.
+    async fn keys(&self, added: Inserted, others: Inserted) -> Result<Check> {
+        let exprs = self.exprs();
+        let Tables { before, after, winners, .. } = &self.tables;
+        let columns = self.key_columns("")?;
+        let sum = exprs.exact_sum(&exprs.key_number("_key"));
+        let statement = |rows: &str| {
+            let key_text = exprs.key_text("r")?;
+            let slots = [("sum", sum.as_str()), ("key_text", &key_text), ("rows", rows)];
+            render(include_str!("../../sql/proof/key_sum.sql"), &slots)
+        };
+        let both = format!("(SELECT {columns} FROM {before} UNION ALL SELECT {columns} FROM {winners})");
+        // Who has added keys meanwhile may have added some of the winners: theirs are counted by their receipts.
+        let is_alone = others.keys == 0;
+        let (found, expected) = (statement(after)?, statement(if is_alone { &both } else { before })?);
+        let is = self.key_sum(&found).await?;
+        let mut should = self.key_sum(&expected).await?;
+        if !is_alone {
+            should = should.and(added);
+        }
+        let differs = should.sum.is_some_and(|sum| is.sum != Some(sum));
+        let shown = |keys: &Inserted| match keys.sum {
+            Some(sum) => format!("{} with the sum {sum}", counted(keys.keys, "key")),
+            None => counted(keys.keys, "key"),
+        };
+        let whose = if is_alone { "of what it was and of the winners" } else { "of what it was and of all receipts" };
+        Ok(Check {
+            name: "keys".into(),
+            promise: format!("the keys are those {whose}"),
+            found: is.keys.abs_diff(should.keys).max(u64::from(differs)),
+            by: BTreeMap::new(),
+            examples: Vec::new(),
+            counted: format!("{}; there should be {}", shown(&is), shown(&should)),
+            sql: vec![found, expected],
+        })
+    }
+
+    async fn key_sum(&self, sql: &str) -> Result<Inserted> {
+        let rows = self.history.ask(sql).await?;
+        let row = rows.iter().find(|rows| rows.num_rows() > 0);
+        let row = row.ok_or_else(|| Error::bug("add up keys").because("the answer has no row"))?;
+        let keys = number(row.column(0).as_ref(), 0).unwrap_or(0) as u64;
+        Ok(Inserted { keys, sum: Some(exact_sum(row.column(1).as_ref())) })
+    }
+
+    /// A check that counts rows by day.
+    async fn check(&self, name: &str, promise: &str, counts: String, keys: String) -> Result<Check> {
+        let mut by = BTreeMap::new();
+        for rows in self.history.ask(&counts).await? {
+            for row in 0..rows.num_rows() {
+                let day = number(rows.column(0).as_ref(), row).map(|day| Day(day as i32).to_string());
+                let rows = number(rows.column(1).as_ref(), row).unwrap_or(0) as u64;
+                *by.entry(day.unwrap_or_else(|| "without a day".into())).or_default() += rows;
+            }
+        }
+        self.told(name, promise, by, [counts, keys]).await
+    }
+
+    /// A check with some of the keys for which it does not hold.
+    async fn told(&self, name: &str, promise: &str, by: BTreeMap<String, u64>, sql: [String; 2]) -> Result<Check> {
+        let [counts, keys] = sql;
+        let examples = if by.is_empty() { Vec::new() } else { texts(&self.history.ask(&keys).await?)? };
+        Ok(Check {
+            name: name.into(),
+            promise: promise.into(),
+            found: by.values().sum(),
+            by,
+            examples,
+            counted: String::new(),
+            sql: vec![counts, keys],
+        })
+    }
+}
+
+/// That rows balance.
+fn rows(before: u64, inserted: u64, after: u64) -> Check {
+    Check {
+        name: "rows".into(),
+        promise: "rows before + inserted = rows after".into(),
+        found: (before + inserted).abs_diff(after),
+        by: BTreeMap::new(),
+        examples: Vec::new(),
+        counted: format!("{before} + {inserted} = {}; it has {after}", before + inserted),
+        sql: Vec::new(),
+    }
+}
+
+/// The values of rows as text.
+fn texts(batches: &[RecordBatch]) -> Result<Vec<Vec<Option<String>>>> {
+    let mut all = Vec::new();
+    for batch in batches {
+        let options = FormatOptions::new();
+        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
+        let columns = columns.collect::<std::result::Result<Vec<_>, _>>().doing("show a key")?;
+        for row in 0..batch.num_rows() {
+            let value = |(column, text): (&arrow::array::ArrayRef, &ArrayFormatter<'_>)| {
+                column.is_valid(row).then(|| text.value(row).to_string())
+            };
+            all.push(batch.columns().iter().zip(&columns).map(value).collect());
+        }
+    }
+    Ok(all)
+}

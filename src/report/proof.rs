@@ -1,0 +1,184 @@
+//! What a migration has done, and the proof that nothing was lost by it.
+
+use super::text::{n, place};
+use super::{RunReport, backfill_text, counted};
+use crate::warehouse::{Moment, Undone};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// What a migration did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationReport {
+    /// Where rows came from, and how many each had.
+    pub sources: BTreeMap<String, u64>,
+    /// What was brought in, or why nothing was.
+    pub run: RunReport,
+    /// Whether it only says what it would do.
+    pub is_plan: bool,
+    /// The proof; nothing where nothing was written.
+    pub proof: Option<Proof>,
+}
+
+/// A comparison of a target with what it was and with what should have come into it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The migration's name.
+    pub migration: String,
+    /// The target's full name.
+    pub target: String,
+    /// The key, as text.
+    pub key: Vec<String>,
+    /// Where rows came from, and how many each had.
+    pub sources: BTreeMap<String, u64>,
+    /// What the target was; nothing where there was none.
+    pub before: Option<Moment>,
+    /// What it is.
+    pub after: Moment,
+    /// Rows that the migration has inserted since then.
+    pub inserted: u64,
+    /// Rows that others have inserted since then.
+    pub inserted_by_others: u64,
+    /// What was looked at.
+    pub checks: Vec<Check>,
+    /// The short names of the checks that do not hold. None: it is proven.
+    pub findings: Vec<String>,
+    /// Statements that make the tables of the checks known to somebody else.
+    pub set_up: String,
+}
+
+/// One thing that a proof has looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Its short name: `lost_keys`, `missing_winners`, `lowered_rows`, `lower_than_winners`, `blanked_columns`,
+    /// `duplicates`, `keys`, `rows`.
+    pub name: String,
+    /// What must hold.
+    pub promise: String,
+    /// How often it does not.
+    pub found: u64,
+    /// The same by UTC day, or by column.
+    pub by: BTreeMap<String, u64>,
+    /// Some of the keys, each as its parts.
+    pub examples: Vec<Vec<Option<String>>>,
+    /// What was counted, where a number alone says too little.
+    pub counted: String,
+    /// The statements that were asked.
+    pub sql: Vec<String>,
+}
+
+/// What taking a migration back did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollBackReport {
+    /// The migration's name.
+    pub migration: String,
+    /// The target's full name.
+    pub target: String,
+    /// Whether it only says what it would do.
+    pub is_plan: bool,
+    /// What becomes of the rows that the migration had changed.
+    pub undone: Undone,
+    /// Feeds of which windows are gaps again, since they were brought in after the migration had begun.
+    pub unseen_feeds: Vec<String>,
+    /// Other runs that were finished after it had begun: rows that they found there already are taken out with it.
+    pub run_again: Vec<String>,
+}
+
+impl Proof {
+    /// The proof as a file of statements, which a colleague can run: the tables, then every check.
+    pub fn sql(&self) -> String {
+        let mut text = format!("-- The migration {} into {}: every statement of its proof.\n", self.migration, self.target);
+        text.push_str(&self.set_up);
+        for check in &self.checks {
+            let _ = writeln!(text, "\n-- {}: {}\n-- found: {}", check.name, check.promise, check.found);
+            if !check.counted.is_empty() {
+                let _ = writeln!(text, "-- {}", check.counted);
+            }
+            for sql in &check.sql {
+                let _ = writeln!(text, "{sql};");
+            }
+        }
+        text
+    }
+}
+
+/// The report of a migration.
+pub fn migration_text(report: &MigrationReport) -> String {
+    let mut text = String::new();
+    for (source, rows) in &report.sources {
+        let _ = writeln!(text, "{} ({})", place(source), counted(*rows, "row"));
+    }
+    text.push_str(&backfill_text(&report.run));
+    if let Some(other) = &report.run.other_key {
+        let _ = writeln!(
+            text,
+            "\n  by the key ({})\n  {:<22}{:>14}\n  {:<22}{:>14}\n  {:<22}{:>14}",
+            other.key.join(", "),
+            "keys",
+            n(other.keys),
+            "tells apart",
+            n(other.told_apart),
+            "puts together",
+            n(other.put_together)
+        );
+    }
+    if report.is_plan {
+        text.push_str("\nnothing was written to the target: this is a plan\n");
+    }
+    if let Some(proof) = &report.proof {
+        let _ = writeln!(text, "\nproof of the migration {}", proof.migration);
+        proof_text(&mut text, proof);
+    }
+    text
+}
+
+fn proof_text(text: &mut String, proof: &Proof) {
+    for check in &proof.checks {
+        let verdict = if check.found == 0 { "holds".to_string() } else { format!("{} do not", n(check.found)) };
+        let _ = writeln!(text, "  {:<22}{verdict:>14}   {}", check.name, check.promise);
+        if !check.counted.is_empty() {
+            let _ = writeln!(text, "  {:<36}   {}", "", check.counted);
+        }
+        for (of, rows) in check.by.iter().take(LINES) {
+            let _ = writeln!(text, "  {:<22}{:>14}", format!("  {of}"), n(*rows));
+        }
+        for key in check.examples.iter().take(LINES) {
+            let parts: Vec<&str> = key.iter().map(|part| part.as_deref().unwrap_or("NULL")).collect();
+            let _ = writeln!(text, "    {}", parts.join(", "));
+        }
+    }
+    let last = match proof.findings.as_slice() {
+        [] => "nothing is missing, lower, blank or double".to_string(),
+        findings => format!("not proven: {}", findings.join(", ")),
+    };
+    let _ = writeln!(text, "  {last}");
+}
+
+/// How many days and keys of a check are told.
+const LINES: usize = 10;
+
+/// The report of a roll back.
+pub fn roll_back_text(report: &RollBackReport) -> String {
+    let undone = &report.undone;
+    let does = if report.is_plan { "would take back" } else { "took back" };
+    let mut text = format!("{} {does} the migration {}\n\n", place(&report.target), report.migration);
+    let mut line = |name: &str, rows: u64, note: &str| {
+        let _ = writeln!(text, "{}", format!("  {name:<22}{:>14}   {note}", n(rows)).trim_end());
+    };
+    line("rows before", undone.rows_before, "");
+    line("- taken out", undone.removed, "the migration had inserted them");
+    line("= rows after", undone.rows_after, "");
+    line("put back", undone.restored, "the migration had raised them");
+    line("left", undone.changed_since, "somebody has changed them since");
+    line("as before already", undone.as_before, "");
+    for feed in &report.unseen_feeds {
+        let _ = writeln!(text, "  a gap again: what was brought in of {feed} since the migration began");
+    }
+    for run in &report.run_again {
+        let _ = writeln!(text, "  run it again: {run} was finished since then, and may have found its rows there");
+    }
+    if report.is_plan {
+        text.push_str("\nnothing was written: give --yes to do it\n");
+    }
+    text
+}

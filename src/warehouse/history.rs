@@ -1,0 +1,113 @@
+//! What a target was, and the way back to it: for who has to show that nothing was lost, and to undo what was done.
+
+use crate::dataset::Dataset;
+use crate::engine::DataFile;
+use crate::error::Result;
+use crate::sql::Dialect;
+use crate::stage::Manifest;
+use crate::window::Day;
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What a target was at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Its version.
+    pub version: u64,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// The tables of a proof, as SQL names them.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// The target as it was.
+    pub before: String,
+    /// The target as it is.
+    pub after: String,
+    /// The winners that were to be brought in.
+    pub winners: String,
+    /// Who reads the SQL.
+    pub dialect: Dialect,
+    /// Statements by which somebody else makes the same names known, with what is needed to do so.
+    pub set_up: String,
+}
+
+/// What became of the rows that a merge had changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// Rows that the merge had inserted and that are gone again.
+    pub removed: u64,
+    /// Rows that the merge had raised and that are as before.
+    pub restored: u64,
+    /// Rows that somebody has changed since, and that stay as they are.
+    pub changed_since: u64,
+    /// Rows that were as before already.
+    pub as_before: u64,
+    /// Rows of the target before.
+    pub rows_before: u64,
+    /// Rows of the target after.
+    pub rows_after: u64,
+    /// The days that were written anew.
+    pub days_changed: BTreeSet<Day>,
+    /// The target's version after it; `None` where nothing had to be written.
+    pub version: Option<u64>,
+}
+
+impl std::ops::AddAssign for Undone {
+    /// `other` came after `self`.
+    fn add_assign(&mut self, other: Undone) {
+        self.removed += other.removed;
+        self.restored += other.restored;
+        self.changed_since += other.changed_since;
+        self.as_before += other.as_before;
+        self.rows_after = other.rows_after;
+        self.days_changed.extend(other.days_changed);
+        self.version = other.version.or(self.version);
+    }
+}
+
+/// A target that knows what it was.
+#[async_trait]
+pub trait History: Send + Sync {
+    /// What it is now; nothing where it is not there.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn moment(&self) -> Result<Option<Moment>>;
+
+    /// Makes the target as it was and as it is, and the staged winners of batches, known side by side. `before` is
+    /// nothing where there was no target.
+    ///
+    /// # Errors
+    /// What the warehouse says, as where the old version is not there any more.
+    async fn tables(&self, before: Option<Moment>, batches: &[Manifest]) -> Result<Tables>;
+
+    /// The staged winners of a batch that the target seems to have under another key, on the touched days, each beside
+    /// that row: they are the same by the key of `other`, or lack a part of the key that the target's row has.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn under_another_key(
+        &self,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        other: &Dataset,
+    ) -> Result<SendableRecordBatchStream>;
+
+    /// Asks something about these tables.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn ask(&self, sql: &str) -> Result<Vec<RecordBatch>>;
+
+    /// Takes back what a merge has changed, as a file of [`super::Finding::Changed`] says, in one commit. Rows that are
+    /// not as the merge has left them stay. With `is_dry` it only says what it would do.
+    ///
+    /// # Errors
+    /// Busy, when another writer was faster; otherwise what the warehouse says.
+    async fn undo(&self, changes: &DataFile, is_dry: bool) -> Result<Undone>;
+}

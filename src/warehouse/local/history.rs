@@ -1,0 +1,211 @@
+//! What the table was, and the way back to it: a Delta table keeps its versions until somebody removes their files.
+
+use super::files::files_of;
+use super::{DeltaWarehouse, REMEMBERED};
+use crate::dataset::Dataset;
+use crate::engine::{DataFile, Engine, FilesTable, number};
+use crate::error::{Doing, Error, Result};
+use crate::sql::{Dialect, KEY_NUMBER, MICROS};
+use crate::stage::Manifest;
+use crate::warehouse::days;
+use crate::warehouse::statements::{Statements, target_prefix};
+use crate::warehouse::{Comparison, History, Merged, Moment, Tables, Undone};
+use crate::window::Day;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema};
+use async_trait::async_trait;
+use datafusion::datasource::MemTable;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// The names under which the engine knows the tables of a proof, and of what is undone.
+const BEFORE: &str = "before_it";
+const AFTER: &str = "target";
+const WINNERS: &str = "winners";
+const CHANGES: &str = "changes";
+/// Under which a commit carries which changes it has taken back.
+const UNDONE: &str = "undone";
+
+#[async_trait]
+impl History for DeltaWarehouse {
+    async fn moment(&self) -> Result<Option<Moment>> {
+        let Some(version) = self.open().await?.and_then(|table| table.version()) else { return Ok(None) };
+        Ok(Some(Moment { version, rows: self.count("target").await? }))
+    }
+
+    async fn tables(&self, before: Option<Moment>, batches: &[Manifest]) -> Result<Tables> {
+        let mut set_up = String::from("-- For DuckDB, where the files of these versions still are.\n");
+        set_up.push_str("SET TimeZone = 'UTC';\n");
+        let digits = "CAST('0x' || substr(digits, 1, 13) AS BIGINT)";
+        let _ = writeln!(set_up, "CREATE MACRO {KEY_NUMBER}(digits) AS {digits};");
+        let _ = writeln!(set_up, "CREATE MACRO {MICROS}(moment) AS epoch_us(moment);");
+        match before {
+            Some(moment) => {
+                self.open_version(BEFORE, moment.version).await?;
+                let mut table = self.handle()?;
+                let opened = table.load_version(moment.version).await;
+                opened.map_err(|error| self.failed("open a version of a Delta table", error))?;
+                set_up.push_str(&self.view(BEFORE, &files_of(&self.folder, &table)?)?);
+            }
+            None => {
+                let empty = MemTable::try_new(self.table_schema(), vec![vec![]]).doing("stand in for a missing table")?;
+                self.engine.register(BEFORE, Arc::new(empty))?;
+                set_up.push_str(&self.view(BEFORE, &[])?);
+            }
+        }
+        let files = match self.open().await? {
+            Some(table) => files_of(&self.folder, &table)?,
+            None => Vec::new(),
+        };
+        set_up.push_str(&self.view(AFTER, &files)?);
+        let staged: Vec<DataFile> = batches.iter().flat_map(Manifest::files).collect();
+        set_up.push_str(&self.view(WINNERS, &staged)?);
+        self.engine.register_files(WINNERS, FilesTable::new(self.dataset.schema(), &staged)?)?;
+        let [before, after, winners] = [BEFORE, AFTER, WINNERS].map(str::to_string);
+        Ok(Tables { before, after, winners, dialect: Dialect::DataFusion, set_up })
+    }
+
+    async fn under_another_key(
+        &self,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        other: &Dataset,
+    ) -> Result<SendableRecordBatchStream> {
+        self.open().await?;
+        self.register_staged(batch)?;
+        self.engine.stream(&self.statements().under_another_key(touched, other)?).await
+    }
+
+    async fn ask(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        self.engine.joining_on_disk().collect(sql).await
+    }
+
+    async fn undo(&self, changes: &DataFile, is_dry: bool) -> Result<Undone> {
+        let doing = "undo a merge";
+        let Some(table) = self.open().await? else {
+            return Err(Error::usage(doing)
+                .with("table", self.folder.url())
+                .because("there is no table")
+                .hint("name the warehouse that the rows were brought into"));
+        };
+        self.engine.register_files(CHANGES, FilesTable::new(&self.changes_schema(), std::slice::from_ref(changes))?)?;
+        let statements = Statements { staged: CHANGES, ..self.statements() };
+        let mut touched = days_of_changes(&self.engine).await?;
+        if self.dataset.partition.is_some() {
+            // Somebody may have moved a row to another day since.
+            touched.extend(days(&self.engine.collect(&statements.key_search(&touched)?).await?)?);
+        }
+        let counts = self.engine.counts(&statements.undo_counts(CHANGES, &touched)?).await?;
+        let [removed, restored, changed_since, as_before] = counts[..] else {
+            return Err(Error::bug(doing).because("the counts have another number"));
+        };
+        let rows_before = self.count("target").await?;
+        let mut undone =
+            Undone { removed, restored, changed_since, as_before, rows_before, rows_after: rows_before, ..Undone::default() };
+        if is_dry || removed + restored == 0 {
+            undone.rows_after -= if is_dry { removed } else { 0 };
+            return Ok(undone);
+        }
+        let sql = statements.undone(CHANGES, &touched)?;
+        let remembered = serde_json::json!({ UNDONE: changes.label });
+        undone.version = Some(self.commit(Some(table), &sql, &touched, remembered).await?);
+        self.open().await?;
+        undone.rows_after = self.count("target").await?;
+        undone.days_changed = touched;
+        if undone.rows_before != undone.rows_after + removed {
+            return Err(Error::data(doing).with("table", self.folder.url()).because(format!(
+                "of {rows_before} rows {removed} were to be taken out, and {} are left",
+                undone.rows_after
+            )));
+        }
+        Ok(undone)
+    }
+}
+
+impl DeltaWarehouse {
+    pub(super) async fn remembers(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {
+        let Some(table) = self.open().await? else { return Ok(None) };
+        let commits: Vec<_> =
+            table.history(None).try_collect().await.map_err(|error| self.failed("read a table's history", error))?;
+        for commit in commits {
+            // Each line of the history is a commit that stood; the newest of the batch is what counts. What stood
+            // before a restore may be undone by it, and what was undone is.
+            let remembered = commit.info.get(REMEMBERED);
+            if commit.operation.as_deref() == Some("RESTORE") || remembered.is_some_and(|commit| commit.get(UNDONE).is_some()) {
+                break;
+            }
+            let Some(remembered) = remembered else { continue };
+            if remembered.get("batch_id").and_then(|id| id.as_str()) != Some(&batch.batch_id) {
+                continue;
+            }
+            let part = |name: &str| remembered.get(name).cloned().unwrap_or_default();
+            let found = serde_json::from_value(part("found")).doing("read what a commit remembers")?;
+            let mut merged: Merged = serde_json::from_value(part("merged")).doing("read what a commit remembers")?;
+            // The commit carries the rows that were announced before it.
+            if let Some(version) = merged.version {
+                self.open_version("target_after", version).await?;
+                merged.rows_after = self.count("target_after").await?;
+                self.engine.forget("target_after")?;
+            }
+            return Ok(Some((found, merged)));
+        }
+        Ok(None)
+    }
+
+    /// A statement for DuckDB that makes files known by a name.
+    fn view(&self, name: &str, files: &[DataFile]) -> Result<String> {
+        let dialect = Dialect::DataFusion;
+        let paths = files.iter().map(|file| {
+            let path = url::Url::parse(&file.url).ok().and_then(|url| url.to_file_path().ok());
+            dialect.text(&path.map_or_else(|| file.url.clone(), |path| path.display().to_string()))
+        });
+        let paths = paths.collect::<Vec<_>>().join(",\n  ");
+        if files.is_empty() {
+            let columns = self.dataset.schema().fields().iter().map(|field| {
+                let kind = match field.data_type() {
+                    DataType::Int64 => "BIGINT",
+                    DataType::Float64 => "DOUBLE",
+                    DataType::Boolean => "BOOLEAN",
+                    DataType::Date32 => "DATE",
+                    DataType::Timestamp(..) => "TIMESTAMPTZ",
+                    _ => "VARCHAR",
+                };
+                Ok(format!("CAST(NULL AS {kind}) AS {}", dialect.quote(field.name())?))
+            });
+            let columns = columns.collect::<Result<Vec<_>>>()?.join(", ");
+            return Ok(format!("CREATE VIEW {name} AS SELECT {columns} WHERE FALSE;\n"));
+        }
+        Ok(format!("CREATE VIEW {name} AS SELECT * FROM read_parquet([\n  {paths}\n], union_by_name = true);\n"))
+    }
+
+    /// The columns of a file of changes, as far as they are read.
+    fn changes_schema(&self) -> Arc<Schema> {
+        let prefix = target_prefix(&self.dataset);
+        let mut fields = Vec::new();
+        for field in self.dataset.schema().fields() {
+            let kind = field.data_type();
+            fields.push(Field::new(field.name(), kind.clone(), true));
+            fields.push(Field::new(format!("{prefix}{}", field.name()), kind.clone(), true));
+        }
+        fields.push(Field::new("_found", DataType::Boolean, true));
+        fields.push(Field::new("_day_before", DataType::Date32, true));
+        fields.push(Field::new("_day_after", DataType::Date32, true));
+        Arc::new(Schema::new(fields))
+    }
+}
+
+/// The days on which the changed rows were or are.
+async fn days_of_changes(engine: &Engine) -> Result<BTreeSet<Day>> {
+    let sql = format!(
+        "SELECT DISTINCT _day FROM (SELECT _day_before AS _day FROM {CHANGES} \
+         UNION ALL SELECT _day_after AS _day FROM {CHANGES}) AS d WHERE _day IS NOT NULL"
+    );
+    let mut days = BTreeSet::new();
+    for batch in engine.collect(&sql).await? {
+        days.extend((0..batch.num_rows()).filter_map(|row| number(batch.column(0).as_ref(), row)).map(|d| Day(d as i32)));
+    }
+    Ok(days)
+}
