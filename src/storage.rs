@@ -193,6 +193,27 @@ impl Folder {
         }
     }
 
+    /// The first lines of an object, or none where there is none. No more of it is read.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn first_lines(&self, name: &str, most: usize) -> Result<Vec<String>> {
+        let failed = |error| self.failed("read an object", name, error);
+        let mut pieces = match self.store.get(&self.path(name)).await {
+            Ok(found) => found.into_stream(),
+            Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let (mut read, mut lines) = (Vec::new(), 0);
+        while lines < most
+            && let Some(piece) = pieces.try_next().await.map_err(failed)?
+        {
+            lines += piece.iter().filter(|byte| **byte == b'\n').count();
+            read.extend_from_slice(&piece);
+        }
+        Ok(String::from_utf8_lossy(&read).lines().take(most).map(str::to_string).collect())
+    }
+
     /// An object's size and time, or nothing where there is none.
     ///
     /// # Errors

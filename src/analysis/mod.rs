@@ -2,6 +2,9 @@
 
 mod advice;
 mod groups;
+mod rejects;
+
+pub use rejects::first_rejects;
 
 use crate::balance::Balance;
 use crate::dataset::Dataset;
@@ -9,36 +12,49 @@ use crate::dedup::{Decision, Dedup, TABLE};
 use crate::engine::{DataFile, Engine};
 use crate::error::Result;
 use crate::kernel::{Merging, Near};
-use crate::landing::LandingCounts;
+use crate::landing::{Landed, LandingCounts};
 use crate::progress::Progress;
 use crate::report::{Analysis, KeyPart, NearGroup, NearKeys, Neighbours, RejectedRow, counted};
 use crate::sql::Dialect;
 use arrow::datatypes::DataType;
 use std::collections::BTreeMap;
 
-/// Landed rows that are to be looked at.
+/// What is known of rows that are to be looked at before anything is decided.
 #[derive(Debug)]
-pub struct Rows<'a> {
-    /// The files that hold them.
-    pub files: &'a [DataFile],
+pub struct Rows {
     /// How they were counted when they landed.
     pub landing: LandingCounts,
-    /// How many each input has.
-    pub by_file: BTreeMap<String, u64>,
+    /// How many each input has. `None`: as the rows themselves say what they came from.
+    pub by_file: Option<BTreeMap<String, u64>>,
     /// How many rejects there are of each kind.
     pub rejects_by_reason: BTreeMap<String, u64>,
     /// The first of them.
     pub rejects: Vec<RejectedRow>,
 }
 
-/// Says of every row what becomes of it, and looks at the key from all sides. Rows are read to decide, those that are
-/// different once more to try other keys, and the columns of the key to count what is missing and to find the rows that
-/// are shown.
+impl Rows {
+    /// Those of a landing.
+    pub fn of(landed: &Landed, rejects: Vec<RejectedRow>) -> Rows {
+        let by_file = landed.inputs.iter().map(|input| (input.url.clone(), input.counts.landed)).collect();
+        let (landing, rejects_by_reason) = (landed.counts, landed.rejects_by_reason.clone());
+        Rows { landing, by_file: Some(by_file), rejects_by_reason, rejects }
+    }
+}
+
+/// Says of every row of these files what becomes of it, and looks at the key from all sides. Rows are read to decide,
+/// those that are different once more to try other keys, and the columns of the key to count what is missing and to
+/// find the rows that are shown.
 ///
 /// # Errors
 /// When a file can't be read or has changed, the disk is full, or rows do not balance.
-pub async fn analyse(engine: &Engine, dataset: &Dataset, rows: Rows<'_>, progress: &dyn Progress) -> Result<Analysis> {
-    let dedup = Dedup::new(engine, dataset, rows.files).await?.analysing();
+pub async fn analyse(
+    engine: &Engine,
+    dataset: &Dataset,
+    files: &[DataFile],
+    rows: Rows,
+    progress: &dyn Progress,
+) -> Result<Analysis> {
+    let dedup = Dedup::new(engine, dataset, files).await?.counting_only().analysing();
     let nameless = dedup.rows_without_key().await?;
     if nameless > 0 {
         let rows = counted(nameless, "row");
@@ -46,6 +62,20 @@ pub async fn analyse(engine: &Engine, dataset: &Dataset, rows: Rows<'_>, progres
     }
     progress.begin("find duplicates", Some(rows.landing.landed));
     let decision = dedup.decide(progress).await?;
+    analyse_decided(&dedup, &decision, rows, progress).await
+}
+
+/// The same, for who decides anyway: by a [`Dedup::analysing`], with nothing set aside.
+///
+/// # Errors
+/// Those of [`analyse`].
+pub async fn analyse_decided(
+    dedup: &Dedup<'_>,
+    decision: &Decision<'_>,
+    rows: Rows,
+    progress: &dyn Progress,
+) -> Result<Analysis> {
+    let dataset = dedup.dataset();
     let balance = Balance {
         landing: rows.landing,
         winners: decision.winners_count(),
@@ -66,16 +96,16 @@ pub async fn analyse(engine: &Engine, dataset: &Dataset, rows: Rows<'_>, progres
         keys: balance.winners,
         census: decision.census()?,
         rows_by_day: by_day.filter_map(|(day, rows)| Some((day?, rows))).collect(),
-        rows_by_file: rows.by_file,
+        rows_by_file: rows.by_file.unwrap_or_else(|| decision.rows_by_file()),
         rejects_by_reason: rows.rejects_by_reason,
         rejects: rows.rejects,
         fails: None,
         sizes: decision.sizes(),
         distances: decision.distances(),
-        key_parts: key_parts(engine, dataset).await?,
-        near: neighbours(&decision, dataset, &near)?,
-        groups: groups::groups(&dedup, &decision).await?,
-        advice: advice::advice(dataset, &balance, &decision, &near),
+        key_parts: key_parts(dedup.engine(), dataset).await?,
+        near: neighbours(decision, dataset, &near)?,
+        groups: groups::groups(dedup, decision).await?,
+        advice: advice::advice(dataset, &balance, decision, &near),
         spilled_bytes: decision.spilled_bytes() + near.spilled_bytes,
         balance,
     })

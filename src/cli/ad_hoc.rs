@@ -2,10 +2,11 @@
 //! the command line.
 
 use super::common::{DatasetArgs, World};
+use crate::analysis::{Rows, first_rejects};
 use crate::dataset::{Dataset, KeyPart, OrderColumn, parse_order};
 use crate::engine::DataFile;
 use crate::error::{Doing, Error, Result};
-use crate::landing::{Landed, LandingCounts, columns_at_first_sight, land_inferred};
+use crate::landing::{LandingCounts, columns_at_first_sight, land_inferred};
 use crate::report::RejectedRow;
 use crate::run::landed_files;
 use crate::source::{Format, Input, Local, fetch};
@@ -14,13 +15,10 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use clap::Args;
 use futures::TryStreamExt;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 use tempfile::TempDir;
 use url::Url;
 
-/// Of the rows that were set aside, how many are told one by one.
-const REJECTS_TOLD: usize = 20;
 /// Inputs that are looked at to say which columns there are: those before may have no rows.
 const INPUTS_SIGHTED: usize = 10;
 /// Columns that a message names.
@@ -54,6 +52,18 @@ pub(super) struct AsTheyAre {
     pub(super) rejects_by_reason: BTreeMap<String, u64>,
     pub(super) rejects: Vec<RejectedRow>,
     pub(super) kept: Kept,
+}
+
+impl AsTheyAre {
+    /// What is known of them, for an analysis.
+    pub(super) fn rows(&self) -> Rows {
+        Rows {
+            landing: self.landing,
+            by_file: Some(self.rows_by_file.clone()),
+            rejects_by_reason: self.rejects_by_reason.clone(),
+            rejects: self.rejects.clone(),
+        }
+    }
 }
 
 /// What was fetched or converted stays as long as it may be read.
@@ -142,7 +152,7 @@ impl AdHocArgs {
             rows_by_file.extend(landed.inputs.iter().map(|input| (input.url.clone(), input.counts.landed)));
             files.extend(landed_files(&landed));
             landing += landed.counts;
-            rejects = first_rejects(&landed)?;
+            rejects = first_rejects(&landed, &into).await?;
             rejects_by_reason = landed.rejects_by_reason;
             converted = Some(folder);
         }
@@ -164,26 +174,6 @@ pub(super) fn temporary_folder() -> Result<(TempDir, Folder)> {
     let folder = tempfile::tempdir().doing("make room for a landing").map_err(Error::in_temporary_folder)?;
     let into = Folder::open(&folder.path().to_string_lossy(), &[])?;
     Ok((folder, into))
-}
-
-/// The first rows that a landing on the local disk has set aside.
-pub(super) fn first_rejects(landed: &Landed) -> Result<Vec<RejectedRow>> {
-    #[derive(serde::Deserialize)]
-    struct Line {
-        rejected: RejectedRow,
-    }
-    let doing = "read rows that were set aside";
-    let mut rejects = Vec::new();
-    for url in &landed.rejects {
-        let path = Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
-        let path = path.ok_or_else(|| Error::bug(doing).with("file", url))?;
-        let lines = BufReader::new(std::fs::File::open(path).doing(doing)?).lines();
-        for line in lines.take(REJECTS_TOLD - rejects.len()) {
-            let line: Line = serde_json::from_str(&line.doing(doing)?).doing(doing)?;
-            rejects.push(line.rejected);
-        }
-    }
-    Ok(rejects)
 }
 
 /// Makes sure that inputs can be of a dataset that nobody has named, before all of them are read; `has_failed`: reading

@@ -1,16 +1,24 @@
 //! `tradefold audit`
 
 use super::Outcome;
+use super::ad_hoc::{Footers, footers};
 use super::common::{DatasetArgs, EngineArgs, World};
+use super::page::Page;
 use super::target::{Target, TargetArgs};
+use crate::analysis::{Rows, analyse};
 use crate::dataset::{Dataset, KeyPart};
 use crate::engine::Engine;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
+use crate::landing::LandingCounts;
 use crate::ledger::Ledger;
 use crate::progress::Progress;
-use crate::report::{AuditReport, JobsReport, OrphansReport, audit_text};
+use crate::report::{Analysis, AuditReport, JobsReport, OrphansReport, audit_text};
+use crate::storage::Folder;
+use crate::warehouse::local::{is_table, table_files};
 use crate::warehouse::{Warehouse, orphans};
 use clap::Args as ClapArgs;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Look at every row of a table: duplicates by class, suspect keys, rows without a key or a day, rows that are gone.
@@ -20,11 +28,15 @@ use std::sync::Arc;
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   tradefold audit --warehouse ./lake
+  tradefold audit --warehouse ./lake --html report.html
   tradefold audit --warehouse bigquery://project.dataset --stage gs://bucket/tradefold --json")]
 pub(super) struct Args {
     /// Don't look for trades whose market is not in the table `markets` beside them. In BigQuery it bills one column.
     #[arg(long)]
     no_orphans: bool,
+    /// Also write an analysis of the table's rows as a page for a browser: one file that needs no network, in one step.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     dataset: DatasetArgs,
     #[command(flatten)]
@@ -35,6 +47,12 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let dataset = Arc::new(args.dataset.load()?);
+    // Before anything is asked: what can't be done costs nothing.
+    let table = args.html.as_ref().map(|_| table_of(&args.target, &dataset)).transpose()?;
+    let page = Page::wanted(args.html.as_deref(), world)?.zip(table);
+    if let Some((page, folder)) = &page {
+        page.must_not_replace([folder.url().as_str()])?;
+    }
     let engine = args.engine.start()?;
     let Target { warehouse, home, .. } = args.target.open(&engine, &dataset, world).await?;
     let ledger = Ledger::open(home.join("ledger"), String::new()).await?;
@@ -50,6 +68,10 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         true => without_market(warehouse.as_ref(), &args.target, &engine, world).await?,
         false => None,
     };
+    if let Some((page, folder)) = &page {
+        let analysis = analyse_table(folder, &dataset, &engine, world).await?;
+        page.write(&analysis, &args.target.shown(&dataset.name))?;
+    }
     let report = AuditReport {
         target: warehouse.target(),
         audit,
@@ -61,6 +83,26 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         findings,
     };
     Outcome::new(audit_text(&report), &report, (!report.findings.is_empty()).then_some(Kind::Data))
+}
+
+/// The folder of the table that a page is to be about.
+fn table_of(target: &TargetArgs, dataset: &Dataset) -> Result<Folder> {
+    target.folder(dataset)?.ok_or_else(|| {
+        Error::usage("write an analysis as a page")
+            .because("rows of a table of BigQuery are not read one by one")
+            .hint("export them as Parquet to gs://, and name these files: tradefold analyze gs://… --html FILE")
+    })
+}
+
+/// Analyses the rows of a table's newest version, as its files hold them.
+async fn analyse_table(folder: &Folder, dataset: &Dataset, engine: &Engine, world: &World) -> Result<Analysis> {
+    let files = if is_table(folder).await? { table_files(folder).await?.files } else { Vec::new() };
+    let Footers { rows_by_file, .. } = footers(&files)?;
+    let read = rows_by_file.values().sum();
+    let landing = LandingCounts { read, landed: read, ..LandingCounts::default() };
+    let by_file = Some(rows_by_file);
+    let rows = Rows { landing, by_file, rejects_by_reason: BTreeMap::new(), rejects: Vec::new() };
+    analyse(engine, dataset, &files, rows, world.progress.as_ref()).await
 }
 
 /// The column by which trades name their market, and the key of the table of markets.

@@ -2,15 +2,17 @@
 
 use super::Outcome;
 use super::common::{DatasetArgs, EngineArgs, WindowArgs, World};
+use super::page::{Page, named};
 use super::source::{Rounds, SourceArgs, SyncWish, wants};
 use super::target::{Target, TargetArgs};
 use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
-use crate::report::backfill_text;
+use crate::report::{Analysis, backfill_text};
 use crate::run::{Choice, Run, RunOptions, Work};
 use crate::source::{Input, discover};
 use clap::{Args as ClapArgs, ValueEnum};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +38,10 @@ pub(super) struct Args {
     /// Fetch the window as if nothing of it had been seen: after rows were lost from the table.
     #[arg(long, requires = "source")]
     fetch_anew: bool,
+    /// Also write an analysis of the input as a page for a browser: of all that landed, before anything is set aside,
+    /// and also where that is a reason to stop.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     // Last: what follows a flattened struct would be listed under its heading.
     #[command(flatten)]
     run: RunArgs,
@@ -57,12 +63,14 @@ impl Args {
                 "say with --from which day is the first, and with --to which is the first that is not wanted any more",
             ));
         };
+        let page = Page::wanted(self.html.as_deref(), world)?;
         let rounds = Rounds {
             source: &self.source,
             dataset: dataset.chosen()?,
             target,
             decisions,
             engine,
+            page: page.as_ref(),
             wait: Duration::from_secs(self.wait),
             key_chosen: dataset.key_chosen(),
         };
@@ -213,7 +221,13 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     if args.source.source.is_some() {
         return args.fetch_window(world).await;
     }
+    let page = Page::wanted(args.html.as_deref(), world)?;
     let Ready { dataset, options, engine, inputs, target } = args.run.ready(world).await?;
+    if let Some(page) = &page {
+        page.must_not_replace(inputs.iter().map(|input| input.url.as_str()))?;
+    }
+    let about = format!("{}, on the way into {}", named(&args.run.files), args.run.target.shown(&dataset.name));
+    let write = page.map(|page| move |analysis: &Analysis| page.write(analysis, &about));
     let mut writer = target.take(Duration::from_secs(args.wait), world).await?;
     let run = Run {
         dataset: &dataset,
@@ -222,6 +236,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         home: target.home,
         work: target.work,
         options,
+        page: write.as_ref().map(|write| write as _),
         progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };

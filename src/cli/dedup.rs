@@ -3,6 +3,8 @@
 use super::Outcome;
 use super::ad_hoc::AdHoc;
 use super::common::{RowsArgs, World};
+use super::page::{Page, named};
+use crate::analysis::analyse_decided;
 use crate::balance::Balance;
 use crate::dedup::Dedup;
 use crate::error::{Doing, Error, Result};
@@ -37,6 +39,9 @@ pub(super) struct Args {
     /// The level of zstd that the output is packed with. Row groups that are copied keep theirs.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
+    /// Also write an analysis of the input as a page for a browser: one file that needs no network, in one step.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     rows: RowsArgs,
 }
@@ -49,8 +54,12 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
             .because("there is something in it")
             .hint("give a folder that does not exist or is empty"));
     }
+    let page = Page::wanted(args.html.as_deref(), world)?;
     let engine = args.rows.engine.start()?;
     let inputs = discover(&args.files, &world.environment).await?;
+    if let Some(page) = &page {
+        page.must_not_replace(inputs.iter().map(|input| input.url.as_str()))?;
+    }
     let AdHoc { dataset, read } = args.rows.ad_hoc.read(inputs, &args.rows.dataset, world).await?;
     if let Some(first) = read.rejects.first() {
         return Err(Error::data("read every row of the input")
@@ -59,7 +68,10 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
             .because(format!("{}; {} can't be read in all", first.reason, counted(read.landing.rejected, "row")))
             .hint("mend the input or take the rows out of it: here they would be lost"));
     }
-    let dedup = Dedup::new(&engine, &dataset, &read.files).await?.counting_only();
+    let mut dedup = Dedup::new(&engine, &dataset, &read.files).await?.counting_only();
+    if page.is_some() {
+        dedup = dedup.analysing();
+    }
     let nameless = dedup.rows_without_key().await?;
     if nameless > 0 {
         return Err(Error::data("tell rows apart by their key")
@@ -68,6 +80,10 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     }
     world.progress.begin("find duplicates", Some(read.landing.landed));
     let decision = dedup.decide(world.progress.as_ref()).await?;
+    let analysis = match &page {
+        Some(page) => Some((page, analyse_decided(&dedup, &decision, read.rows(), world.progress.as_ref()).await?)),
+        None => None,
+    };
     world.progress.begin("keep winners", Some(decision.winners_count()));
     // Beside its place, so that the move at the end is one step and a death before it leaves nothing there.
     let output = std::path::absolute(&args.output).doing("resolve the output folder")?;
@@ -99,6 +115,9 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     // An empty folder may be in the way.
     let _ = std::fs::remove_dir(&output);
     std::fs::rename(&done, &output).doing("move the output to its place").map_err(full)?;
+    if let Some((page, analysis)) = analysis {
+        page.write(&analysis, &named(&args.files))?;
+    }
     let report = DedupReport {
         output: args.output.display().to_string(),
         files: written.files.len() as u64,

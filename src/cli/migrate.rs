@@ -98,6 +98,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         home: target.home.clone(),
         work: target.work.clone(),
         options,
+        page: None,
         progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };
@@ -131,6 +132,7 @@ async fn planned(
         work: folder.clone(),
         home: folder.clone(),
         options,
+        page: None,
         progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };

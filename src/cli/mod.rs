@@ -11,6 +11,7 @@ mod fail_over;
 mod gc;
 mod generate;
 mod migrate;
+mod page;
 mod plan;
 mod progress;
 mod side;

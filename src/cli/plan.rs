@@ -46,6 +46,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         work: folder.clone(),
         home: folder,
         options,
+        page: None,
         progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };

@@ -3,12 +3,14 @@
 use super::Outcome;
 use super::backfill::Decisions;
 use super::common::{EngineArgs, World};
+use super::page::Page;
 use super::target::{Target, TargetArgs, Writer};
 use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::{Doing, Error, Result};
 use crate::fetch::{Feed, Http, HttpOptions, Source, SourceKind, parse_address};
 use crate::follow::{FollowOptions, Follower, SyncOptions, Table, sync};
+use crate::progress::Progress;
 use crate::report::{SyncReport, sync_text};
 use crate::retry::Waits;
 use crate::run::{Run, RunOptions};
@@ -192,6 +194,8 @@ pub(super) struct Rounds<'a> {
     pub(super) target: &'a TargetArgs,
     pub(super) decisions: &'a Decisions,
     pub(super) engine: &'a EngineArgs,
+    /// The page about the trades.
+    pub(super) page: Option<&'a Page>,
     pub(super) wait: Duration,
     pub(super) key_chosen: bool,
 }
@@ -199,6 +203,9 @@ pub(super) struct Rounds<'a> {
 impl Rounds<'_> {
     /// Does one round and gives its report.
     pub(super) async fn once(&self, world: &World, wish: SyncWish) -> Result<Outcome> {
+        if let (Some(page), Some(users)) = (self.page, &self.source.users) {
+            page.must_not_replace([users.to_string_lossy().as_ref()])?;
+        }
         let source = self.source.source()?;
         let engine = self.engine.start()?;
         let (http, other) = self.source.http(&source, world)?;
@@ -300,7 +307,13 @@ impl Rounds<'_> {
                 warehouse: target.warehouse.as_ref(),
                 home: target.home.clone(),
                 work: target.work.clone(),
-                options: RunOptions { wants: wants(dataset), key_chosen: self.key_chosen, ..self.decisions.options() },
+                options: RunOptions {
+                    wants: wants(dataset),
+                    key_chosen: self.key_chosen,
+                    keep_parts: runs.is_empty() && self.page.is_some(),
+                    ..self.decisions.options()
+                },
+                page: None,
                 progress: world.progress.as_ref(),
                 now_us,
             });
@@ -313,10 +326,32 @@ impl Rounds<'_> {
             let follower = Follower { run, http, feeds, pages, options: follow };
             tables.push(Table { follower, ledger });
         }
-        match tables.as_mut_slice() {
+        let since = tables.first().map_or(0, |trades| trades.ledger.records().len());
+        let report = match tables.as_mut_slice() {
             [trades] => sync(trades, None, &options).await,
             [trades, markets, events] => sync(trades, Some((markets, events)), &options).await,
             _ => Err(Error::bug("follow tables")),
+        };
+        let (Some(page), Some(trades)) = (self.page, tables.first()) else { return report };
+        // Also where a later table has failed: no other round brings these rows in.
+        let shown = self.show(page, trades, since, world).await;
+        let (mut report, shown) = (report?, shown?);
+        for run in report.trades.runs.iter_mut().chain(report.late.iter_mut().flat_map(|late| &mut late.runs)) {
+            run.page.clone_from(&shown);
+        }
+        Ok(report)
+    }
+
+    /// Writes the page about the trades that came in since the ledger had so many entries, or that wait.
+    async fn show(&self, page: &Page, trades: &Table<'_>, since: usize, world: &World) -> Result<Option<String>> {
+        let run = trades.follower.run;
+        let about = format!("what was fetched for {}", self.target.shown(&run.dataset.name));
+        match run.analyse_parts(trades.ledger, since).await? {
+            Some(analysis) => page.write(&analysis, &about).map(Some),
+            None => {
+                world.progress.note("no rows came in, so there is no new page");
+                Ok(None)
+            }
         }
     }
 }

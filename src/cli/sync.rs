@@ -3,12 +3,14 @@
 use super::Outcome;
 use super::backfill::Decisions;
 use super::common::{DatasetArgs, EngineArgs, World};
+use super::page::Page;
 use super::source::{Rounds, SourceArgs, SyncWish};
 use super::target::TargetArgs;
 use crate::error::Result;
 use crate::follow::every;
 use crate::window::parse_us;
 use clap::Args as ClapArgs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Bring everything that is new from an API into a warehouse: trades, then the markets and events that they mention.
@@ -44,6 +46,10 @@ pub(super) struct Args {
     /// How many seconds to wait for another writer.
     #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
     wait: u64,
+    /// Also write an analysis of the trades that came in as a page for a browser: of all of them together, and also
+    /// where they are a reason to stop. With --every each round that brings any replaces it.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
@@ -83,12 +89,14 @@ fn us(duration: Duration) -> i64 {
 
 /// `show` prints the report of a round that is not the last.
 pub(super) async fn run(args: Args, world: &World, show: &(dyn Fn(&Outcome) -> Result<()> + Sync)) -> Result<Outcome> {
+    let page = Page::wanted(args.html.as_deref(), world)?;
     let rounds = Rounds {
         source: &args.source,
         dataset: args.dataset.chosen()?,
         target: &args.target,
         decisions: &args.decisions,
         engine: &args.engine,
+        page: page.as_ref(),
         wait: Duration::from_secs(args.wait),
         key_chosen: args.dataset.key_chosen(),
     };

@@ -138,6 +138,19 @@ impl TargetArgs {
         Ok(Target { warehouse, work: lake.home.clone(), home: lake.home })
     }
 
+    /// A dataset's table, in the words in which somebody has named it.
+    pub(super) fn shown(&self, dataset: &str) -> String {
+        format!("the table {dataset} of {}", self.warehouse)
+    }
+
+    /// The folder of a dataset's table, where that is one of the local disk.
+    pub(super) fn folder(&self, dataset: &Dataset) -> Result<Option<Folder>> {
+        if self.warehouse.starts_with(SCHEME) {
+            return Ok(None);
+        }
+        open_lake(&self.warehouse, dataset).map(|lake| Some(lake.table))
+    }
+
     /// The place of the table in BigQuery and how it is made, if it is there.
     pub(super) fn place(&self) -> Result<Option<(Place, Layout)>> {
         let place = self.warehouse.starts_with(SCHEME).then(|| Place::parse(&self.warehouse)).transpose()?;

@@ -115,6 +115,15 @@ impl<'a> Decision<'a> {
         by_day(&self.verdict().rows_by_day)
     }
 
+    /// How many rows came from each input, by the names that the rows themselves have for it.
+    pub fn rows_by_file(&self) -> BTreeMap<String, u64> {
+        let mut files = BTreeMap::new();
+        for (label, places) in self.by_input() {
+            *files.entry(label.to_string()).or_default() += places.end - places.start;
+        }
+        files
+    }
+
     /// The days of the losers of each day's winners.
     pub fn loser_days(&self) -> BTreeMap<Day, BTreeSet<Day>> {
         let verdict = self.verdict();
@@ -269,17 +278,23 @@ impl<'a> Decision<'a> {
     }
 
     fn losers_by_file(&self) -> BTreeMap<String, Tally> {
-        let verdict = self.verdict();
         let mut files: BTreeMap<String, Tally> = BTreeMap::new();
-        for (place, run) in verdict.runs.iter().enumerate() {
-            let end = verdict.runs.get(place + 1).map_or(verdict.rows, |next| next.first);
-            let tally = self.tally(run.first..end);
+        for (label, places) in self.by_input() {
+            let tally = self.tally(places);
             if tally.total() > 0 {
-                let label = run.source.as_deref().unwrap_or(&self.labels[run.file]);
                 *files.entry(label.to_string()).or_default() += tally;
             }
         }
         files
+    }
+
+    /// The rows one after the other, as far as they came from the same input, each time with what it is called.
+    fn by_input(&self) -> impl Iterator<Item = (&str, Range<u64>)> {
+        let verdict = self.verdict();
+        verdict.runs.iter().enumerate().map(|(place, run)| {
+            let end = verdict.runs.get(place + 1).map_or(verdict.rows, |next| next.first);
+            (run.source.as_deref().unwrap_or(&self.labels[run.file]), run.first..end)
+        })
     }
 
     fn losers_by_day(&self) -> BTreeMap<Day, Tally> {

@@ -90,7 +90,17 @@ impl<'a> Dedup<'a> {
     #[must_use]
     pub fn analysing(mut self) -> Dedup<'a> {
         self.analyses = true;
-        self.counting_only()
+        self
+    }
+
+    /// Who reads the rows.
+    pub fn engine(&self) -> &'a Engine {
+        self.engine
+    }
+
+    /// What says which rows are one.
+    pub fn dataset(&self) -> &'a Dataset {
+        self.dataset
     }
 
     /// How many rows have no value for a part of the key. They would all count as one.

@@ -106,6 +106,9 @@ pub struct RunReport {
     pub stops: Vec<Stop>,
     /// What it took of a warehouse that counts jobs and bills bytes.
     pub usage: Option<Usage>,
+    /// The page about the input, where one was wanted.
+    #[serde(default)]
+    pub page: Option<String>,
 }
 
 impl RunReport {

@@ -79,7 +79,7 @@ pub(super) fn balance(text: &mut String, balance: &Balance) {
     }
 }
 
-fn stops(text: &mut String, stops: &[Stop]) {
+fn stops(text: &mut String, stops: &[Stop], page: Option<&str>) {
     for stop in stops {
         let _ = writeln!(text, "\nstopped: {}", stop.found);
         if let Some(file) = &stop.file {
@@ -87,9 +87,13 @@ fn stops(text: &mut String, stops: &[Stop]) {
         }
         let _ = writeln!(text, "  hint: {}", stop.hint);
     }
-    if !stops.is_empty() {
-        text.push_str("\nnothing was written to the target\n");
+    if stops.is_empty() {
+        return;
     }
+    if let Some(page) = page {
+        let _ = writeln!(text, "\nlook at the page about these rows: {page}");
+    }
+    text.push_str("\nnothing was written to the target\n");
 }
 
 pub(super) fn rejected(text: &mut String, by_reason: &BTreeMap<String, u64>) {
@@ -135,7 +139,7 @@ pub fn backfill_text(report: &RunReport) -> String {
         usage(&mut text, used);
     }
     kept_files(&mut text, &report.files);
-    stops(&mut text, &report.stops);
+    stops(&mut text, &report.stops, report.page.as_deref());
     text
 }
 

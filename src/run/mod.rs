@@ -8,11 +8,13 @@ mod changes;
 mod files;
 mod halves;
 mod options;
+mod page;
 mod parts;
 mod reduce;
 
 pub use files::RunFiles;
 pub use options::{Choice, RunOptions};
+pub use page::PageWriter;
 pub use parts::gone_parts;
 pub use reduce::Reduced;
 
@@ -52,6 +54,8 @@ pub struct Run<'a> {
     pub work: Folder,
     /// How the run behaves.
     pub options: RunOptions,
+    /// Who wants to see the input analysed, all of it, also where it is a reason to stop.
+    pub page: Option<PageWriter<'a>>,
     /// Who listens.
     pub progress: &'a dyn Progress,
     /// The time now, in microseconds since 1970-01-01 UTC.
@@ -104,7 +108,7 @@ impl Run<'_> {
             self.warehouse.unload(batch).await?;
         }
         files.clear_work(self.options.keep_staged).await?;
-        if is_done {
+        if is_done && !self.options.keep_parts {
             for part in work.parts() {
                 self.files_of(part).clear_work(false).await?;
             }
@@ -156,6 +160,7 @@ impl Run<'_> {
                     counts.rejected
                 ),
             });
+            self.show_landed(&landed, &mut report).await?;
             return Ok(report);
         }
         if let Work::Parts(_) = work
@@ -257,6 +262,7 @@ impl Run<'_> {
                 self.progress.note("the winners are staged already");
                 report.balance = balance.clone();
                 report.files.extend(kept);
+                self.show_landed(landed, report).await?;
                 return Ok(Some(batches.to_vec()));
             }
         }

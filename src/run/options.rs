@@ -36,6 +36,8 @@ pub struct RunOptions {
     pub keep_losers: bool,
     /// Whether the staged objects stay once the run is done.
     pub keep_staged: bool,
+    /// Whether the landed rows of parts stay once the run is done, for [`super::Run::analyse_parts`].
+    pub keep_parts: bool,
     /// The column that names rows of another table: its values are written down before the run is done.
     pub wants: Option<String>,
     /// Whether it ends before anything is written to the target.
@@ -60,6 +62,7 @@ impl Default for RunOptions {
             key_chosen: false,
             keep_losers: false,
             keep_staged: false,
+            keep_parts: false,
             wants: None,
             only_compares: false,
             keeps_changes: false,

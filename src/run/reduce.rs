@@ -89,6 +89,9 @@ impl Run<'_> {
         report: &mut RunReport,
     ) -> Result<Decision<'a>> {
         let mut dedup = Dedup::new(self.engine, self.dataset, &landed_files(landed)).await?;
+        if self.wants_page(report) {
+            dedup = dedup.analysing();
+        }
         // A pass finds everything anew: what an earlier one found is true of rows that may be set aside by now.
         report.balance = Balance { landing: report.balance.landing, ..Balance::default() };
         report.files.retain(|what, _| what == "rejects");
@@ -98,6 +101,7 @@ impl Run<'_> {
         self.judge_other_key(&mut dedup, files, report).await?;
         self.progress.begin("find duplicates", Some(landed.counts.landed));
         let mut decision = dedup.decide(self.progress).await?;
+        self.show(&dedup, &decision, landed, report).await?;
         let suspect = decision.suspect_keys();
         report.balance.suspect = suspect.count();
         if suspect.keys > 0 {

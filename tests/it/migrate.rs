@@ -38,6 +38,7 @@ fn run<'a>(stand: &'a LocalStand, options: RunOptions) -> Run<'a> {
         home: stand.home(),
         work: stand.work(),
         options,
+        page: None,
         progress: &Silent,
         now_us: &|| NOW_US,
     }

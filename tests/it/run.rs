@@ -21,7 +21,8 @@ fn run_id(dataset: &Dataset, inputs: &[Input], options: RunOptions) -> String {
     let warehouse = DeltaWarehouse::new(engine.clone(), Arc::new(dataset.clone()), home.clone());
     let (progress, now_us) = (&Silent, &|| 0);
     let (work, warehouse) = (home.clone(), &warehouse);
-    Run { dataset, engine: &engine, warehouse, home, work, options, progress, now_us }.run_id(Work::Files(inputs))
+    Run { dataset, engine: &engine, warehouse, home, work, options, page: None, progress, now_us }
+        .run_id(Work::Files(inputs))
 }
 
 #[tokio::test]
@@ -37,7 +38,7 @@ async fn a_run_is_named_for_its_inputs_and_for_every_decision_that_changes_its_o
     assert_eq!(own, name(usual()));
     assert_eq!(own, run_id(&dataset, &found.iter().rev().cloned().collect::<Vec<_>>(), usual()));
     // How many rejects are let through and what is written beside the table change no row of it.
-    assert_eq!(own, name(RunOptions { max_rejects: Some(3), keep_losers: true, ..usual() }));
+    assert_eq!(own, name(RunOptions { max_rejects: Some(3), keep_losers: true, keep_parts: true, ..usual() }));
     let others = [
         RunOptions { window: Window::new(0, 1), ..usual() },
         RunOptions { on_suspect: Choice::Keep, ..usual() },

@@ -226,3 +226,17 @@ async fn rows_are_deduplicated_on_the_local_disk_only() {
         assert!(error.render().contains("file `a file`"), "{}", error.render());
     }
 }
+
+#[tokio::test]
+async fn of_an_object_the_first_lines_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Folder::open(&folder.path().to_string_lossy(), &[]).unwrap();
+    // Longer than what a store hands on at once, and without an end to its last line.
+    let text = (0..200_000).map(|line| format!("line {line}")).collect::<Vec<_>>().join("\n");
+    std::fs::write(folder.path().join("rows.ndjson"), text).unwrap();
+    assert_eq!(place.first_lines("rows.ndjson", 2).await.unwrap(), ["line 0", "line 1"]);
+    assert_eq!(place.first_lines("rows.ndjson", 0).await.unwrap(), Vec::<String>::new());
+    let all = place.first_lines("rows.ndjson", 300_000).await.unwrap();
+    assert_eq!((all.len(), all.last().unwrap().as_str()), (200_000, "line 199999"));
+    assert_eq!(place.first_lines("nothing.ndjson", 2).await.unwrap(), Vec::<String>::new());
+}

@@ -28,18 +28,21 @@ const SECTIONS: [Section; 10] = [
     ("advice", "Other keys", keys::advice),
 ];
 
-/// An analysis as a page of HTML. It loads nothing and runs no script, and holds the report as JSON in its element
-/// `report`. A number that stands in the report names its JSON pointer in `data-path`; one that was reckoned from
-/// others stands without its commas in `data-value`. Long texts are cut with a note, long lists end with a sum of the
-/// rest.
-pub fn analysis_html(report: &Analysis) -> String {
+/// An analysis as a page of HTML; `about` says of which rows. It loads nothing and runs no script, and holds the report
+/// as JSON in its element `report`. A number that stands in the report names its JSON pointer in `data-path`; one that
+/// was reckoned from others stands without its commas in `data-value`. Long texts are cut with a note, long lists end
+/// with a sum of the rest.
+pub fn analysis_html(report: &Analysis, about: &str) -> String {
     let mut page = Page::default();
+    let title = format!("Duplicates in {about}: an analysis by tradefold");
     page.markup(include_str!("head.html"));
+    page.element("title", &[], &title);
+    page.markup("\n<style>\n");
     page.markup(include_str!("report.css"));
     page.markup("</style>\n</head>\n<body>\n");
     page.markup(include_str!("patterns.html"));
     page.open("header", &[]);
-    page.element("h1", &[], "Duplicates: an analysis by tradefold");
+    page.element("h1", &[], &title);
     counts::headline(&mut page, report);
     page.markup("<nav aria-label=\"Sections\"><ul>\n");
     for (id, name, _) in SECTIONS {

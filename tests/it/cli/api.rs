@@ -1,5 +1,6 @@
 //! The program fetching from the tests' server.
 
+use super::page::embedded;
 use super::{Desk, Ran, number};
 use crate::fetch::{Api, FIRST_S, Fault, Faults, Known, Settings};
 use serde_json::Value;
@@ -152,6 +153,38 @@ async fn a_stop_for_a_decision_costs_no_second_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_about_all_trades_that_a_command_brings_in() {
+    let settings =
+        Settings { row_faults: vec![crate::fetch::RowFault::MissingKey], row_fault_every: 20, ..Settings::default() };
+    let caller = Caller::new(Known::generate(3, 600, 4, FIRST_S), settings).await;
+    let landed = |report: &Value, run: &str| number(report, &format!("/trades/runs/{run}/balance/landing/read"));
+    // It stops, and the page is about what waits for a decision.
+    let stopped = caller.run("backfill --from 2025-10-01 --to 2025-10-03 --html p.html");
+    assert_eq!(stopped.code, 65, "{}", stopped.err);
+    assert!(stopped.out.contains("look at the page about these rows: p.html\n"), "{}", stopped.out);
+    let (first, headline) = embedded(&caller.desk, "p.html");
+    assert!(headline.starts_with("Duplicates in what was fetched for the table trades of lake: "), "{headline}");
+    let rejected = number(&first, "/balance/landing/rejected");
+    assert_eq!((rejected > 10, first["rejects"].as_array().unwrap().len() as u64), (true, rejected.min(20)));
+    // Then what waited comes in by one run and what is new by another.
+    let report = caller.report(0, &format!("backfill {FOUR_DAYS} --max-rejects 30 --html p.html"));
+    let (page, _) = embedded(&caller.desk, "p.html");
+    assert_eq!(landed(&report, "0"), number(&first, "/balance/landing/read"));
+    assert!(landed(&report, "1") > 0, "{report:#}");
+    assert_eq!(number(&page, "/balance/landing/read"), 600);
+    assert_eq!((number(&page, "/rows"), number(&page, "/keys")), (570, 570));
+    let windows = page["rows_by_file"].as_object().unwrap();
+    assert_eq!(windows.values().filter_map(Value::as_u64).sum::<u64>(), 570);
+    assert!(windows.len() == 4 && windows.keys().all(|name| !name.contains(" page ")), "{windows:?}");
+    let left = caller.desk.files("lake/_tradefold/trades/runs").into_iter();
+    assert_eq!(left.filter(|name| name.contains("/landing/")).collect::<Vec<_>>(), Vec::<String>::new());
+    // The next one brings nothing in.
+    let ran = caller.run(&format!("backfill {FOUR_DAYS} --no-catalogue --html p.html"));
+    assert!(ran.code == 0 && ran.err.contains("no rows came in, so there is no new page"), "{}", ran.err);
+    assert_eq!(embedded(&caller.desk, "p.html").0, page);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_has_landed_by_another_contract_is_fetched_again() {
     let settings =
         Settings { row_faults: vec![crate::fetch::RowFault::MissingKey], row_fault_every: 20, ..Settings::default() };
@@ -176,7 +209,8 @@ async fn what_has_not_happened_yet_is_not_taken_for_seen() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rounds_follow_each_other_until_the_program_is_ended() {
     let caller = Caller::new(Known::generate(3, 300, 4, FIRST_S), Settings::default()).await;
-    let call = "sync --from 2025-10-01 --window-hours 65000 --no-catalogue --every 1s --settle 0s --overlap 0s";
+    let call =
+        "sync --from 2025-10-01 --window-hours 65000 --no-catalogue --every 1s --settle 0s --overlap 0s --html p.html";
     let mut child = caller.command(call).spawn().unwrap();
     let begun = Instant::now();
     while caller.asked().len() < 3 && begun.elapsed() < Duration::from_secs(60) {
@@ -188,6 +222,9 @@ async fn rounds_follow_each_other_until_the_program_is_ended() {
     assert_eq!(code, Some(75), "{}", ran.err);
     assert!(ran.out.matches("checkpoint 20").count() >= 2, "{}", ran.out);
     assert!(caller.asked().values().all(|times| *times == 1), "each round asks for what is new");
+    // The page is that of the last round that brought something in.
+    assert!(ran.err.contains("no rows came in, so there is no new page"), "{}", ran.err);
+    assert_eq!(number(&embedded(&caller.desk, "p.html").0, "/rows"), 300);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,6 +245,9 @@ async fn a_call_that_can_not_work_is_refused_before_anything_is_asked() {
         (format!("sync --source dome --dataset markets {from}"), "come after the trades that mention them"),
         (format!("sync --source dome --every 0s {from}"), "without a break"),
         (format!("sync --source dome --users nowhere.txt {from}"), "it has one wallet on each line"),
+        (format!("sync --source dome --users fixtures/README.md --html fixtures/README.md {from}"), "would be lost"),
+        (format!("sync --source dome --html nowhere/p.html {from}"), "write an analysis as a page"),
+        (format!("backfill --source dome --html nowhere/p.html {from}"), "write an analysis as a page"),
         (format!("sync --source dome --settle soon {from}"), "write 90s, 10m, 2h or 3d"),
         (format!("sync --source dome --requests-per-second 0 {from}"), "is no rate"),
     ] {

@@ -1,5 +1,6 @@
 //! A target in BigQuery, as a person at the command line meets it: an emulator stands for both services.
 
+use super::page::embedded;
 use super::{Desk, Ran, number, project};
 use crate::fetch::{Api, FIRST_S, KEY, Known, Settings};
 use crate::googlesql::python;
@@ -87,6 +88,11 @@ async fn the_demo_goes_into_bigquery_as_it_goes_into_a_lake() {
     assert_eq!(stopped.code, 65, "{}", stopped.err);
     assert!(stopped.out.contains("nothing was written to the target"), "{}", stopped.out);
     assert_eq!(number(&cloud.report(0, "status"), "/rows"), 9_685);
+    // Rejects are in the bucket by then.
+    let file = "fixtures/rejects_of_every_kind.ndjson";
+    let stopped = cloud.report(65, &format!("backfill {file} --html page.html"));
+    assert_eq!(stopped["page"], "page.html");
+    assert_eq!(embedded(&cloud.desk, "page.html").0, cloud.desk.report(0, &format!("analyze {file}")));
 }
 
 /// Trades, markets and events from an API, into three tables that have a ledger each.

@@ -117,6 +117,7 @@ impl Keeper {
                 home: stand.home(),
                 work: stand.work(),
                 options: RunOptions { wants: wants.map(str::to_string), ..RunOptions::default() },
+                page: None,
                 progress: &Silent,
                 now_us: &now_us,
             });

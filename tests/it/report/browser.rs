@@ -1,12 +1,11 @@
 //! What a reader sees of a page in a browser: its numbers are those of the JSON, it fits, and it asks for nothing.
 
-use super::examples::{full, messy};
+use super::examples::{analysis_html, full, messy};
 use crate::googlesql::python;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tradefold::report::analysis_html;
 
 /// A page as headless Chromium shows it. See tests/oracle/browser.py.
 fn look(page: &Path) -> Value {

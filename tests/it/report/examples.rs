@@ -5,12 +5,18 @@ use tradefold::balance::Balance;
 use tradefold::dedup::{Census, Group, KeyCount, Tally};
 use tradefold::landing::LandingCounts;
 use tradefold::report::{
-    Advice, Analysis, Change, Distances, GroupRows, KeyCandidate, KeyPart, NearGroup, NearKeys, Neighbours, RejectedRow,
+    self, Advice, Analysis, Change, Distances, GroupRows, KeyCandidate, KeyPart, NearGroup, NearKeys, Neighbours,
+    RejectedRow,
 };
 use tradefold::window::Day;
 
 /// 2024-01-01.
 pub(super) const FIRST: i32 = 19_723;
+
+/// The page about an analysis of rows whose name is hostile as well.
+pub(super) fn analysis_html(report: &Analysis) -> String {
+    report::analysis_html(report, HOSTILE)
+}
 
 fn some(values: &[&str]) -> Vec<Option<String>> {
     values.iter().map(|value| (*value != "NULL").then(|| value.to_string())).collect()

@@ -1,8 +1,8 @@
 //! The page about duplicates, as text. What a browser makes of it is in `browser`.
 
-use super::examples::{FIRST, HOSTILE, counted, full, messy, nothing};
+use super::examples::{FIRST, HOSTILE, analysis_html, counted, full, messy, nothing};
 use tradefold::dedup::{KeyCount, Tally};
-use tradefold::report::{Analysis, analysis_html};
+use tradefold::report::Analysis;
 use tradefold::window::Day;
 
 /// The text of a page up to the embedded JSON, and the JSON.

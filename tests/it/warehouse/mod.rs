@@ -221,6 +221,7 @@ pub async fn walk_with(
         home: stand.home(),
         work: stand.work(),
         options,
+        page: None,
         progress: &Silent,
         now_us: &|| now_us,
     };
