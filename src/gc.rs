@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Something that a run has left behind.
 #[derive(Clone, Debug, Serialize)]
 pub struct Leftover {
-    /// What it is: `temporary table`, `staged objects`, `landed rows`, `fetched pages`, `ledger file`.
+    /// What it is: `temporary table`, `staged objects`, `landed rows`, `fetched pages`, `exported objects`, `ledger
+    /// file`.
     pub what: String,
     /// Its name or URL.
     pub place: String,
@@ -59,7 +60,10 @@ impl Places<'_> {
         let mut of_runs = self.of_runs(self.work, "landing", "landed rows", &unfinished).await?;
         found.append(&mut of_runs);
         found.append(&mut ledger_files(ledger).await?);
-        found.append(&mut self.pages().await?);
+        let pages = self.work.join("pages");
+        found.append(&mut folders_in(&pages, "fetched pages", "a fetch that was not finished").await?);
+        let exports = self.home.join("exports");
+        found.append(&mut folders_in(&exports, "exported objects", "a command that reads the table").await?);
         Ok(found)
     }
 
@@ -118,30 +122,6 @@ impl Places<'_> {
         Ok(sizes.into_iter().map(leftover).collect())
     }
 
-    /// Pages of fetches that were not finished, feed by feed: the next one goes on with them.
-    async fn pages(&self) -> Result<Vec<Leftover>> {
-        let pages = self.work.join("pages");
-        let base = pages.path("");
-        let mut sizes: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        for meta in pages.list().await? {
-            let feed = meta.location.prefix_match(&base).and_then(|mut parts| parts.next());
-            let size = sizes.entry(feed.map(|feed| feed.as_ref().to_string()).unwrap_or_default()).or_default();
-            *size = (size.0 + 1, size.1 + meta.size);
-        }
-        let leftover = |(feed, (files, size_bytes)): (String, (u64, u64))| {
-            let folder = pages.join(&feed);
-            Leftover {
-                what: "fetched pages".into(),
-                place: folder.url().to_string(),
-                files,
-                size_bytes,
-                needed_by: Some("a fetch that was not finished".into()),
-                remains: Remains::Folder(folder),
-            }
-        };
-        Ok(sizes.into_iter().map(leftover).collect())
-    }
-
     /// Removes what was left behind.
     ///
     /// # Errors
@@ -158,6 +138,29 @@ impl Places<'_> {
         self.work.join("runs").drop_empty();
         Ok(())
     }
+}
+
+/// The folders in a folder, whose work `needed_by` goes on with: pages of a feed, objects of an export.
+async fn folders_in(folder: &Folder, what: &str, needed_by: &str) -> Result<Vec<Leftover>> {
+    let base = folder.path("");
+    let mut sizes: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for meta in folder.list().await? {
+        let name = meta.location.prefix_match(&base).and_then(|mut parts| parts.next());
+        let size = sizes.entry(name.map(|name| name.as_ref().to_string()).unwrap_or_default()).or_default();
+        *size = (size.0 + 1, size.1 + meta.size);
+    }
+    let leftover = |(name, (files, size_bytes)): (String, (u64, u64))| {
+        let folder = folder.join(&name);
+        Leftover {
+            what: what.into(),
+            place: folder.url().to_string(),
+            files,
+            size_bytes,
+            needed_by: Some(needed_by.into()),
+            remains: Remains::Folder(folder),
+        }
+    };
+    Ok(sizes.into_iter().map(leftover).collect())
 }
 
 /// Files beside the entries of a ledger that no entry needs any more: leases but the last, lists of landings that are

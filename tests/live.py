@@ -21,7 +21,7 @@ PLAN = """This will touch, and nothing else:
   tables      {names}
               in {warehouse}, made anew; and temporary tables beside them (tradefold_tmp_…)
   objects     below {stage}/_tradefold/
-It takes about 5 minutes, 20 load jobs and 100 queries of 20 MiB each: 2 GiB billed, about 0.01 at 6.25 a TiB.
+It takes about 5 minutes, 20 load jobs, 2 exports and 100 queries of 20 MiB each: 2 GiB billed, about 0.01 at 6.25 a TiB.
 The tables stay; the last lines say how to drop them.
 """
 
@@ -75,6 +75,15 @@ class Live:
         found = (code, audit.get("rows"), audit.get("keys"))
         self.check(f"{kind}: an audit finds {rows} rows, each key once", found == (0, rows, rows), said or report)
 
+    def diff(self, kind):
+        sides = [DEMO, f"{self.warehouse}.{self.names[kind]}", "--dataset", str(self.folder / f"{kind}.toml")]
+        command = [self.binary, "diff", *sides, "--stage", self.stage, "--json", *self.more]
+        done = subprocess.run(command, capture_output=True, text=True)
+        report = json.loads(done.stdout) if done.stdout.strip() else {}
+        found = (done.returncode, (report.get("keys") or {}).get("same"), (report.get("b") or {}).get("read"))
+        self.check(f"{kind}: exported as it is now, it has what the files have, in every column",
+                   found == (0, DEMO_KEYS, DEMO_KEYS), done.stderr or found)
+
     def walk(self):
         code, report, said = self.run("plain", "plan", DEMO)
         self.check("plain: a plan of a table that is not there", code == 0 and report["target_rows"] == 0, said)
@@ -85,6 +94,7 @@ class Live:
         self.check("plain: once more, and nothing changes; no MERGE runs",
                    (code, self.merged(report)) == (0, (0, 0)) and "merge" not in report["usage"]["steps"], said)
         self.audit("plain", DEMO_KEYS)
+        self.diff("plain")
         quarantine = ("backfill", SUSPECTS, "--on-suspect", "quarantine")
         code, _, said = self.run("plain", *quarantine, "--max-bytes-billed", "1")
         self.check("plain: a query over the budget is refused before anything is written (77)", code == 77, said)
@@ -97,6 +107,7 @@ class Live:
         self.audit("plain", DEMO_KEYS + self.merged(report)[0])
         self.fill("filtered", "--require-partition-filter")
         self.audit("filtered", DEMO_KEYS)
+        self.diff("filtered")
         self.fill("flat", "--unpartitioned")
         self.audit("flat", DEMO_KEYS)
         self.kill()

@@ -1,6 +1,7 @@
 //! `tradefold diff`
 
 use super::Outcome;
+use super::access::ExportArgs;
 use super::common::{RowsArgs, World};
 use super::side::{Sides, find};
 use crate::diff::diff;
@@ -11,14 +12,16 @@ use clap::Args as ClapArgs;
 
 /// Compare two data sets key by key: what only one of them has, and in which columns their rows of a key differ.
 ///
-/// A and B are each files, a folder, a glob in quotes, a Delta table, or a lake with the dataset's table. Of a key
-/// with several rows the winner is compared. Files land by the dataset's contract first; with --key and no contract
-/// files and Delta tables are compared as they are, in all columns that both have but the volatile ones. Where the two
-/// differ it ends with exit code 65. Nothing is written.
+/// A and B are each files, a folder, a glob in quotes, a Delta table, a lake with the dataset's table, or a table of
+/// BigQuery. Of a key with several rows the winner is compared. Files land by the dataset's contract first; with --key
+/// and no contract files and tables are compared as they are, in all columns that both have but the volatile ones.
+/// Where the two differ it ends with exit code 65. Nothing is written, but that a table of BigQuery passes through
+/// --stage.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   tradefold diff raw/ lake                                  the table lake/trades against the files it was made of
   tradefold diff lake other-lake --dataset markets --json
+  tradefold diff raw/ bigquery://project.dataset --stage gs://bucket/tradefold
   tradefold diff old.parquet new.parquet --key \"id\" --order \"updated_at DESC\" --volatile fetched_at")]
 pub(super) struct Args {
     /// One side.
@@ -29,12 +32,14 @@ pub(super) struct Args {
     second: String,
     #[command(flatten)]
     rows: RowsArgs,
+    #[command(flatten)]
+    export: ExportArgs,
 }
 
 pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let engine = args.rows.engine.start()?;
-    let which = &args.rows.dataset;
-    let named = [find(&args.first, which, world).await?, find(&args.second, which, world).await?];
+    let (which, export) = (&args.rows.dataset, &args.export);
+    let named = [find(&args.first, which, export, world).await?, find(&args.second, which, export, world).await?];
     let sides = Box::pin(Sides::open([&args.first, &args.second], named, &args.rows, &engine, world)).await?;
     let Sides { both: [first, second], dataset, compared, not_compared, casts } = &sides;
     let names: Vec<&str> = compared.iter().map(String::as_str).collect();

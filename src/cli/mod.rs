@@ -1,5 +1,6 @@
 //! The command line: one file per command. Results go to stdout, everything else to stderr.
 
+mod access;
 mod ad_hoc;
 mod analyze;
 mod audit;

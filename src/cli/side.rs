@@ -1,5 +1,6 @@
-//! One side of a comparison: files that land, files as they are, or a Delta table.
+//! One side of a comparison: files that land, files as they are, a Delta table, or a table of BigQuery.
 
+use super::access::ExportArgs;
 use super::ad_hoc::{AdHocArgs, Footers, Kept, footers, temporary_folder};
 use super::common::{DatasetArgs, RowsArgs, World};
 use super::target::open_local;
@@ -12,8 +13,9 @@ use crate::report::SideReport;
 use crate::run::landed_files;
 use crate::source::{Input, discover};
 use crate::storage::Folder;
-use crate::warehouse::bigquery::SCHEME;
+use crate::warehouse::bigquery::{Access, Export, SCHEME, TableName, export};
 use crate::warehouse::local::{TableFiles, is_table, table_files};
+use crate::window::text_of_us;
 use arrow::datatypes::{Schema, SchemaRef};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,6 +27,8 @@ pub(super) enum Named {
     Files(Vec<Input>),
     /// A Delta table and where it lies.
     Table(Folder, TableFiles),
+    /// A table of BigQuery, how that is asked, and the stage.
+    Exported(TableName, Box<Access>, Folder),
 }
 
 /// A side that can be read.
@@ -33,6 +37,7 @@ pub(super) struct Side {
     pub(super) schema: SchemaRef,
     pub(super) report: SideReport,
     _kept: Kept,
+    _export: Option<Export>,
 }
 
 /// Both sides, and what is compared of them.
@@ -44,14 +49,14 @@ pub(super) struct Sides {
     pub(super) casts: BTreeMap<String, String>,
 }
 
-/// Finds what a text names: a Delta table, the dataset's table in a lake, or files.
-pub(super) async fn find(text: &str, named: &DatasetArgs, world: &World) -> Result<Named> {
+/// Finds what a text names: a Delta table, the dataset's table in a lake or in BigQuery, or files.
+pub(super) async fn find(text: &str, named: &DatasetArgs, export: &ExportArgs, world: &World) -> Result<Named> {
     let doing = "find what to compare";
+    let name = || named.contract().map(|dataset| dataset.name);
     if text.starts_with(SCHEME) {
-        return Err(Error::usage(doing)
-            .with("place", text)
-            .because("tables of BigQuery can't be compared yet")
-            .hint("export its rows as Parquet to gs:// and give these files"));
+        let table = TableName::parse(text, name)?;
+        let (access, stage) = export.open(text, world)?;
+        return Ok(Named::Exported(table, Box::new(access), stage));
     }
     let is_remote = text.contains("://") && !text.starts_with("file://");
     if is_remote || (!text.starts_with("file://") && !Path::new(text).is_dir()) {
@@ -59,7 +64,6 @@ pub(super) async fn find(text: &str, named: &DatasetArgs, world: &World) -> Resu
     }
     let folder = Folder::open(text, &[])?;
     let is_lake = || folder.local_path().is_some_and(|path| path.join("_tradefold").is_dir());
-    let name = || named.contract().map(|dataset| dataset.name);
     let table = match is_table(&folder).await? {
         true => open_local(text)?,
         false if is_lake() => open_local(text)?.join(&name()?),
@@ -81,6 +85,7 @@ impl Named {
         let inputs = match self {
             Named::Files(inputs) => inputs,
             Named::Table(folder, table) => return of_table(&folder, table),
+            Named::Exported(table, access, stage) => return of_export(&table, *access, &stage).await,
         };
         let read = rows.ad_hoc.as_they_are(inputs, &rows.dataset, world).await?;
         let report = SideReport {
@@ -90,7 +95,7 @@ impl Named {
             rejects_by_reason: read.rejects_by_reason,
             ..SideReport::default()
         };
-        Ok(Side { files: read.files, schema: read.schema, report, _kept: read.kept })
+        Ok(Side { files: read.files, schema: read.schema, report, _kept: read.kept, _export: None })
     }
 
     /// As [`Named::unlanded`], but files land as the contract says.
@@ -104,6 +109,7 @@ impl Named {
     ) -> Result<Side> {
         let inputs = match self {
             Named::Table(folder, table) => return of_table(&folder, table),
+            Named::Exported(table, access, stage) => return of_export(&table, *access, &stage).await,
             Named::Files(inputs) => inputs,
         };
         let (scratch, into) = temporary_folder()?;
@@ -119,7 +125,7 @@ impl Named {
             ..SideReport::default()
         };
         let schema = SchemaRef::clone(dataset.schema());
-        Ok(Side { files: landed_files(&landed), schema, report, _kept: Kept::landing(scratch) })
+        Ok(Side { files: landed_files(&landed), schema, report, _kept: Kept::landing(scratch), _export: None })
     }
 }
 
@@ -130,7 +136,23 @@ fn of_table(folder: &Folder, table: TableFiles) -> Result<Side> {
     let landing = LandingCounts { read, landed: read, ..LandingCounts::default() };
     let (place, files) = (folder.url().to_string(), table.files.len() as u64);
     let report = SideReport { place, version: table.version, files, landing, ..SideReport::default() };
-    Ok(Side { files: table.files, schema: Arc::new(Schema::new(fields)), report, _kept: Kept::default() })
+    let schema = Arc::new(Schema::new(fields));
+    Ok(Side { files: table.files, schema, report, _kept: Kept::default(), _export: None })
+}
+
+/// A table of BigQuery, as it is now.
+async fn of_export(table: &TableName, access: Access, stage: &Folder) -> Result<Side> {
+    let read = Box::pin(export(access, table, stage)).await?;
+    let landing = LandingCounts { read: read.rows, landed: read.rows, ..LandingCounts::default() };
+    let report = SideReport {
+        place: table.to_string(),
+        as_of: Some(text_of_us(read.as_of_us)),
+        files: read.files.len() as u64,
+        landing,
+        ..SideReport::default()
+    };
+    let (files, schema) = (read.files.clone(), SchemaRef::clone(&read.schema));
+    Ok(Side { files, schema, report, _kept: Kept::default(), _export: Some(read) })
 }
 
 impl Sides {

@@ -1,20 +1,17 @@
 //! Which table is written to: in the embedded warehouse, or in BigQuery.
 
+use super::access::{AccessArgs, open_stage};
 use super::common::World;
 use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::google::Identity;
 use crate::ledger::Ledger;
-use crate::progress::Progress;
-use crate::retry::Waits;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
 use crate::warehouse::bigquery::{Access, BigQueryWarehouse, Layout, Options, Place, SCHEME};
 use crate::warehouse::local::DeltaWarehouse;
 use crate::writer::{Lease, Terms, WriterLock, holder, lock};
 use clap::Args;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,12 +35,8 @@ pub(super) struct BigQueryArgs {
     /// The local folder for landed rows while a run works.
     #[arg(long, default_value = ".tradefold", value_name = "FOLDER")]
     work: String,
-    /// The project that jobs run in and are billed to. Default: that of the warehouse.
-    #[arg(long, value_name = "PROJECT")]
-    job_project: Option<String>,
-    /// A label that every job carries, as key=value; may be given several times.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
-    label: Vec<(String, String)>,
+    #[command(flatten)]
+    access: AccessArgs,
     /// The most bytes that one query may bill; a MERGE that would bill more is refused before it runs.
     #[arg(long, value_name = "BYTES")]
     max_bytes_billed: Option<u64>,
@@ -59,9 +52,6 @@ pub(super) struct BigQueryArgs {
     /// Make the table without partitions, only clustered.
     #[arg(long)]
     unpartitioned: bool,
-    /// The address of an emulator, which is asked instead of BigQuery, without credentials.
-    #[arg(long, value_name = "URL")]
-    emulator: Option<String>,
 }
 
 /// A table that may be written to, and the folders that belong to it.
@@ -165,46 +155,16 @@ impl BigQueryArgs {
 
     async fn open(&self, warehouse: &str, dataset: &Arc<Dataset>, world: &World) -> Result<Target> {
         let place = Place::parse(warehouse)?;
-        let stage = self.stage.as_deref().filter(|stage| stage.starts_with("gs://"));
-        let Some(stage) = stage else {
-            return Err(Error::usage("open the warehouse")
-                .with("warehouse", warehouse)
-                .because("BigQuery loads from Cloud Storage, and no --stage there is given")
-                .hint("give a bucket in the dataset's location, such as --stage gs://bucket/tradefold"));
-        };
-        let stage_folder = Folder::open(stage, &world.environment)?;
-        // Load jobs take the names of objects as they are, and a star for any of them.
-        if let Some(unfit) = stage_folder.url().path().chars().find(|c| "%*".contains(*c)) {
-            return Err(Error::usage("open the stage")
-                .with("stage", stage)
-                .because(format!("a load job can't name an object with `{unfit}` in its URL"))
-                .hint("give a prefix of letters, digits, `-`, `_`, `.` and `/`"));
-        }
-        if self.label.len() > LABELS_MAX {
-            return Err(Error::usage("label jobs")
-                .because(format!("{} labels are given, and a job takes {LABELS_MAX}", self.label.len()))
-                .hint("give fewer --label"));
-        }
-        let identity = match &self.emulator {
-            Some(_) => Identity::anonymous(),
-            None => Identity::from_environment()?,
-        };
+        let stage = open_stage(self.stage.as_deref(), warehouse, "BigQuery loads from Cloud Storage", world)?;
         let access = Access {
-            endpoint: self.emulator.clone(),
-            is_emulator: self.emulator.is_some(),
-            credentials: identity.credentials(),
-            job_project: self.job_project.clone(),
-            labels: self.label.iter().cloned().collect::<BTreeMap<_, _>>(),
             max_billed_bytes: self.max_bytes_billed,
             price_per_tib: self.price_per_tib,
-            waits: Waits::USUAL,
-            now_us: world.now_us,
-            progress: Arc::clone(&world.progress) as Arc<dyn Progress>,
+            ..self.access.access(world)?
         };
         let options = Options {
             layout: self.layout(),
             allows_field_addition: self.allow_field_addition,
-            stage: stage_folder.url().to_string(),
+            stage: stage.url().to_string(),
         };
         let warehouse = BigQueryWarehouse::connect(access, Arc::clone(dataset), place.clone(), options).await?;
         let own = format!("_tradefold/{}.{}.{}", place.project, place.dataset, dataset.name);
@@ -215,35 +175,14 @@ impl BigQueryArgs {
                 .because("it is not on the local disk")
                 .hint("give a local folder with --work"));
         }
-        Ok(Target { warehouse: Box::new(warehouse), home: stage_folder.join(&own), work: work.join(&own) })
+        Ok(Target { warehouse: Box::new(warehouse), home: stage.join(&own), work: work.join(&own) })
     }
 }
-
-/// How many labels a user may give: a job takes 64, and some are its own.
-const LABELS_MAX: usize = 40;
 
 /// Reads a price, which may be nothing.
 fn parse_price(text: &str) -> std::result::Result<f64, String> {
     let price = text.parse::<f64>().ok().filter(|price| price.is_finite() && *price >= 0.0);
     price.ok_or_else(|| format!("`{text}` is no price: write a number such as 6.25"))
-}
-
-/// Reads `key=value` as BigQuery allows it for labels.
-/// <https://docs.cloud.google.com/bigquery/docs/labels-intro>
-fn parse_label(text: &str) -> std::result::Result<(String, String), String> {
-    let fits = |text: &str| {
-        text.len() <= 63 && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
-    };
-    match text.split_once('=') {
-        Some((key, _)) if key.starts_with("tradefold") => {
-            Err("keys that begin with tradefold are its own: give another one".to_string())
-        }
-        Some((key, value)) if key.starts_with(|c: char| c.is_ascii_lowercase()) && fits(key) && fits(value) => {
-            Ok((key.to_string(), value.to_string()))
-        }
-        _ => Err("write key=value of small letters, digits, `-` and `_`, at most 63 each; a key begins with a letter"
-            .to_string()),
-    }
 }
 
 /// The folders of a target in an embedded warehouse.

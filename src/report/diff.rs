@@ -17,8 +17,10 @@ const VALUE_CHARS: usize = 80;
 pub struct SideReport {
     /// What was named, or the URL of a table.
     pub place: String,
-    /// The version of a Delta table; `None`: it is files.
+    /// The version of a Delta table; `None`: it is none.
     pub version: Option<u64>,
+    /// The moment as of which a table of BigQuery was read; `None`: it is none.
+    pub as_of: Option<String>,
     /// How many files were read.
     pub files: u64,
     /// What became of the rows that were read, before they were compared.
@@ -90,7 +92,8 @@ pub fn diff_text(report: &DiffReport) -> String {
 
 fn side_text(text: &mut String, name: &str, side: &SideReport) {
     let version = side.version.map_or_else(String::new, |version| format!(", version {version}"));
-    let _ = writeln!(text, "\n{name}     {}{version}", place(&side.place));
+    let as_of = side.as_of.as_ref().map_or_else(String::new, |as_of| format!(", as of {as_of}"));
+    let _ = writeln!(text, "\n{name}     {}{version}{as_of}", place(&side.place));
     let count = &side.count;
     line(text, "read", side.landing.read, "");
     if side.landing.rejected > 0 {

@@ -85,11 +85,7 @@ impl Search<'_> {
     fn walk(&mut self, folder: &Path) -> Result<()> {
         let named = |error: Error| error.with("folder", folder.display());
         if folder.join("_delta_log").is_dir() {
-            let why = format!("{} is a Delta table, whose files hold rows that it has no more", folder.display());
-            return Err(self
-                .failed()
-                .because(why)
-                .hint("give the raw files, or a copy of the table's rows as Parquet"));
+            return Err(self.table(&folder.display().to_string()));
         }
         for entry in std::fs::read_dir(folder).doing("list a folder").map_err(named)? {
             let entry = entry.doing("list a folder").map_err(named)?;
@@ -144,6 +140,11 @@ impl Search<'_> {
         let prefix = folder.path("");
         for meta in folder.list().await.map_err(|error| error.with("input", self.pattern))? {
             let name = name_below(&meta.location, &prefix);
+            if let (None, Some((above, _))) = (wildcard, format!("/{name}").split_once("/_delta_log/"))
+                && !above.split('/').any(is_hidden)
+            {
+                return Err(self.table(&format!("{}{above}", base.trim_end_matches('/'))));
+            }
             let is_wanted = match wildcard {
                 Some(_) => glob.matches_with(&name, options),
                 None => !name.split('/').any(is_hidden),
@@ -156,13 +157,9 @@ impl Search<'_> {
     }
 
     fn add_remote(&mut self, object: Folder, meta: &ObjectMeta, by_name: bool) -> Result<()> {
-        let url = object.url().to_string();
         let name = meta.location.filename().unwrap_or_default();
         let Some((format, compression)) = self.format(name, by_name)? else { return Ok(()) };
-        let last_modified_us = Some(meta.last_modified.timestamp_micros());
-        let place = Place::Remote(object);
-        let size_bytes = meta.size;
-        self.inputs.push(Input { url, size_bytes, last_modified_us, format, compression, page: None, place });
+        self.inputs.push(Input::of_object(object, meta, format, compression));
         Ok(())
     }
 
@@ -190,6 +187,13 @@ impl Search<'_> {
         let some = self.unknown.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
         let why = format!("it has {} files, none of a known format: {some}", self.unknown.len());
         Err(self.failed().because(why).hint(FORMATS))
+    }
+
+    /// A folder is a Delta table.
+    fn table(&self, folder: &str) -> Error {
+        self.failed()
+            .because(format!("{folder} is a Delta table, whose files hold rows that it has no more"))
+            .hint("give the raw files, or a copy of the table's rows as Parquet")
     }
 
     fn missing(&self) -> Error {

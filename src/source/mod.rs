@@ -24,7 +24,7 @@ use crate::error::{Doing, Error, Result};
 use crate::storage::Folder;
 use crate::window::Window;
 use futures::{Stream, StreamExt, TryStreamExt};
-use object_store::ObjectStoreExt;
+use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::Write;
@@ -116,6 +116,7 @@ pub(crate) enum Place {
 }
 
 /// A local file with an input's bytes, removed when dropped if it is only a copy.
+#[derive(Debug)]
 pub(crate) struct Local {
     path: PathBuf,
     copy: Option<tempfile::TempPath>,
@@ -155,6 +156,14 @@ impl Input {
         let (place, size_bytes, last_modified_us) = look(path).map_err(|error| error.with("file", path.display()))?;
         let (format, compression) = (Format::Json, Compression::Zstd);
         Ok(Input { url: shown, size_bytes, last_modified_us, format, compression, page: Some(page), place })
+    }
+
+    /// An object in a store, which `object` leads to.
+    pub(crate) fn of_object(object: Folder, meta: &ObjectMeta, format: Format, compression: Compression) -> Input {
+        let url = object.url().to_string();
+        let last_modified_us = Some(meta.last_modified.timestamp_micros());
+        let place = Place::Remote(object);
+        Input { url, size_bytes: meta.size, last_modified_us, format, compression, page: None, place }
     }
 
     /// Whether the bytes lie on the local disk.

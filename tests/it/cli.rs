@@ -6,6 +6,7 @@ mod bad_input;
 mod bigquery;
 mod commands;
 mod diff;
+mod diff_tables;
 mod disk_full;
 mod fixtures;
 mod memory;

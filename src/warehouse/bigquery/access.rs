@@ -29,11 +29,14 @@ impl Place {
     pub fn parse(text: &str) -> Result<Place> {
         let names = text.strip_prefix(SCHEME).and_then(|names| names.rsplit_once('.'));
         let is_project = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:".contains(c);
+        // Only a domain before it has dots.
+        let is_one_name = |project: &str| !project.rsplit(':').next().is_some_and(|own| own.contains('.'));
         let is_dataset = |c: char| c.is_ascii_alphanumeric() || c == '_';
         match names {
             Some((project, dataset))
                 if project.starts_with(|c: char| c.is_ascii_lowercase())
                     && project.chars().all(is_project)
+                    && is_one_name(project)
                     && !dataset.is_empty()
                     && dataset.chars().all(is_dataset) =>
             {
@@ -58,6 +61,50 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{SCHEME}{}.{}", self.project, self.dataset)
+    }
+}
+
+/// A table of BigQuery, whoever made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableName {
+    /// The dataset that it is in.
+    pub place: Place,
+    /// Its own name.
+    pub table: String,
+}
+
+impl TableName {
+    /// Reads `bigquery://project.dataset.table`. Of `bigquery://project.dataset` it is the table that `usual` names.
+    ///
+    /// # Errors
+    /// Usage, for whatever can't be names of a project, a dataset and a table; and those of `usual`.
+    pub fn parse(text: &str, usual: impl FnOnce() -> Result<String>) -> Result<TableName> {
+        // A project may have a domain before its name, with dots in it and a colon behind.
+        let own = text.strip_prefix(SCHEME).map_or(0, |names| SCHEME.len() + names.rfind(':').map_or(0, |at| at + 1));
+        let Some((at, _)) = text[own..].match_indices('.').nth(1) else {
+            return Ok(TableName { place: Place::parse(text)?, table: usual()? });
+        };
+        let (place, table) = (Place::parse(&text[..own + at])?, &text[own + at + 1..]);
+        if table.is_empty() || !table.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) {
+            return Err(Error::usage("read the name of a table")
+                .with("table", text.escape_debug())
+                .because("what follows the dataset can't be the name of a table")
+                .hint(
+                    "write bigquery://project.dataset.table, with a table of letters, digits, dashes and underscores",
+                ));
+        }
+        Ok(TableName { place, table: table.into() })
+    }
+
+    /// As BigQuery's API names it.
+    pub(super) fn reference(&self) -> TableReference {
+        self.place.table(&self.table)
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.place, self.table)
     }
 }
 

@@ -41,7 +41,7 @@ fn schema_of(page: &GetQueryResultsResponse) -> SchemaRef {
 }
 
 /// The Arrow type of values of a type of BigQuery; what has none here stays the text that it comes as.
-fn type_of(name: &str) -> DataType {
+pub(super) fn type_of(name: &str) -> DataType {
     match name {
         "INTEGER" | "INT64" => DataType::Int64,
         "FLOAT" | "FLOAT64" => DataType::Float64,

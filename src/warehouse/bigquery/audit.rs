@@ -19,7 +19,7 @@ impl BigQueryWarehouse {
         self.check_columns(&table)?;
         let names = self.names_of("", None).await?;
         let statements = self.statements(&names);
-        let rows = self.rows("audit", "", statements.audit()?).await?;
+        let rows = self.client.rows("audit", "", statements.audit()?).await?;
         let rows: Vec<RecordBatch> = rows.try_collect().await.doing("audit a table")?;
         let mut audit = Audit {
             last_modified_us: Some(table.last_modified_time).filter(|ms| *ms > 0).map(|ms| ms as i64 * 1_000),
@@ -48,7 +48,7 @@ impl BigQueryWarehouse {
                 }
             }
         }
-        let suspects = self.counts("audit", "", statements.suspect_keys()?).await?;
+        let suspects = self.client.counts("audit", "", statements.suspect_keys()?).await?;
         audit.suspect_keys = suspects.first().copied().unwrap_or_default();
         Ok(audit)
     }
@@ -58,7 +58,7 @@ impl BigQueryWarehouse {
         let sql = self.statements(&names).values(column, equals)?;
         let Some(table) = self.find().await? else { return Ok(BTreeMap::new()) };
         self.check_columns(&table)?;
-        counted(self.rows("values", "", sql).await?).await
+        counted(self.client.rows("values", "", sql).await?).await
     }
 
     pub(super) async fn counted_by_day(&self, from: Day) -> Result<BTreeMap<Day, u64>> {
@@ -69,6 +69,6 @@ impl BigQueryWarehouse {
         let sql = self.statements(&names).rows_by_day(from)?;
         let Some(table) = self.find().await? else { return Ok(BTreeMap::new()) };
         self.check_columns(&table)?;
-        by_day(self.rows("days", "", sql).await?).await
+        by_day(self.client.rows("days", "", sql).await?).await
     }
 }

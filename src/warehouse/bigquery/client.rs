@@ -40,6 +40,8 @@ pub(super) struct Client {
     access: Access,
     used: Arc<Mutex<Used>>,
     job_project: String,
+    /// Tells the queries of this process from all others.
+    nonce: u64,
     /// Where the data lie. BigQuery finds no job outside of the United States and Europe without it.
     location: String,
 }
@@ -66,7 +68,8 @@ impl Client {
         }
         let (jobs, tables, datasets) = (service!(JobService), service!(TableService), service!(DatasetService));
         let job_project = access.job_project.clone().unwrap_or_else(|| place.project.clone());
-        let mut client = Client { jobs, tables, access, used: Arc::default(), job_project, location: String::new() };
+        let (used, nonce, location) = (Arc::default(), fastrand::u64(..), String::new());
+        let mut client = Client { jobs, tables, access, used, job_project, nonce, location };
         let shown = place.to_string();
         let found = client.call("look up a dataset", &shown, 404, || {
             let get = datasets.get_dataset().set_project_id(&place.project).set_dataset_id(&place.dataset);
@@ -89,6 +92,11 @@ impl Client {
     /// What has been taken so far.
     pub(super) fn used(&self) -> MutexGuard<'_, Used> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A part of an id that nobody has used before.
+    pub(super) fn once(&self) -> String {
+        format!("{:016x}_{:016x}", self.nonce, fastrand::u64(..))
     }
 
     /// The full name of a job.

@@ -60,13 +60,13 @@ impl Used {
 impl BigQueryWarehouse {
     /// What a statement would read, in bytes, where anybody says so. It is neither run nor billed.
     async fn dry_run(&self, sql: &str) -> Result<Option<u64>> {
-        let mut dry = self.query(sql.to_string(), HashMap::new());
+        let mut dry = self.client.query(sql.to_string(), HashMap::new());
         dry.dry_run = Some(true);
         if let Some(query) = &mut dry.query {
             // What it may bill is what is asked here.
             query.maximum_bytes_billed = None;
         }
-        let reference = self.client.reference(&format!("tradefold_dry_{:016x}_{:016x}", self.nonce, fastrand::u64(..)));
+        let reference = self.client.reference(&format!("tradefold_dry_{}", self.client.once()));
         let job = self.client.insert(&reference, &dry).await?;
         let bytes = job.and_then(|job| job.statistics?.total_bytes_processed);
         Ok(bytes.and_then(|bytes| u64::try_from(bytes).ok()))

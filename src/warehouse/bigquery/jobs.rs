@@ -45,11 +45,13 @@ pub(super) struct Done {
     pub(super) job: Box<Job>,
     /// Whether it was begun before.
     pub(super) is_adopted: bool,
+    /// Which attempt it is, from 1.
+    pub(super) attempt: u32,
 }
 
-/// Runs a step's job, or finds that it has run. `has_effect` says of one that had run whether what it did is there: a
-/// temporary table may have expired, a target may have been rolled back. Each attempt goes into the journal first,
-/// where there is one.
+/// Runs a step's job, or finds that it has run. `configuration` makes it for an attempt, of which the first is 1.
+/// `has_effect` says of one that had run whether what it did is there: a temporary table may have expired, a target may
+/// have been rolled back. Each attempt goes into the journal first, where there is one.
 ///
 /// # Errors
 /// What the job says, by its reason, or the journal.
@@ -57,7 +59,7 @@ pub(super) async fn run<E>(
     client: &Client,
     work: &Work<'_>,
     step: &str,
-    configuration: &JobConfiguration,
+    configuration: impl Fn(u32) -> Box<JobConfiguration>,
     mut journal: Option<&mut dyn Journal>,
     has_effect: impl Fn(Done) -> E,
 ) -> Result<Done>
@@ -67,9 +69,10 @@ where
     let mut failed = 0;
     for attempt in 1..=ATTEMPTS_MAX {
         let reference = client.reference(&work.job_id(step, attempt));
+        let configuration = configuration(attempt);
         let begun = match &mut journal {
-            Some(journal) => begin(client, &reference, configuration, *journal).await?,
-            None => client.insert(&reference, configuration).await?,
+            Some(journal) => begin(client, &reference, &configuration, *journal).await?,
+            None => client.insert(&reference, &configuration).await?,
         };
         // Its id is taken: this run began it before it died, or an answer was lost.
         let is_adopted = begun.is_none();
@@ -79,13 +82,13 @@ where
         };
         let job = wait(client, &reference, job).await?;
         if !is_adopted {
-            client.used().ran(configuration, &report(&job));
+            client.used().ran(&configuration, &report(&job));
         }
         match error_of(&job) {
-            None if !is_adopted => return Ok(Done { job, is_adopted }),
+            None if !is_adopted => return Ok(Done { job, is_adopted, attempt }),
             None if is_burned(&job) => {}
             None => {
-                if let Some(done) = has_effect(Done { job, is_adopted }).await? {
+                if let Some(done) = has_effect(Done { job, is_adopted, attempt }).await? {
                     client.progress().note(&format!("job {} has run already", reference.job_id));
                     return Ok(done);
                 }
@@ -189,7 +192,7 @@ pub(super) async fn attempts(client: &Client, work: &Work<'_>, step: &str) -> Re
         let Some(job) = client.job(&reference).await? else { break };
         let job = wait(client, &reference, job).await?;
         if !is_burned(&job) {
-            made.push(Done { job, is_adopted: true });
+            made.push(Done { job, is_adopted: true, attempt });
         }
     }
     made.reverse();
@@ -260,7 +263,7 @@ impl Drop for Waited<'_> {
         if !self.is_over {
             let link = self.client.link(self.reference);
             self.client.progress().note(&format!(
-                "job {} may be running still; the same command finds a load or a MERGE again; to cancel it: {link}",
+                "job {} may be running still; the same command finds a load, a MERGE or an export again; to cancel it: {link}",
                 self.reference.job_id
             ));
         }

@@ -9,6 +9,7 @@ mod answers;
 mod audit;
 mod client;
 mod costs;
+mod export;
 mod jobs;
 mod limits;
 mod queries;
@@ -17,7 +18,8 @@ mod table;
 mod target;
 mod writes;
 
-pub use access::{Access, Place, SCHEME};
+pub use access::{Access, Place, SCHEME, TableName};
+pub use export::{Export, export};
 pub use table::{Layout, addition, ddl};
 
 use super::usage::{Estimate, Outline, Usage};
@@ -68,8 +70,6 @@ pub struct BigQueryWarehouse {
     client: Client,
     place: Place,
     options: Options,
-    /// Tells the queries of this process from all others.
-    nonce: u64,
     /// When the target was made, in milliseconds; 0 until it is known.
     created_ms: AtomicI64,
 }
@@ -86,14 +86,7 @@ impl BigQueryWarehouse {
         options: Options,
     ) -> Result<BigQueryWarehouse> {
         let client = Client::connect(access, &place).await?;
-        Ok(BigQueryWarehouse {
-            dataset,
-            client,
-            place,
-            options,
-            nonce: fastrand::u64(..),
-            created_ms: AtomicI64::new(0),
-        })
+        Ok(BigQueryWarehouse { dataset, client, place, options, created_ms: AtomicI64::new(0) })
     }
 
     fn reference(&self) -> TableReference {
@@ -140,7 +133,7 @@ impl Warehouse for BigQueryWarehouse {
 
     async fn check_target(&self) -> Result<u64> {
         match self.find().await? {
-            Some(_) => Ok(self.row_count(&self.reference()).await?.unwrap_or(0)),
+            Some(_) => Ok(self.client.row_count(&self.reference()).await?.unwrap_or(0)),
             None => Ok(0),
         }
     }
@@ -173,7 +166,7 @@ impl Warehouse for BigQueryWarehouse {
         }
         let names = self.names(batch).await?;
         let sql = self.statements(&names).counts_at_once(touched, batch.witnesses.is_some())?;
-        let counts = self.counts("compare", &batch.batch_id, sql).await?;
+        let counts = self.client.counts("compare", &batch.batch_id, sql).await?;
         let [staged, new, newer, older, same, conflict, suspect, redated, repeated, unfolded, witnesses] = counts[..]
         else {
             return Err(Error::bug("compare a batch with the target").because("the counts have another number"));
@@ -188,7 +181,7 @@ impl Warehouse for BigQueryWarehouse {
         }
         let names = self.names(batch).await?;
         let sql = self.statements(&names).key_search(touched)?;
-        let rows = self.rows("search", &batch.batch_id, sql).await?;
+        let rows = self.client.rows("search", &batch.batch_id, sql).await?;
         let rows: Vec<RecordBatch> = rows.try_collect().await.doing("search the target for keys")?;
         days(&rows).map_err(|error| error.with("table", self.target()))
     }
@@ -201,7 +194,7 @@ impl Warehouse for BigQueryWarehouse {
     ) -> Result<SendableRecordBatchStream> {
         let names = self.names(batch).await?;
         let sql = self.statements(&names).rows_of(touched, finding)?;
-        self.rows("rows", &batch.batch_id, sql).await
+        self.client.rows("rows", &batch.batch_id, sql).await
     }
 
     async fn merge(
@@ -213,7 +206,7 @@ impl Warehouse for BigQueryWarehouse {
     ) -> Result<Merged> {
         // Its label may name another stage by now.
         self.find().await?;
-        let rows_before = self.row_count(&self.reference()).await?.unwrap_or(0);
+        let rows_before = self.client.row_count(&self.reference()).await?.unwrap_or(0);
         if found.new == 0 && (found.newer == 0 || self.dataset.immutable) {
             return Ok(Merged { rows_before, rows_after: rows_before, ..Merged::default() });
         }
@@ -237,14 +230,14 @@ impl Warehouse for BigQueryWarehouse {
         ] {
             labels.insert(format!("tradefold_{name}"), count.to_string());
         }
-        let configuration = self.query(sql, labels);
+        let configuration = self.client.query(sql, labels);
         let effect = |done: Done| async move {
             let nothing = Merged::default();
             let verified = self.verify(batch, touched, &nothing).await?;
             Ok((verified == Verification::default()).then_some(done))
         };
-        let done = jobs::run(&self.client, &work, "merge", &configuration, Some(journal), effect).await?;
-        let rows_after = self.row_count(&self.reference()).await?;
+        let done = jobs::run(&self.client, &work, "merge", |_| configuration.clone(), Some(journal), effect).await?;
+        let rows_after = self.client.row_count(&self.reference()).await?;
         let merged = self.told(&done, batch, touched, Some(rows_after.unwrap_or(0)))?;
         if !done.is_adopted {
             self.check_expected(batch, found, &merged)?;
@@ -273,7 +266,7 @@ impl Warehouse for BigQueryWarehouse {
     }
 
     async fn settle(&self, job: &str) -> Result<()> {
-        jobs::settle(&self.client, job, &self.query("SELECT 1".into(), HashMap::new())).await
+        jobs::settle(&self.client, job, &self.client.query("SELECT 1".into(), HashMap::new())).await
     }
 
     /// A MERGE that deletes nothing loses no key: its statement has no DELETE, an update keeps the key that it was
@@ -281,11 +274,11 @@ impl Warehouse for BigQueryWarehouse {
     async fn verify(&self, batch: &Manifest, touched: &BTreeSet<Day>, merged: &Merged) -> Result<Verification> {
         let names = self.names(batch).await?;
         let sql = self.statements(&names).verify(touched)?;
-        let counts = self.counts("verify", &batch.batch_id, sql).await?;
+        let counts = self.client.counts("verify", &batch.batch_id, sql).await?;
         let [missing, repeated, lower] = counts[..] else {
             return Err(Error::bug("verify a merge").because("the counts have another number"));
         };
-        let rows = self.row_count(&self.reference()).await?.unwrap_or(0);
+        let rows = self.client.row_count(&self.reference()).await?.unwrap_or(0);
         let lost = (merged.rows_before + merged.inserted).saturating_sub(rows);
         Ok(Verification { missing, repeated, lower, lost })
     }
@@ -302,7 +295,7 @@ impl Warehouse for BigQueryWarehouse {
         let ended_ms = done.job.statistics.as_ref().map_or(0, |statistics| statistics.end_time);
         let is_last = u64::try_from(ended_ms).is_ok_and(|ended_ms| table.last_modified_time <= ended_ms);
         let is_last = is_last || self.client.access().is_emulator;
-        let rows = self.row_count(&self.reference()).await?.unwrap_or(0);
+        let rows = self.client.row_count(&self.reference()).await?.unwrap_or(0);
         let merged = self.told(&done, batch, &batch.batch.touched, is_last.then_some(rows))?;
         Ok((is_last || rows >= merged.rows_after).then_some((found, merged)))
     }

@@ -1,5 +1,6 @@
 //! How a statement is made and run, and how its rows are read.
 
+use super::client::Client;
 use super::{BigQueryWarehouse, Statements, answers, jobs};
 use crate::engine::number;
 use crate::error::{Doing, Error, Result};
@@ -9,7 +10,9 @@ use crate::warehouse::Warehouse;
 use arrow::array::{ArrayRef, RecordBatch};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt;
-use google_cloud_bigquery_v2::model::{ConnectionProperty, JobConfiguration, JobConfigurationQuery, TableReference};
+use google_cloud_bigquery_v2::model::{
+    ConnectionProperty, JobConfiguration, JobConfigurationQuery, Table, TableReference,
+};
 use std::collections::HashMap;
 
 /// The names of the tables of a batch, quoted.
@@ -44,14 +47,16 @@ impl BigQueryWarehouse {
             day: None,
         }
     }
+}
 
+impl Client {
     /// A query as a job, within what one query may bill.
     pub(super) fn query(&self, sql: String, labels: HashMap<String, String>) -> Box<JobConfiguration> {
         // A project may have another time zone than that of its partitions.
         let zone = ConnectionProperty::new().set_key("time_zone").set_value("UTC");
         let mut query = JobConfigurationQuery::new().set_query(sql).set_use_legacy_sql(false);
         query = query.set_connection_properties([zone]);
-        if let Some(most) = self.client.access().max_billed_bytes {
+        if let Some(most) = self.access().max_billed_bytes {
             query = query.set_maximum_bytes_billed(i64::try_from(most).unwrap_or(i64::MAX));
         }
         Box::new(JobConfiguration::new().set_query(query).set_labels(labels))
@@ -60,10 +65,10 @@ impl BigQueryWarehouse {
     /// Runs a query that changes nothing, or nothing the second time.
     pub(super) async fn rows(&self, step: &str, batch_id: &str, sql: String) -> Result<SendableRecordBatchStream> {
         // An answer that was kept is that of the tables as they are: BigQuery forgets it when they change.
-        let configuration = self.query(sql, jobs::labels(&self.client, batch_id, step));
-        let id = format!("{step}_{:016x}_{:016x}", self.nonce, fastrand::u64(..));
-        let reference = jobs::read(&self.client, &id, &configuration).await?;
-        answers::stream(&self.client, reference).await
+        let configuration = self.query(sql, jobs::labels(self, batch_id, step));
+        let id = format!("{step}_{}", self.once());
+        let reference = jobs::read(self, &id, &configuration).await?;
+        answers::stream(self, reference).await
     }
 
     /// Runs a query that answers with one row of counts.
@@ -73,6 +78,21 @@ impl BigQueryWarehouse {
         let count = |column: &ArrayRef| u64::try_from(number(column.as_ref(), 0)?).ok();
         let counts = row.and_then(|batch| batch.columns().iter().map(count).collect::<Option<Vec<u64>>>());
         counts.ok_or_else(|| Error::bug("count rows").because("the answer is no row of whole numbers"))
+    }
+
+    /// How many rows a table has. An emulator does not keep count, BigQuery does.
+    pub(super) async fn row_count(&self, name: &TableReference) -> Result<Option<u64>> {
+        let Some(table) = self.table(name).await? else { return Ok(None) };
+        self.rows_of(name, &table).await
+    }
+
+    /// The same of a table that was looked up just now.
+    pub(super) async fn rows_of(&self, name: &TableReference, table: &Table) -> Result<Option<u64>> {
+        if !self.access().is_emulator {
+            return Ok(table.num_rows);
+        }
+        let sql = format!("SELECT COUNT(*) AS n FROM {}", quoted(name)?);
+        Ok(self.counts("count", "", sql).await?.first().copied())
     }
 }
 

@@ -6,7 +6,7 @@ use super::{BigQueryWarehouse, STAGE, table};
 use crate::error::{Error, Kind, Result};
 use crate::warehouse::Warehouse;
 use crate::window::Day;
-use google_cloud_bigquery_v2::model::{Table, TableReference};
+use google_cloud_bigquery_v2::model::Table;
 use std::sync::atomic::Ordering;
 
 /// The first and the last day that have a partition, 1960-01-01 and 2159-12-31.
@@ -115,7 +115,7 @@ impl BigQueryWarehouse {
         if !missing.is_empty() {
             let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
             let sql = table::addition(&quoted(&name)?, &self.dataset, &missing)?;
-            self.rows("add", "", sql).await?;
+            self.client.rows("add", "", sql).await?;
         }
         if found.labels.contains_key(STAGE) {
             return Ok(found);
@@ -138,15 +138,5 @@ impl BigQueryWarehouse {
             }
             known => Ok(known),
         }
-    }
-
-    /// How many rows a table has. An emulator does not keep count, BigQuery does.
-    pub(super) async fn row_count(&self, name: &TableReference) -> Result<Option<u64>> {
-        let Some(table) = self.client.table(name).await? else { return Ok(None) };
-        if !self.client.access().is_emulator {
-            return Ok(table.num_rows);
-        }
-        let sql = format!("SELECT COUNT(*) AS n FROM {}", quoted(name)?);
-        Ok(self.counts("count", "", sql).await?.first().copied())
     }
 }

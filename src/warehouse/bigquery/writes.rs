@@ -34,9 +34,10 @@ impl BigQueryWarehouse {
         let step = format!("load{}", self.make_temporary(&name).await?);
         let effect = |done: Done| {
             let name = &name;
-            async move { Ok(self.row_count(name).await?.filter(|found| *found == rows).map(|_| done)) }
+            async move { Ok(self.client.row_count(name).await?.filter(|found| *found == rows).map(|_| done)) }
         };
-        let Done { job, is_adopted } = jobs::run(&self.client, work, &step, &configuration, None, effect).await?;
+        let Done { job, is_adopted, .. } =
+            jobs::run(&self.client, work, &step, |_| configuration.clone(), None, effect).await?;
         if !is_adopted {
             self.client.used().staged(objects.iter().map(|object| object.size_bytes).sum());
         }
@@ -46,7 +47,7 @@ impl BigQueryWarehouse {
         let said = job.statistics.and_then(|statistics| statistics.load?.output_rows);
         let loaded = match said {
             Some(loaded) => u64::try_from(loaded).ok(),
-            None if self.client.access().is_emulator => self.row_count(&name).await?,
+            None if self.client.access().is_emulator => self.client.row_count(&name).await?,
             None => None,
         };
         loaded.ok_or_else(|| {

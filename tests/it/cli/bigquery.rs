@@ -13,20 +13,20 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use tradefold::warehouse::bigquery::Place;
 
-struct Cloud {
-    desk: Desk,
+pub(super) struct Cloud {
+    pub(super) desk: Desk,
     /// Where BigQuery is.
-    endpoint: String,
-    place: Place,
+    pub(super) endpoint: String,
+    pub(super) place: Place,
 }
 
 impl Cloud {
-    async fn new() -> Cloud {
+    pub(super) async fn new() -> Cloud {
         Cloud { desk: Desk::new(), endpoint: servers().bigquery.clone(), place: place(servers()).await }
     }
 
     /// Everything in the bucket, by its path.
-    fn objects(&self) -> Vec<String> {
+    pub(super) fn objects(&self) -> Vec<String> {
         let bucket = servers().buckets.join(&self.place.dataset);
         let (mut found, mut folders) = (Vec::new(), vec![bucket.clone()]);
         while let Some(next) = folders.pop() {
@@ -47,15 +47,24 @@ impl Cloud {
     }
 
     fn run_at(&self, stage: &str, arguments: &str) -> Ran {
-        let (servers, dataset) = (servers(), &self.place.dataset);
-        let target = format!("--warehouse {} --stage gs://{dataset}/{stage} --emulator {}", self.place, self.endpoint);
-        let mut command = self.desk.command(&format!("{arguments} {target} --label team=tests"));
-        command.env("GOOGLE_BASE_URL", &servers.storage).env("GOOGLE_SKIP_SIGNATURE", "true");
+        self.ask(stage, &format!("{arguments} --warehouse {}", self.place))
+    }
+
+    /// Runs a command over both services.
+    pub(super) fn ask(&self, stage: &str, arguments: &str) -> Ran {
+        let services = format!("--stage gs://{}/{stage} --emulator {}", self.place.dataset, self.endpoint);
+        self.read(&format!("{arguments} {services} --label team=tests"))
+    }
+
+    /// Runs a command that finds the bucket.
+    pub(super) fn read(&self, arguments: &str) -> Ran {
+        let mut command = self.desk.command(arguments);
+        command.env("GOOGLE_BASE_URL", &servers().storage).env("GOOGLE_SKIP_SIGNATURE", "true");
         command.env("TRADEFOLD_API_KEY", KEY);
         self.desk.read(command.output().unwrap())
     }
 
-    fn report(&self, code: i32, arguments: &str) -> Value {
+    pub(super) fn report(&self, code: i32, arguments: &str) -> Value {
         let ran = self.run(&format!("{arguments} --json"));
         assert_eq!(ran.code, code, "{arguments}: {}", ran.err);
         serde_json::from_str(&ran.out).unwrap()

@@ -306,7 +306,6 @@ fn what_can_not_be_compared_is_refused() {
     assert_eq!(desk.report(65, "diff a.csv b.ndjson --key id")["keys"]["only_b"], 1);
     desk.report(0, "backfill fixtures/dome_page.json --warehouse lake");
     for (arguments, why) in [
-        ("diff a.parquet bigquery://project.dataset --key id", "tables of BigQuery can't be compared yet"),
         ("diff a.parquet missing --key id", "there is no such file or folder"),
         ("diff lake lake --dataset markets", "it has no table `markets`"),
         ("diff a.parquet fixtures/dome_page.json --key id --volatile x", "column `x`"),

@@ -56,7 +56,7 @@ pub struct Front {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     emulator: String,
     client: reqwest::Client,
     state: Mutex<State>,
@@ -308,7 +308,10 @@ impl Shared {
                 Some(target) => self.count(target).await,
                 None => 0,
             };
-            let (status, mut job) = self.ask(&Method::POST, uri, body).await;
+            let (status, mut job) = match body["configuration"].get("extract") {
+                Some(_) => self.extract(uri, body, fault).await,
+                None => self.ask(&Method::POST, uri, body).await,
+            };
             if status != 200 {
                 return Some((status, None, Bytes::from(job.to_string())));
             }
@@ -332,10 +335,10 @@ impl Shared {
                 let mut state = self.state();
                 state.expires.remove(&place);
                 state.loaded.insert(place);
-            }
-            if let (Some(Fault::Miscount(more)), None) = (fault, &target) {
-                let rows: i64 = job["statistics"]["load"]["outputRows"].as_str().unwrap().parse().unwrap();
-                job["statistics"]["load"]["outputRows"] = json!((rows + more).to_string());
+                if let Some(Fault::Miscount(more)) = fault {
+                    let rows: i64 = job["statistics"]["load"]["outputRows"].as_str().unwrap().parse().unwrap();
+                    job["statistics"]["load"]["outputRows"] = json!((rows + more).to_string());
+                }
             }
             job["jobReference"] = reference.clone();
             self.state().jobs.insert(id, job);
@@ -374,7 +377,7 @@ impl Shared {
     }
 
     /// Asks the emulator.
-    async fn ask(&self, method: &Method, uri: &str, body: &Value) -> (u16, Value) {
+    pub(super) async fn ask(&self, method: &Method, uri: &str, body: &Value) -> (u16, Value) {
         let url = format!("{}{uri}", self.emulator);
         let mut request = self.client.request(method.clone(), url);
         if !body.is_null() {
@@ -385,7 +388,7 @@ impl Shared {
         (status, serde_json::from_slice(&text).unwrap_or_default())
     }
 
-    async fn count(&self, table: &str) -> i64 {
+    pub(super) async fn count(&self, table: &str) -> i64 {
         let query = json!({ "query": format!("SELECT COUNT(*) FROM {table}"), "useLegacySql": false });
         let uri = format!("/bigquery/v2/projects/{PROJECT}/queries");
         let (_, answer) = self.ask(&Method::POST, &uri, &query).await;

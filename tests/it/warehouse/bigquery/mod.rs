@@ -2,6 +2,8 @@
 
 mod budget;
 mod crash;
+mod export;
+mod extract;
 mod faults;
 pub(crate) mod front;
 pub(crate) mod script;

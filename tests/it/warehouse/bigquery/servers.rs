@@ -54,6 +54,8 @@ fn emulator(buckets: &std::path::Path) -> String {
         .arg(python().with_file_name("bqemulator"))
         .args([PROJECT, &port.to_string(), &grpc.to_string()])
         .env("BQEMU_GCS_LOCAL_ROOT", buckets)
+        // An export of more than a few rows has several objects.
+        .env("BQEMU_EXPORT_SHARD_THRESHOLD_BYTES", "1000000")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -102,6 +104,12 @@ async fn answer(
     mut request: hyper::Request<hyper::body::Incoming>,
 ) -> Result<hyper::Response<s3s::Body>, s3s::HttpError> {
     request.headers_mut().remove("authorization");
+    // Its folders are no objects.
+    if request.method() == hyper::Method::HEAD && buckets.join(&percent(request.uri().path())[1..]).is_dir() {
+        let mut missing = hyper::Response::new(s3s::Body::empty());
+        *missing.status_mut() = hyper::StatusCode::NOT_FOUND;
+        return Ok(missing);
+    }
     if let Some(generation) = request.headers_mut().remove("x-goog-if-generation-match") {
         assert_eq!(generation, "0", "create if absent");
         let name = percent(request.uri().path());

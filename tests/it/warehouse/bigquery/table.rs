@@ -42,6 +42,7 @@ fn a_place_is_a_project_and_a_dataset_and_nothing_else() {
         "bigquery://project.räw",
         "bigquery://1project.raw",
         "bigquery://project/other.raw",
+        "bigquery://project.raw.table",
     ] {
         let error = Place::parse(text).unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
