@@ -3,18 +3,19 @@
 use super::Outcome;
 use super::backfill::Decisions;
 use super::common::{DatasetArgs, EngineArgs, World};
-use super::side::{Named, find};
+use super::side::find_files;
 use super::source::wants;
-use super::target::{BigQueryArgs, Target, TargetArgs};
+use super::target::Target;
 use crate::dataset::{Dataset, parse_key};
-use crate::engine::Engine;
+use crate::engine::{DataFile, Engine};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ledger::Ledger;
 use crate::migrate::{Sources, migrate, plan, roll_back};
 use crate::report::{migration_text, roll_back_text};
 use crate::run::{Choice, Run, RunOptions};
-use crate::source::{Input, discover};
+use crate::source::discover;
 use crate::storage::Folder;
+use crate::warehouse::bigquery::SCHEME;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,8 +67,6 @@ pub(super) struct Args {
     #[command(flatten)]
     decisions: Decisions,
     #[command(flatten)]
-    bigquery: BigQueryArgs,
-    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -87,7 +86,8 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let options = options(&args, &dataset)?;
     let (wait, is_plan) = (Duration::from_secs(args.wait), args.plan);
     let sources = sources(&args.from, &args.dataset, world).await?;
-    let target = TargetArgs::at(args.to, args.bigquery).open(&engine, &dataset, world).await?;
+    not_in_bigquery(&args.to)?;
+    let target = Target::in_lake(&args.to, &engine, &dataset)?;
     if is_plan {
         return planned(&dataset, &engine, &target, options, sources, world).await;
     }
@@ -162,14 +162,15 @@ fn options(args: &Args, dataset: &Dataset) -> Result<RunOptions> {
 async fn sources(from: &[String], named: &DatasetArgs, world: &World) -> Result<Sources> {
     let (mut inputs, mut places) = (Vec::new(), BTreeMap::new());
     for place in from {
-        let found: Vec<Input> = match find(place, named, world).await? {
-            Named::Files(inputs) => inputs,
-            Named::Table(folder, table) => {
-                let url = |file: &crate::engine::DataFile| Folder::open(&file.url, &[])?.local_path().ok_or_else(|| {
-                    Error::bug("find the files of a table").with("table", folder.url()).because("it is not local")
-                });
-                let paths: Vec<String> =
-                    table.files.iter().map(|file| Ok(url(file)?.display().to_string())).collect::<Result<_>>()?;
+        not_in_bigquery(place)?;
+        let found = match find_files(place, named, world).await? {
+            (inputs, None) => inputs,
+            (_, Some((folder, table))) => {
+                let path = |file: &DataFile| match Folder::open(&file.url, &[])?.local_path() {
+                    Some(path) => Ok(path.display().to_string()),
+                    None => Err(Error::bug("find the files of a table").with("table", folder.url())),
+                };
+                let paths = table.files.iter().map(path).collect::<Result<Vec<_>>>()?;
                 if paths.is_empty() { Vec::new() } else { discover(&paths, &world.environment).await? }
             }
         };
@@ -181,4 +182,14 @@ async fn sources(from: &[String], named: &DatasetArgs, world: &World) -> Result<
         }
     }
     Ok(Sources { inputs, places })
+}
+
+/// Refuses a table of BigQuery, on either side.
+fn not_in_bigquery(place: &str) -> Result<()> {
+    if !place.starts_with(SCHEME) {
+        return Ok(());
+    }
+    Err(Error::usage("migrate").with("place", place).because("tables of BigQuery can't be migrated yet").hint(
+        "export the staging table as Parquet to gs:// and bring it in with backfill: diff then compares the two tables",
+    ))
 }

@@ -51,23 +51,36 @@ pub(super) struct Sides {
 
 /// Finds what a text names: a Delta table, the dataset's table in a lake or in BigQuery, or files.
 pub(super) async fn find(text: &str, named: &DatasetArgs, export: &ExportArgs, world: &World) -> Result<Named> {
-    let doing = "find what to compare";
-    let name = || named.contract().map(|dataset| dataset.name);
     if text.starts_with(SCHEME) {
-        let table = TableName::parse(text, name)?;
+        let table = TableName::parse(text, || named.contract().map(|dataset| dataset.name))?;
         let (access, stage) = export.open(text, world)?;
         return Ok(Named::Exported(table, Box::new(access), stage));
     }
+    Ok(match find_files(text, named, world).await? {
+        (inputs, None) => Named::Files(inputs),
+        (_, Some((folder, files))) => Named::Table(folder, files),
+    })
+}
+
+/// As [`find`], for what is no table of BigQuery: files, or a Delta table and where it lies.
+pub(super) async fn find_files(
+    text: &str,
+    named: &DatasetArgs,
+    world: &World,
+) -> Result<(Vec<Input>, Option<(Folder, TableFiles)>)> {
+    let doing = "find rows";
+    let name = || named.contract().map(|dataset| dataset.name);
+    let files = || async { discover(&[text.to_string()], &world.environment).await.map(|inputs| (inputs, None)) };
     let is_remote = text.contains("://") && !text.starts_with("file://");
     if is_remote || (!text.starts_with("file://") && !Path::new(text).is_dir()) {
-        return Ok(Named::Files(discover(&[text.to_string()], &world.environment).await?));
+        return files().await;
     }
     let folder = Folder::open(text, &[])?;
     let is_lake = || folder.local_path().is_some_and(|path| path.join("_tradefold").is_dir());
     let table = match is_table(&folder).await? {
         true => open_local(text)?,
         false if is_lake() => open_local(text)?.join(&name()?),
-        false => return Ok(Named::Files(discover(&[text.to_string()], &world.environment).await?)),
+        false => return files().await,
     };
     if !is_table(&table).await? {
         return Err(Error::usage(doing)
@@ -76,7 +89,7 @@ pub(super) async fn find(text: &str, named: &DatasetArgs, export: &ExportArgs, w
             .hint("name another of its tables with --dataset, or give the folder of the table itself"));
     }
     let files = table_files(&table).await?;
-    Ok(Named::Table(table, files))
+    Ok((Vec::new(), Some((table, files))))
 }
 
 impl Named {

@@ -28,7 +28,7 @@ pub(super) struct TargetArgs {
 /// Settings of a target in BigQuery.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "BigQuery")]
-pub(super) struct BigQueryArgs {
+struct BigQueryArgs {
     /// Where winners are staged and the ledger is kept, such as gs://bucket/prefix; always the same for a table.
     #[arg(long, value_name = "URL")]
     stage: Option<String>,
@@ -72,6 +72,13 @@ pub(super) struct Writer {
 }
 
 impl Target {
+    /// A table of the embedded warehouse in a folder of the local disk; it need not be there yet.
+    pub(super) fn in_lake(warehouse: &str, engine: &Engine, dataset: &Arc<Dataset>) -> Result<Target> {
+        let lake = open_lake(warehouse, dataset)?;
+        let warehouse = Box::new(DeltaWarehouse::new(engine.clone(), Arc::clone(dataset), lake.table));
+        Ok(Target { warehouse, work: lake.home.clone(), home: lake.home })
+    }
+
     /// Takes the target, and waits for other writers up to `wait`.
     pub(super) async fn take(&self, wait: Duration, world: &World) -> Result<Writer> {
         let begun = Instant::now();
@@ -113,19 +120,12 @@ fn nonce(world: &World) -> String {
 }
 
 impl TargetArgs {
-    /// The table that somebody has named otherwise.
-    pub(super) fn at(place: String, bigquery: BigQueryArgs) -> TargetArgs {
-        TargetArgs { warehouse: place, bigquery }
-    }
-
     /// Opens the table, which need not be there yet.
     pub(super) async fn open(&self, engine: &Engine, dataset: &Arc<Dataset>, world: &World) -> Result<Target> {
         if self.warehouse.starts_with(SCHEME) {
             return self.bigquery.open(&self.warehouse, dataset, world).await;
         }
-        let lake = open_lake(&self.warehouse, dataset)?;
-        let warehouse = Box::new(DeltaWarehouse::new(engine.clone(), Arc::clone(dataset), lake.table));
-        Ok(Target { warehouse, work: lake.home.clone(), home: lake.home })
+        Target::in_lake(&self.warehouse, engine, dataset)
     }
 
     /// A dataset's table, in the words in which somebody has named it.
