@@ -1,7 +1,7 @@
 """One peer at a time, in a process of its own, so that its memory and CPU are told apart. dedup.py calls it.
 
 usage: peers.py dedup NAME DATA OUT TEMP THREADS MEMORY_BYTES LEVEL
-       peers.py facts DATA | answer OUT | folded OUT | versions
+       peers.py facts DATA | answer OUT | folded OUT | counts DATA THREADS MEMORY_BYTES | versions
 
 Every peer keeps the first row of each key of trades in the declared order, all columns, and writes Parquet. Those
 named -ts order by the timestamp alone, which is less work; datafusion-total runs tradefold's own query, in which no two
@@ -159,6 +159,24 @@ def folded(out):
     ask(f"SELECT COUNT(DISTINCT {key}) AS keys FROM read_parquet('{out}/*.parquet')")
 
 
+def counts(data, threads, memory_bytes):
+    """Only the counts that an analysis begins with: rows, keys, different rows, keys by their number of rows, losers."""
+    import duckdb
+
+    config = {"threads": int(threads), "memory_limit": f"{memory_bytes}B", "temp_directory": tempfile.gettempdir()}
+    connection = duckdb.connect(config=config | {"preserve_insertion_order": False})
+    # As landing has them: an analysis by the contract counts those keys.
+    key = "lower(wallet_address), lower(tx_hash), lower(COALESCE(order_hash, ''))"
+    content = ", ".join([*DECLARED, "order_hash", *CONTENT])
+    groups = f"""SELECT COUNT(*) AS n, COUNT(DISTINCT hash({content})) AS different
+                 FROM read_parquet('{data}/*.parquet') GROUP BY {key}"""
+    sizes = connection.execute(f"SELECT n, COUNT(*), SUM(different) FROM ({groups}) GROUP BY n ORDER BY n").fetchall()
+    rows, keys = sum(n * times for n, times, _ in sizes), sum(times for _, times, _ in sizes)
+    different = int(sum(total for *_, total in sizes))
+    figures = {"rows": rows, "keys": keys, "different": different, "losers": rows - keys}
+    print(json.dumps(figures | {"sizes": {str(n): times for n, times, _ in sizes}}))
+
+
 def versions():
     """What is installed, by the names of the peers."""
     found = {}
@@ -175,7 +193,8 @@ def versions():
 
 
 if __name__ == "__main__":
-    requests = {"dedup": dedup, "facts": facts, "answer": answer, "folded": folded, "versions": versions}
+    requests = {"dedup": dedup, "facts": facts, "answer": answer, "folded": folded, "counts": counts}
+    requests["versions"] = versions
     try:
         requests[sys.argv[1]](*sys.argv[2:])
     except Exception as error:

@@ -3,6 +3,7 @@
 use super::Outcome;
 use super::ad_hoc::{Footers, footers};
 use super::common::{DatasetArgs, EngineArgs, World};
+use super::migrate::{planned, sources};
 use super::page::Page;
 use super::target::{Target, TargetArgs};
 use crate::analysis::{Rows, analyse};
@@ -12,7 +13,8 @@ use crate::error::{Error, Kind, Result};
 use crate::landing::LandingCounts;
 use crate::ledger::Ledger;
 use crate::progress::Progress;
-use crate::report::{Analysis, AuditReport, JobsReport, OrphansReport, audit_text};
+use crate::report::{AgainstReport, Analysis, AuditReport, JobsReport, OrphansReport, audit_text};
+use crate::run::{Choice, RunOptions};
 use crate::storage::Folder;
 use crate::warehouse::local::{is_table, table_files};
 use crate::warehouse::{Warehouse, orphans};
@@ -29,11 +31,17 @@ use std::sync::Arc;
 #[command(after_help = "Examples:
   tradefold audit --warehouse ./lake
   tradefold audit --warehouse ./lake --html report.html
+  tradefold audit --warehouse ./lake --against ./staging
   tradefold audit --warehouse bigquery://project.dataset --stage gs://bucket/tradefold --json")]
 pub(super) struct Args {
     /// Don't look for trades whose market is not in the table `markets` beside them. In BigQuery it bills one column.
     #[arg(long)]
     no_orphans: bool,
+    /// Look for the rows of a Delta table, a lake or files in the table, too: which of their keys it lacks, and which
+    /// rows it has in an older state. Any of them ends it with exit code 65. May be given several times; the table is
+    /// one of the embedded warehouse.
+    #[arg(long, value_name = "PLACE")]
+    against: Vec<String>,
     /// Also write an analysis of the table's rows as a page for a browser: one file that needs no network, in one step.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -54,7 +62,8 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         page.must_not_replace([folder.url().as_str()])?;
     }
     let engine = args.engine.start()?;
-    let Target { warehouse, home, .. } = args.target.open(&engine, &dataset, world).await?;
+    let target = args.target.open(&engine, &dataset, world).await?;
+    let Target { warehouse, home, .. } = &target;
     let ledger = Ledger::open(home.join("ledger"), String::new()).await?;
     warehouse.check_target().await?;
     let audit = warehouse.audit().await?;
@@ -68,6 +77,13 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         true => without_market(warehouse.as_ref(), &args.target, &engine, world).await?,
         false => None,
     };
+    let against = match args.against.is_empty() {
+        true => None,
+        false => Some(against(&args, &dataset, &engine, &target, world).await?),
+    };
+    if against.as_ref().is_some_and(|found| found.missing_keys + found.higher_rows > 0) {
+        findings.push("missing_rows".into());
+    }
     if let Some((page, folder)) = &page {
         let analysis = analyse_table(folder, &dataset, &engine, world).await?;
         page.write(&analysis, &args.target.shown(&dataset.name))?;
@@ -78,11 +94,33 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         rows_after_last_merge,
         lost_rows,
         orphans,
+        against,
         removed_between_merges: ledger.removed_between_merges(),
         jobs: JobsReport::of(&ledger),
         findings,
     };
     Outcome::new(audit_text(&report), &report, (!report.findings.is_empty()).then_some(Kind::Data))
+}
+
+/// Looks for the rows of other places in the table, as a migration would before it writes anything.
+async fn against(
+    args: &Args,
+    dataset: &Dataset,
+    engine: &Engine,
+    target: &Target,
+    world: &World,
+) -> Result<AgainstReport> {
+    let sources = sources(&args.against, &args.dataset, world).await?;
+    // Nothing is decided here: whatever the rows are, it is told whether they are there.
+    let options = RunOptions {
+        on_suspect: Choice::Keep,
+        on_redated: Choice::Keep,
+        max_rejects: Some(u64::MAX),
+        key_chosen: args.dataset.key_chosen(),
+        ..RunOptions::default()
+    };
+    let found = planned(dataset, engine, target, options, sources, world).await?;
+    Ok(AgainstReport::of(found))
 }
 
 /// The folder of the table that a page is to be about.

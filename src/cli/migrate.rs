@@ -11,7 +11,7 @@ use crate::engine::{DataFile, Engine};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ledger::Ledger;
 use crate::migrate::{Sources, migrate, plan, roll_back};
-use crate::report::{migration_text, roll_back_text};
+use crate::report::{MigrationReport, migration_text, roll_back_text};
 use crate::run::{Choice, Run, RunOptions};
 use crate::source::discover;
 use crate::storage::Folder;
@@ -89,7 +89,9 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     not_in_bigquery(&args.to)?;
     let target = Target::in_lake(&args.to, &engine, &dataset)?;
     if is_plan {
-        return planned(&dataset, &engine, &target, options, sources, world).await;
+        let report = planned(&dataset, &engine, &target, options, sources, world).await?;
+        let would_stop = !report.run.stops.is_empty();
+        return Outcome::new(migration_text(&report), &report, would_stop.then_some(Kind::Data));
     }
     let run = Run {
         dataset: &dataset,
@@ -115,14 +117,14 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
 }
 
 /// Says what a migration would do: its first half, with a ledger and a stage of its own, which are removed.
-async fn planned(
+pub(super) async fn planned(
     dataset: &Dataset,
     engine: &Engine,
     target: &Target,
     options: RunOptions,
     sources: Sources,
     world: &World,
-) -> Result<Outcome> {
+) -> Result<MigrationReport> {
     let scratch = tempfile::tempdir().doing("make room for a plan").map_err(Error::in_temporary_folder)?;
     let folder = Folder::open(&scratch.path().to_string_lossy(), &[])?;
     let run = Run {
@@ -137,9 +139,7 @@ async fn planned(
         now_us: &world.now_us,
     };
     let mut ledger = Ledger::open(folder.join("ledger"), String::new()).await?;
-    let report = Box::pin(plan(run, sources, &mut ledger)).await?;
-    let would_stop = !report.run.stops.is_empty();
-    Outcome::new(migration_text(&report), &report, would_stop.then_some(Kind::Data))
+    Box::pin(plan(run, sources, &mut ledger)).await
 }
 
 fn options(args: &Args, dataset: &Dataset) -> Result<RunOptions> {
@@ -159,7 +159,7 @@ fn options(args: &Args, dataset: &Dataset) -> Result<RunOptions> {
 }
 
 /// Finds the files of every source. Of a Delta table only those that its newest version has.
-async fn sources(from: &[String], named: &DatasetArgs, world: &World) -> Result<Sources> {
+pub(super) async fn sources(from: &[String], named: &DatasetArgs, world: &World) -> Result<Sources> {
     let (mut inputs, mut places) = (Vec::new(), BTreeMap::new());
     for place in from {
         not_in_bigquery(place)?;

@@ -122,7 +122,9 @@ pub fn main(arguments: Vec<OsString>, environment: Vec<(String, String)>, now_us
     };
     let world = World::new(environment, now_us, cli.quiet);
     let hint = match cli.command {
-        Command::Backfill(_) | Command::Sync(_) | Command::Migrate(_) => "run the same command again: it goes on where it was",
+        Command::Backfill(_) | Command::Sync(_) | Command::Migrate(_) => {
+            "run the same command again: it goes on where it was"
+        }
         _ => "run the same command again",
     };
     let outcome = runtime.block_on(async {

@@ -44,6 +44,7 @@ pub async fn other_key(engine: &Engine, dataset: &Dataset, other: &Dataset) -> R
     }
     let (named_key, key) = (exprs.named_key("")?, exprs.key("")?);
     let slots = [&texts[..], &[("named_key", named_key.as_str()), ("key", key.as_str())]].concat();
-    let flagged = Flagged::of_list(engine.stream(&render(include_str!("../../sql/keys_apart.sql"), &slots)?).await?).await?;
+    let flagged =
+        Flagged::of_list(engine.stream(&render(include_str!("../../sql/keys_apart.sql"), &slots)?).await?).await?;
     Ok((found, flagged))
 }

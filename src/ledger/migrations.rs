@@ -47,7 +47,8 @@ impl Ledger {
         for record in self.records() {
             match &record.entry {
                 Entry::Migrating { run_id, before } if run_id == name => {
-                    let known = found.get_or_insert_with(|| Migration { number: record.number, ..Migration::default() });
+                    let known =
+                        found.get_or_insert_with(|| Migration { number: record.number, ..Migration::default() });
                     (known.since, known.before, known.is_proven) = (record.number, *before, false);
                 }
                 Entry::Changing { run_id, file, .. } if run_id == name => {

@@ -63,6 +63,7 @@ pub async fn migrate(run: &Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
 /// # Errors
 /// Whatever went wrong.
 pub async fn plan(mut run: Run<'_>, sources: Sources, ledger: &mut Ledger) -> Result<MigrationReport> {
+    run.history()?;
     run.options.only_compares = true;
     let mut report = run.bring_in(Work::Files(&sources.inputs), ledger).await?;
     // They go with the folders.
@@ -72,12 +73,7 @@ pub async fn plan(mut run: Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
 }
 
 /// Proves what a migration has done, and writes it down.
-async fn write_proof(
-    run: &Run<'_>,
-    name: &str,
-    sources: &BTreeMap<String, u64>,
-    ledger: &mut Ledger,
-) -> Result<Proof> {
+async fn write_proof(run: &Run<'_>, name: &str, sources: &BTreeMap<String, u64>, ledger: &mut Ledger) -> Result<Proof> {
     let proof = prove(run, name, sources, ledger).await?;
     let folder = run.files_of(name).kept;
     let json = serde_json::to_vec_pretty(&proof).doing("write a proof")?;

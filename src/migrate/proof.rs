@@ -21,12 +21,7 @@ const EXAMPLES: &str = "10";
 ///
 /// # Errors
 /// What the warehouse says, as where what the target was is not there any more.
-pub async fn prove(
-    run: &Run<'_>,
-    name: &str,
-    sources: &BTreeMap<String, u64>,
-    ledger: &Ledger,
-) -> Result<Proof> {
+pub async fn prove(run: &Run<'_>, name: &str, sources: &BTreeMap<String, u64>, ledger: &Ledger) -> Result<Proof> {
     let doing = "prove a migration";
     let history = run.history()?;
     // Nothing of it is known where nothing had to be written: the target is what it was.
@@ -138,13 +133,12 @@ impl Proving<'_> {
         if blanks.is_empty() {
             return Ok(None);
         }
-        let counts = names().zip(&blanks).map(|(name, blank)| {
-            Ok(format!("COUNT(CASE WHEN {blank} THEN 1 END) AS {}", exprs.column("", name)?))
-        });
+        let counts = names()
+            .zip(&blanks)
+            .map(|(name, blank)| Ok(format!("COUNT(CASE WHEN {blank} THEN 1 END) AS {}", exprs.column("", name)?)));
         let counts = counts.collect::<Result<Vec<_>>>()?.join(",\n  ");
         let (key, same_key) = (exprs.key("r")?, exprs.same_key("a", "r")?);
-        let slots =
-            [("before", self.tables.before.as_str()), ("after", &self.tables.after), ("same_key", &same_key)];
+        let slots = [("before", self.tables.before.as_str()), ("after", &self.tables.after), ("same_key", &same_key)];
         let counts =
             render(include_str!("../../sql/proof/blanked.sql"), &[&slots[..], &[("counts", &counts)]].concat())?;
         let blanked = blanks.join(" OR ");

@@ -19,7 +19,9 @@ pub use diff::{DiffReport, SideReport, diff_text};
 pub use exposition::exposition;
 pub use follow::{FetchReport, SyncReport, TableReport, sync_text};
 pub use html::analysis_html;
-pub use proof::{Check, MigrationReport, Proof, RollBackReport, migration_text, roll_back_text};
+pub use proof::{
+    AgainstDays, AgainstReport, Check, MigrationReport, Proof, RollBackReport, migration_text, roll_back_text,
+};
 pub use status::{FeedReport, LastTimes, PartReport, StatusReport, status_text};
 pub use text::{audit_text, backfill_text, dedup_text, gc_text, plan_text};
 
@@ -159,9 +161,12 @@ pub struct AuditReport {
     /// Trades of markets that are missing; nothing where nobody has looked, or there are no markets.
     #[serde(default)]
     pub orphans: Option<OrphansReport>,
+    /// What it lacks of the rows of other places; nothing where none was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<AgainstReport>,
     /// What jobs of all runs that ended took; nothing where the warehouse has none.
     pub jobs: JobsReport,
-    /// What is wrong: `duplicates`, `suspect_keys`, `without_key`, `without_day`, `lost_rows`.
+    /// What is wrong: `duplicates`, `suspect_keys`, `without_key`, `without_day`, `lost_rows`, `missing_rows`.
     pub findings: Vec<String>,
 }
 

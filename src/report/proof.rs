@@ -1,8 +1,9 @@
 //! What a migration has done, and the proof that nothing was lost by it.
 
-use super::text::{n, place};
-use super::{RunReport, backfill_text, counted};
+use super::text::{line, n, place};
+use super::{BatchReport, RunReport, backfill_text, counted};
 use crate::warehouse::{Moment, Undone};
+use crate::window::Day;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -84,10 +85,76 @@ pub struct RollBackReport {
     pub run_again: Vec<String>,
 }
 
+/// What of the rows of other places a table lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgainstReport {
+    /// The places, and how many rows each had.
+    pub sources: BTreeMap<String, u64>,
+    /// Rows that can't be in the table: they do not fit its contract.
+    pub rejected: u64,
+    /// Different keys of the other rows.
+    pub keys: u64,
+    /// Keys that the table has not.
+    pub missing_keys: u64,
+    /// Rows that are higher in the declared order than the table's row of their key.
+    pub higher_rows: u64,
+    /// Both by the days of the batches in which they would be brought in.
+    pub by_days: Vec<AgainstDays>,
+}
+
+/// What a table lacks on some days.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgainstDays {
+    /// The first and the last day; nothing for a table without partitions.
+    pub days: Option<(Day, Day)>,
+    /// As in [`AgainstReport`].
+    pub missing_keys: u64,
+    /// As in [`AgainstReport`].
+    pub higher_rows: u64,
+}
+
+impl AgainstReport {
+    /// What a plan of a migration has found.
+    pub fn of(plan: MigrationReport) -> AgainstReport {
+        let days = |batch: &BatchReport| AgainstDays {
+            days: batch.days,
+            missing_keys: batch.comparison.new,
+            higher_rows: batch.comparison.newer,
+        };
+        let by_days: Vec<AgainstDays> = plan.run.batches.iter().map(days).collect();
+        AgainstReport {
+            sources: plan.sources,
+            rejected: plan.run.balance.landing.rejected,
+            keys: plan.run.balance.winners,
+            missing_keys: by_days.iter().map(|days| days.missing_keys).sum(),
+            higher_rows: by_days.iter().map(|days| days.higher_rows).sum(),
+            by_days,
+        }
+    }
+}
+
+/// Adds what a table lacks of other places.
+pub(super) fn against(text: &mut String, found: &AgainstReport) {
+    for (source, rows) in &found.sources {
+        let _ = writeln!(text, "\n  against {} ({})", place(source), counted(*rows, "row"));
+    }
+    line(text, "keys", found.keys, "");
+    line(text, "- missing here", found.missing_keys, "");
+    line(text, "- older here", found.higher_rows, "");
+    if found.rejected > 0 {
+        line(text, "rejected rows", found.rejected, "they do not fit the contract, so nothing is said of them");
+    }
+    for batch in found.by_days.iter().filter(|batch| batch.missing_keys + batch.higher_rows > 0) {
+        let days = batch.days.map_or_else(|| "all days".into(), |(first, last)| format!("{first}..{last}"));
+        let _ = writeln!(text, "  {days:<22}{:>14} missing, {} older", n(batch.missing_keys), n(batch.higher_rows));
+    }
+}
+
 impl Proof {
     /// The proof as a file of statements, which a colleague can run: the tables, then every check.
     pub fn sql(&self) -> String {
-        let mut text = format!("-- The migration {} into {}: every statement of its proof.\n", self.migration, self.target);
+        let mut text =
+            format!("-- The migration {} into {}: every statement of its proof.\n", self.migration, self.target);
         text.push_str(&self.set_up);
         for check in &self.checks {
             let _ = writeln!(text, "\n-- {}: {}\n-- found: {}", check.name, check.promise, check.found);

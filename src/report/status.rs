@@ -276,7 +276,9 @@ fn entries(text: &mut String, ledger: &Ledger) {
             Entry::Looked { feeds, .. } => ("looked", feeds.last().unwrap_or(&none), None),
         };
         let last = match (&record.entry, counts) {
-            (Entry::Proven { findings: reasons, .. } | Entry::Stopped { reasons, .. }, _) => format!("  {}", reasons.join(", ")),
+            (Entry::Proven { findings: reasons, .. } | Entry::Stopped { reasons, .. }, _) => {
+                format!("  {}", reasons.join(", "))
+            }
             (_, Some(merged)) => format!("{:>12}{:>12}", n(merged.inserted), n(merged.updated)),
             _ => String::new(),
         };

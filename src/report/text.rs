@@ -1,5 +1,6 @@
 //! Reports as text for a person: they read like a balance, top to bottom.
 
+use super::proof::against;
 use super::{AuditReport, BatchReport, DedupReport, GcReport, OrphansReport, PlanReport, RunReport, Stop, counted};
 use crate::balance::Balance;
 use crate::dedup::KeyCount;
@@ -263,6 +264,9 @@ pub fn audit_text(report: &AuditReport) -> String {
     }
     if let Some(found) = &report.orphans {
         orphans(&mut text, found);
+    }
+    if let Some(found) = &report.against {
+        against(&mut text, found);
     }
     if report.jobs.jobs > 0 {
         let jobs = &report.jobs;

@@ -252,13 +252,14 @@ impl Statements<'_> {
         // By the rest of the key: rows that the other key has found are not told twice.
         let key = &self.dataset.key;
         for (at, part) in key.iter().enumerate().filter(|(_, part)| key.len() > 1 && part.is_never_null()) {
-            let rest = key.iter().enumerate().filter(|(place, _)| *place != at).map(|(_, rest)| {
-                Ok(format!("{} = {}", exprs.key_part("t", rest)?, exprs.key_part("s", rest)?))
-            });
+            let rest = key
+                .iter()
+                .enumerate()
+                .filter(|(place, _)| *place != at)
+                .map(|(_, rest)| Ok(format!("{} = {}", exprs.key_part("t", rest)?, exprs.key_part("s", rest)?)));
             let rest = rest.collect::<Result<Vec<_>>>()?.join(" AND ");
             let (missing, known) = (exprs.column("s", &part.column)?, exprs.column("t", &part.column)?);
-            let only =
-                format!(" AND {missing} IS NULL AND {known} IS NOT NULL AND NOT COALESCE({same_other}, FALSE)");
+            let only = format!(" AND {missing} IS NULL AND {known} IS NOT NULL AND NOT COALESCE({same_other}, FALSE)");
             statements.push(statement(&rest, &only)?);
         }
         Ok(statements.join("\nUNION ALL\n"))

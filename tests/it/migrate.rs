@@ -115,7 +115,8 @@ async fn crowded() -> LocalStand {
 fn asked_by_duckdb(stand: &LocalStand, name: &str) {
     let rows = stand.folder.path().join("lake/_tradefold/fills/runs").join(name).join("rows");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/proof.py");
-    let ran = Command::new(python()).arg(script).args([rows.join("proof.sql"), rows.join("proof.json")]).output().unwrap();
+    let ran =
+        Command::new(python()).arg(script).args([rows.join("proof.sql"), rows.join("proof.json")]).output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
@@ -249,7 +250,10 @@ async fn every_loss_that_is_planted_is_found_and_named() {
                 ("lower_than_winners", vec![(edge.clone(), 1)], vec!["0xa2"]),
             ],
         ),
-        (Loss::Set("wallet = '0xb1'", "rev", "0"), vec![("lower_than_winners", vec![(early.clone(), 1)], vec!["0xb1"])]),
+        (
+            Loss::Set("wallet = '0xb1'", "rev", "0"),
+            vec![("lower_than_winners", vec![(early.clone(), 1)], vec!["0xb1"])],
+        ),
         (
             Loss::Set("wallet = '0xa5'", "price", "NULL"),
             vec![("blanked_columns", vec![("price".into(), 1)], vec!["0xa5"])],
@@ -372,16 +376,16 @@ async fn windows_that_were_brought_in_since_are_gaps_again() {
     let stand = crowded().await;
     let part = |name: &str, from_us: i64| Seen {
         part: name.into(),
-        covers: vec![Cover { feed: "dome".into(), spans: Spans::from(vec![Window::new(from_us, from_us + 10).unwrap()]) }],
+        covers: vec![Cover {
+            feed: "dome".into(),
+            spans: Spans::from(vec![Window::new(from_us, from_us + 10).unwrap()]),
+        }],
         gaps: Vec::new(),
         purpose: Purpose::New,
         contract: String::new(),
     };
-    let finished = |run_id: &str, part: &str| Entry::Finished {
-        run_id: run_id.into(),
-        parts: vec![part.into()],
-        usage: None,
-    };
+    let finished =
+        |run_id: &str, part: &str| Entry::Finished { run_id: run_id.into(), parts: vec![part.into()], usage: None };
     let mut own = ledger(&stand).await;
     own.append(Entry::Followed { feed: "dome".into(), from_us: 0, to_us: None }, 0).await.unwrap();
     own.append_fetched(part("early", 0), &Landed::default(), 0).await.unwrap();
@@ -410,7 +414,8 @@ async fn keys_on_which_two_keys_disagree_stop_the_migration_until_somebody_choos
         fill("0xd4", json!("o"), EDGE_S, 7, 0.5),
         fill("0xd4", json!("p"), EDGE_S, 7, 0.6),
     ];
-    let by = |on_other_key| RunOptions { other_key: Some(parse_key("wallet, rev").unwrap()), on_other_key, ..options() };
+    let by =
+        |on_other_key| RunOptions { other_key: Some(parse_key("wallet, rev").unwrap()), on_other_key, ..options() };
     let stand = crowded().await;
     let stopped = migrated_by(&stand, &rows, by(Choice::Stop)).await.unwrap();
     let reasons: Vec<&str> = stopped.run.stops.iter().map(|stop| stop.reason.as_str()).collect();

@@ -51,7 +51,8 @@ impl History for DeltaWarehouse {
                 set_up.push_str(&self.view(BEFORE, &files_of(&self.folder, &table)?)?);
             }
             None => {
-                let empty = MemTable::try_new(self.table_schema(), vec![vec![]]).doing("stand in for a missing table")?;
+                let empty =
+                    MemTable::try_new(self.table_schema(), vec![vec![]]).doing("stand in for a missing table")?;
                 self.engine.register(BEFORE, Arc::new(empty))?;
                 set_up.push_str(&self.view(BEFORE, &[])?);
             }
@@ -103,8 +104,15 @@ impl History for DeltaWarehouse {
             return Err(Error::bug(doing).because("the counts have another number"));
         };
         let rows_before = self.count("target").await?;
-        let mut undone =
-            Undone { removed, restored, changed_since, as_before, rows_before, rows_after: rows_before, ..Undone::default() };
+        let mut undone = Undone {
+            removed,
+            restored,
+            changed_since,
+            as_before,
+            rows_before,
+            rows_after: rows_before,
+            ..Undone::default()
+        };
         if is_dry || removed + restored == 0 {
             undone.rows_after -= if is_dry { removed } else { 0 };
             return Ok(undone);
@@ -134,7 +142,9 @@ impl DeltaWarehouse {
             // Each line of the history is a commit that stood; the newest of the batch is what counts. What stood
             // before a restore may be undone by it, and what was undone is.
             let remembered = commit.info.get(REMEMBERED);
-            if commit.operation.as_deref() == Some("RESTORE") || remembered.is_some_and(|commit| commit.get(UNDONE).is_some()) {
+            if commit.operation.as_deref() == Some("RESTORE")
+                || remembered.is_some_and(|commit| commit.get(UNDONE).is_some())
+            {
                 break;
             }
             let Some(remembered) = remembered else { continue };
@@ -205,7 +215,9 @@ async fn days_of_changes(engine: &Engine) -> Result<BTreeSet<Day>> {
     );
     let mut days = BTreeSet::new();
     for batch in engine.collect(&sql).await? {
-        days.extend((0..batch.num_rows()).filter_map(|row| number(batch.column(0).as_ref(), row)).map(|d| Day(d as i32)));
+        days.extend(
+            (0..batch.num_rows()).filter_map(|row| number(batch.column(0).as_ref(), row)).map(|d| Day(d as i32)),
+        );
     }
     Ok(days)
 }
