@@ -16,6 +16,9 @@ const DICTIONARY_VALUES_MIN: u64 = 8_192;
 /// # Errors
 /// Why it can't be read or believed, in words that follow the file's name.
 pub fn read(file: &File) -> Result<ArrowReaderMetadata, Box<dyn std::error::Error + Send + Sync>> {
+    if file.metadata()?.len() == 0 {
+        return Err("it is empty: no Parquet file has 0 bytes, even one without rows".into());
+    }
     let options = ArrowReaderOptions::new().with_encoding_stats_as_mask(false);
     let footer = ArrowReaderMetadata::load(file, options)?;
     match impossible(footer.metadata(), file.metadata()?.len()) {

@@ -83,7 +83,8 @@ fn texts(batch: &RecordBatch, columns: usize, rows: &[usize]) -> Result<Vec<(Str
     Ok(found)
 }
 
-fn short(text: String) -> String {
+/// A value, cut where it is very long.
+pub(super) fn short(text: String) -> String {
     match text.char_indices().nth(CHARACTERS) {
         Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
         None => text,

@@ -3,8 +3,12 @@
 mod advice;
 mod groups;
 mod rejects;
+mod runs;
+mod suggest;
 
 pub use rejects::first_rejects;
+pub use runs::must_have;
+pub use suggest::{Asked, Suggested, suggest};
 
 use crate::balance::Balance;
 use crate::dataset::Dataset;
@@ -30,6 +34,8 @@ pub struct Rows {
     pub rejects_by_reason: BTreeMap<String, u64>,
     /// The first of them.
     pub rejects: Vec<RejectedRow>,
+    /// The column by whose values they are counted as well.
+    pub run_column: Option<String>,
 }
 
 impl Rows {
@@ -37,13 +43,13 @@ impl Rows {
     pub fn of(landed: &Landed, rejects: Vec<RejectedRow>) -> Rows {
         let by_file = landed.inputs.iter().map(|input| (input.url.clone(), input.counts.landed)).collect();
         let (landing, rejects_by_reason) = (landed.counts, landed.rejects_by_reason.clone());
-        Rows { landing, by_file: Some(by_file), rejects_by_reason, rejects }
+        Rows { landing, by_file: Some(by_file), rejects_by_reason, rejects, run_column: None }
     }
 }
 
 /// Says of every row of these files what becomes of it, and looks at the key from all sides. Rows are read to decide,
 /// those that are different once more to try other keys, and the columns of the key to count what is missing and to
-/// find the rows that are shown.
+/// find the rows that are shown. Where rows are counted by a column, that is read once more.
 ///
 /// # Errors
 /// When a file can't be read or has changed, the disk is full, or rows do not balance.
@@ -88,6 +94,11 @@ pub async fn analyse_decided(
     balance.check()?;
     progress.begin("try other keys", Some(decision.different_rows()));
     let near = decision.near(progress).await?;
+    let by_run = match &rows.run_column {
+        Some(column) => Some(runs::by_run(decision, column, rows.landing.landed, progress).await?),
+        None => None,
+    };
+    let runs_spilled_bytes = by_run.as_ref().map_or(0, |(_, spilled_bytes)| *spilled_bytes);
     let by_day = decision.rows_by_day().into_iter();
     Ok(Analysis {
         key: dataset.key.iter().map(ToString::to_string).collect(),
@@ -106,7 +117,9 @@ pub async fn analyse_decided(
         near: neighbours(decision, dataset, &near)?,
         groups: groups::groups(dedup, decision).await?,
         advice: advice::advice(dataset, &balance, decision, &near),
-        spilled_bytes: decision.spilled_bytes() + near.spilled_bytes,
+        by_run: by_run.map(|(runs, _)| runs),
+        suggestion: None,
+        spilled_bytes: decision.spilled_bytes() + near.spilled_bytes + runs_spilled_bytes,
         balance,
     })
 }

@@ -2,9 +2,9 @@
 //! the command line.
 
 use super::common::{DatasetArgs, World};
-use crate::analysis::{Rows, first_rejects};
+use crate::analysis::{Asked, Rows, Suggested, first_rejects, suggest};
 use crate::dataset::{Dataset, KeyPart, OrderColumn, parse_order};
-use crate::engine::DataFile;
+use crate::engine::{DataFile, Engine};
 use crate::error::{Doing, Error, Result};
 use crate::landing::{LandingCounts, columns_at_first_sight, land_inferred};
 use crate::report::RejectedRow;
@@ -28,11 +28,11 @@ const COLUMNS_NAMED: usize = 20;
 #[derive(Debug, Args)]
 pub(super) struct AdHocArgs {
     /// What makes one row of a key better: columns with DESC or ASC and NULLS FIRST or NULLS LAST.
-    #[arg(long, value_name = "COLUMNS", requires = "key")]
+    #[arg(long, value_name = "COLUMNS", requires = "which_key")]
     order: Option<String>,
     /// Columns that do not count as content, separated by commas. '*': all but those of key and order, so that rows
     /// which tie are all the same; nothing else has to be read to find duplicates then.
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', requires = "key")]
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', requires = "which_key")]
     volatile: Vec<String>,
 }
 
@@ -62,6 +62,7 @@ impl AsTheyAre {
             by_file: Some(self.rows_by_file.clone()),
             rejects_by_reason: self.rejects_by_reason.clone(),
             rejects: self.rejects.clone(),
+            run_column: None,
         }
     }
 }
@@ -121,6 +122,26 @@ impl AdHocArgs {
         Ok(AdHoc { dataset: self.dataset(SchemaRef::clone(&read.schema), named)?, read })
     }
 
+    /// Fetches files of which no key is known, and finds one. Gives what was found, too.
+    pub(super) async fn without_key(
+        &self,
+        inputs: Vec<Input>,
+        engine: &Engine,
+        world: &World,
+    ) -> Result<(AdHoc, Suggested)> {
+        let order = self.order.as_deref().map(parse_order).transpose()?.unwrap_or_default();
+        let read = AsTheyAre::read(inputs, Vec::new(), order.clone(), world).await?;
+        let asked = Asked {
+            schema: SchemaRef::clone(&read.schema),
+            volatile: self.volatile.clone(),
+            order: order.iter().map(|item| item.column.clone()).collect(),
+        };
+        let found = suggest(engine, asked, &read.files, world.progress.as_ref()).await?;
+        let schema = SchemaRef::clone(&read.schema);
+        let dataset = Dataset::ad_hoc(schema, found.key.clone(), order, found.volatile.clone())?;
+        Ok((AdHoc { dataset, read }, found))
+    }
+
     /// Fetches the files, reads the footers of Parquet and converts any other to it.
     pub(super) async fn as_they_are(
         &self,
@@ -129,6 +150,12 @@ impl AdHocArgs {
         world: &World,
     ) -> Result<AsTheyAre> {
         let Choice { key, order, .. } = self.choice(named)?;
+        AsTheyAre::read(inputs, key, order, world).await
+    }
+}
+
+impl AsTheyAre {
+    async fn read(inputs: Vec<Input>, key: Vec<KeyPart>, order: Vec<OrderColumn>, world: &World) -> Result<AsTheyAre> {
         let (parquet, texts): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| input.format == Format::Parquet);
         let is_parquet = !parquet.is_empty();
         let (mut files, mut copies) = (Vec::new(), Vec::new());

@@ -139,7 +139,7 @@ async fn analyse_table(folder: &Folder, dataset: &Dataset, engine: &Engine, worl
     let read = rows_by_file.values().sum();
     let landing = LandingCounts { read, landed: read, ..LandingCounts::default() };
     let by_file = Some(rows_by_file);
-    let rows = Rows { landing, by_file, rejects_by_reason: BTreeMap::new(), rejects: Vec::new() };
+    let rows = Rows { landing, by_file, rejects_by_reason: BTreeMap::new(), rejects: Vec::new(), run_column: None };
     analyse(engine, dataset, &files, rows, world.progress.as_ref()).await
 }
 

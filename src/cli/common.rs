@@ -77,7 +77,7 @@ pub(super) struct DatasetArgs {
     dataset: Option<String>,
     /// Another key than the contract's: columns and COALESCE(column, other, 'text'), separated by commas. For analyze
     /// and dedup it is, without --dataset, the key of files that have no contract.
-    #[arg(long, value_name = "COLUMNS")]
+    #[arg(long, value_name = "COLUMNS", group = "which_key")]
     key: Option<String>,
 }
 

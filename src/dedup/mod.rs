@@ -25,7 +25,6 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use url::Url;
 
 /// The table that holds the rows.
 pub const TABLE: &str = "landed";
@@ -63,7 +62,7 @@ impl<'a> Dedup<'a> {
             })?;
             let mut names = BTreeMap::new();
             for file in files {
-                names.insert(local_path(&file.url)?, file.label.clone());
+                names.insert(file.path()?, file.label.clone());
             }
             let label = |path: &PathBuf| names.get(path).cloned().unwrap_or_else(|| path.display().to_string());
             (operator.open(resources)?, operator.paths().iter().map(label).collect())
@@ -178,9 +177,4 @@ impl<'a> Dedup<'a> {
             analyses: self.analyses,
         })
     }
-}
-
-fn local_path(url: &str) -> Result<PathBuf> {
-    let url = Url::parse(url).doing("read a file's URL")?;
-    url.to_file_path().map_err(|()| Error::bug("read a file's URL").with("file", url))
 }

@@ -14,6 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
 use object_store::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use url::Url;
 
@@ -26,6 +27,17 @@ pub struct DataFile {
     pub label: String,
     /// Its size.
     pub size_bytes: u64,
+}
+
+impl DataFile {
+    /// Where it lies.
+    ///
+    /// # Errors
+    /// Bug, when its URL is not one of the local disk.
+    pub fn path(&self) -> Result<PathBuf> {
+        let url = Url::parse(&self.url).doing("read a file's URL")?;
+        url.to_file_path().map_err(|()| Error::bug("read a file's URL").with("file", url))
+    }
 }
 
 /// A table over Parquet files on the local disk. A column that a file lacks is NULL there.

@@ -26,7 +26,11 @@ mod odd;
 mod part;
 mod records;
 pub mod rule;
+mod sets;
 mod spill;
+mod survey;
+mod tries;
+mod values;
 mod verdict;
 
 pub use budget::{Budget, Size};
@@ -38,7 +42,11 @@ pub use exec::{Decided, KeepFirstExec};
 pub use gather::days;
 pub use group::DayCounts;
 pub use input::{Batches, Input, Unit};
-pub use near::{Merging, Near, Without};
+pub use near::{Near, Without};
+pub use sets::{Attempt, Cell, Tried};
+pub use survey::{ColumnSight, Sample, Survey};
+pub use tries::Merging;
+pub use values::{ValueRows, Values};
 pub use verdict::{Added, Class, Flag, Largest, Marks, Run, Verdict};
 
 use crate::error::{Error, Result};

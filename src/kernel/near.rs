@@ -1,13 +1,13 @@
 //! Keys that are nearly the same, and keys with one part less: all tried in one pass over the rows that are left when
 //! equal ones are counted once.
 //!
-//! Each try turns a row into a small record, as keys themselves are, so that it obeys the same memory: records that
-//! have one fingerprint would be one key.
+//! Each try turns a row into a small record.
 
 use super::columns::{Columns, is_more_than_a_column};
-use super::records::{Partitions, Record, Sink, partitions_for};
+use super::records::{Partitions, partitions_for};
+use super::tries::{Merging, Pushing, count_all, prints, salt};
 use super::verdict::Verdict;
-use super::{Budget, Kernel, Size, key_prints};
+use super::{Budget, Kernel, Size};
 use crate::error::{Doing, Result};
 use crate::progress::Progress;
 use crate::threads;
@@ -18,23 +18,6 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::PhysicalExpr;
 use std::sync::Arc;
-
-/// Of how many keys that become one the places are remembered, and how many places of each.
-const EXAMPLES: usize = 10;
-const EXAMPLE_KEYS: usize = 4;
-/// Records that a thread has pushed last: the same one is not pushed twice.
-const RECENT: usize = 1 << 14;
-
-/// Keys that become one when something is not looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Merging {
-    /// How many there would be of those that become one.
-    pub groups: u64,
-    /// How many keys they are; where a part is missing, two for each group: with it and without.
-    pub keys: u64,
-    /// The places of one row of each key, of some of them.
-    pub examples: Vec<Vec<u64>>,
-}
 
 /// What would become of the keys without one of their parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,19 +65,6 @@ impl Try {
     }
 }
 
-/// Counts of one try.
-#[derive(Clone, Debug, Default)]
-struct Count {
-    keys: u64,
-    merging: Merging,
-}
-
-/// A thread's way to the records.
-struct Pushing<'a> {
-    sink: Sink<'a>,
-    recent: Vec<(u128, u64)>,
-}
-
 impl Kernel {
     /// Tries keys that are nearly those by which rows were decided.
     ///
@@ -118,7 +88,7 @@ impl Kernel {
         };
         let budget = Budget::new(self.budget.memory_bytes, self.resources.threads, size);
         let partitions = Partitions::new(&budget, &self.resources);
-        let begin = || Pushing { sink: partitions.sink(), recent: vec![(0, 0); RECENT] };
+        let begin = || Pushing::begin(&partitions);
         threads::each_with(
             self.input.units().len(),
             self.resources.threads,
@@ -136,26 +106,9 @@ impl Kernel {
                 }
                 Ok(())
             },
-            &|pushing| pushing.sink.finish(),
+            &|pushing| pushing.finish(),
         )?;
-        let counted = threads::each(partitions.count(), budget.settling_threads(partitions.used_bytes()), &|part| {
-            let mut records = Vec::new();
-            partitions.take(part).read_into(&mut records)?;
-            Ok(count(records, tries as usize))
-        })?;
-        let mut all = vec![Count::default(); tries as usize];
-        for part in counted {
-            for (all, own) in all.iter_mut().zip(part) {
-                all.keys += own.keys;
-                all.merging.groups += own.merging.groups;
-                all.merging.keys += own.merging.keys;
-                all.merging.examples.extend(own.merging.examples);
-            }
-        }
-        for count in &mut all {
-            count.merging.examples.sort_unstable();
-            count.merging.examples.truncate(EXAMPLES);
-        }
+        let all = count_all(&partitions, &budget, tries as usize)?;
         let of = |what: Try| all.get(what.number() as usize).cloned().unwrap_or_default();
         let without = |part| Without {
             keys: of(Try::Without(part)).keys,
@@ -196,13 +149,13 @@ impl Trying {
             let tag = together(&own, &key, row, &[]) as u64;
             for (what, other) in [(Try::Case, &folded), (Try::Hours, &hours)] {
                 if let Some(other) = other {
-                    to.push(what, together(other, &key, row, &[]), tag, places[row])?;
+                    to.push(what.number(), together(other, &key, row, &[]), tag, places[row])?;
                 }
             }
             for (part, missing) in missing.iter().enumerate() {
                 let without = together(&own, &key, row, &[part]);
-                to.push(Try::Without(part), without, u64::from(missing[row]), places[row])?;
-                to.push(Try::RowsWithout(part), together(&own, &all, row, &self.own[part]), 0, places[row])?;
+                to.push(Try::Without(part).number(), without, u64::from(missing[row]), places[row])?;
+                to.push(Try::RowsWithout(part).number(), together(&own, &all, row, &self.own[part]), 0, places[row])?;
             }
         }
         Ok(())
@@ -219,25 +172,6 @@ fn own_columns(columns: &Columns, parts: usize) -> Vec<Vec<usize>> {
         (0..columns.key.len()).filter(is_own).collect()
     };
     (0..if parts > 1 { parts } else { 0 }).map(of_part).collect()
-}
-
-fn prints(values: &[ArrayRef], rows: usize) -> Result<Vec<Vec<u128>>> {
-    values.iter().map(|column| key_prints(&[Arc::clone(column)], rows)).collect()
-}
-
-impl Pushing<'_> {
-    fn push(&mut self, what: Try, print: u128, tag: u64, place: u64) -> Result<()> {
-        // So that records of one try do not lie where those of another do, and none is that of an empty slot.
-        let print = print.wrapping_add(salt(what.number() as usize + 1_000));
-        // By both: of two that come in turn each has its own place.
-        let recent = &mut self.recent[(print >> 7).wrapping_add(u128::from(tag)) as usize % RECENT];
-        if *recent == (print, tag) {
-            // A part that names few things would else fill one partition.
-            return Ok(());
-        }
-        *recent = (print, tag);
-        self.sink.push(Record::new(print, tag, what.number(), place, None))
-    }
 }
 
 /// Fingerprints of parts in another form; nothing where none of them has one.
@@ -263,12 +197,6 @@ fn each_as(
 fn together(columns: &[Vec<u128>], of: &[usize], row: usize, without: &[usize]) -> u128 {
     let kept = of.iter().filter(|column| !without.contains(column));
     kept.fold(0, |sum: u128, column| sum.wrapping_add(columns[*column][row].wrapping_mul(salt(*column))))
-}
-
-/// An odd number for each column.
-fn salt(column: usize) -> u128 {
-    let seed = (column as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-    (seed ^ seed >> 61) | 1
 }
 
 fn is_text(column: &ArrayRef) -> bool {
@@ -310,30 +238,4 @@ fn missing(part: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<Vec<bool
         missing.iter_mut().enumerate().for_each(|(row, all)| *all &= values.is_null(row) || is_empty(row));
     }
     Ok(missing)
-}
-
-/// Counts the keys of a partition's records, try by try.
-fn count(mut records: Vec<Record>, tries: usize) -> Vec<Count> {
-    records.sort_unstable_by_key(|record| (record.digest, record.print(), record.rank, record.place()));
-    let mut counts = vec![Count::default(); tries];
-    for group in records.chunk_by(|a, b| (a.digest, a.print()) == (b.digest, b.print())) {
-        let Some(count) = counts.get_mut(group[0].digest as usize) else { continue };
-        count.keys += 1;
-        let tags = || group.chunk_by(|a, b| a.rank == b.rank);
-        let keys = tags().count() as u64;
-        if keys > 1 {
-            count.merging.groups += 1;
-            count.merging.keys += keys;
-            let mut places: Vec<u64> = tags().map(|rows| rows[0].place()).collect();
-            // Fingerprints are others in each process, places are not.
-            places.sort_unstable();
-            places.truncate(EXAMPLE_KEYS);
-            count.merging.examples.push(places);
-            if count.merging.examples.len() >= 2 * EXAMPLES {
-                count.merging.examples.sort_unstable();
-                count.merging.examples.truncate(EXAMPLES);
-            }
-        }
-    }
-    counts
 }

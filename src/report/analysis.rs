@@ -1,5 +1,6 @@
 //! What `analyze` found.
 
+use super::{Runs, Suggestion};
 use crate::balance::Balance;
 use crate::dedup::Census;
 use crate::kernel::Distances;
@@ -44,6 +45,12 @@ pub struct Analysis {
     pub groups: Vec<GroupRows>,
     /// Other keys that were tried.
     pub advice: Advice,
+    /// Rows by the values of a column, where that was asked for.
+    #[serde(default)]
+    pub by_run: Option<Runs>,
+    /// The keys that were found, where none was given: this is an analysis by the first of them.
+    #[serde(default)]
+    pub suggestion: Option<Suggestion>,
     /// How many bytes of records waited on disk, since they did not fit into the memory that was given.
     pub spilled_bytes: u64,
 }

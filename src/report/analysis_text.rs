@@ -1,19 +1,27 @@
 //! The report of an analysis as text.
 
 use super::text::{balance, line, n, rejected, share};
-use super::{Analysis, Change, GroupRows, NearKeys, counted};
+use super::{Analysis, Change, GroupRows, NearKeys, Runs, Suggestion, counted};
+use crate::dedup::Tally;
+use std::cmp::Reverse;
 use std::fmt::Write;
 
 /// How many of the largest groups, of rows that were set aside and of sizes are shown, how many of the keys whose rows
 /// differ, and how many characters of a value. The JSON report has more.
 const LARGEST_SHOWN: usize = 10;
+/// Files, and values of a column, that have a line of their own.
+const FILES_SHOWN: usize = 20;
 const GROUPS_SHOWN: usize = 5;
 const CHARACTERS_SHOWN: usize = 40;
 
 /// The report of an analysis.
 pub fn analysis_text(report: &Analysis) -> String {
     let order = if report.order.is_empty() { "none".to_string() } else { report.order.join(", ") };
-    let mut text = format!("key   {}\norder {order}\n\n", report.key.join(", "));
+    let mut text = String::new();
+    if let Some(found) = &report.suggestion {
+        suggestion(&mut text, found);
+    }
+    let _ = writeln!(text, "key   {}\norder {order}\n", report.key.join(", "));
     line(&mut text, "rows", report.rows, "");
     line(&mut text, "unique keys", report.keys, "");
     line(&mut text, "duplicates", report.rows - report.keys, &format!("{:.2} %", 100.0 * report.duplicate_share()));
@@ -32,11 +40,9 @@ pub fn analysis_text(report: &Analysis) -> String {
             let _ = writeln!(text, "  {:<12}{:>12}{:>12}{:>12}{:>12}", day.to_string(), row[0], row[1], row[2], row[3]);
         }
     }
-    let _ = writeln!(text, "\n  {:>12}{:>12}{:>12}{:>12}  file", "rows", "exact", "superseded", "conflict");
-    for (file, rows) in &report.rows_by_file {
-        let tally = report.census.by_file.get(file).copied().unwrap_or_default();
-        let row = [*rows, tally.exact, tally.superseded, tally.conflict].map(n);
-        let _ = writeln!(text, "  {:>12}{:>12}{:>12}{:>12}  {file}", row[0], row[1], row[2], row[3]);
+    by_file(&mut text, report);
+    if let Some(runs) = &report.by_run {
+        by_run(&mut text, runs);
     }
     shape(&mut text, report);
     near(&mut text, report);
@@ -56,6 +62,84 @@ pub fn analysis_text(report: &Analysis) -> String {
     }
     advice(&mut text, report);
     text
+}
+
+/// A line of rows and losers.
+fn tallied(text: &mut String, rows: u64, losers: Tally, name: &str) {
+    let row = [rows, losers.exact, losers.superseded, losers.conflict].map(n);
+    let _ = writeln!(text, "  {:>12}{:>12}{:>12}{:>12}  {name}", row[0], row[1], row[2], row[3]);
+}
+
+fn tally_heading(text: &mut String, name: &str) {
+    let _ = writeln!(text, "\n  {:>12}{:>12}{:>12}{:>12}  {name}", "rows", "exact", "superseded", "conflict");
+}
+
+/// Files by their names, or of very many those with the most losers.
+fn by_file(text: &mut String, report: &Analysis) {
+    tally_heading(text, "file");
+    let losers = |file: &str| report.census.by_file.get(file).copied().unwrap_or_default();
+    let mut files: Vec<(&String, u64)> = report.rows_by_file.iter().map(|(file, rows)| (file, *rows)).collect();
+    if files.len() > FILES_SHOWN {
+        files.sort_by_key(|(file, rows)| Reverse((losers(file).total(), *rows)));
+    }
+    let others = files.split_off(files.len().min(FILES_SHOWN));
+    for (file, rows) in files {
+        tallied(text, rows, losers(file), file);
+    }
+    if !others.is_empty() {
+        let mut sum = (0, Tally::default());
+        for (file, rows) in &others {
+            sum.0 += rows;
+            sum.1 += losers(file);
+        }
+        tallied(text, sum.0, sum.1, &format!("… and {}", counted(others.len() as u64, "more file")));
+    }
+}
+
+/// Rows by the values of a column.
+fn by_run(text: &mut String, runs: &Runs) {
+    tally_heading(text, &format!("{}{}", runs.column, if runs.by_day { ", by UTC day" } else { "" }));
+    let (shown, more) = runs.told.split_at(runs.told.len().min(FILES_SHOWN));
+    for run in shown {
+        tallied(text, run.rows, run.losers, &run.value.as_deref().map_or("NULL".into(), cut));
+    }
+    let mut sum = (runs.others.rows, runs.others.losers);
+    for run in more {
+        sum.0 += run.rows;
+        sum.1 += run.losers;
+    }
+    let values = runs.others.values + more.len() as u64;
+    if values > 0 {
+        tallied(text, sum.0, sum.1, &format!("… and {}", counted(values, "more value")));
+    }
+}
+
+/// The keys that were found.
+fn suggestion(text: &mut String, found: &Suggestion) {
+    let _ = writeln!(text, "suggested keys, the best first");
+    let _ = writeln!(text, "  {}, volatile columns left aside", counted(found.different_rows, "different row"));
+    let _ = writeln!(text, "  {:>12}{:>14}{:>12}  key", "rows kept", "that differ", "in keys");
+    for own in &found.candidates {
+        let numbers = [own.rows_kept, own.merged_rows_that_differ, own.keys_that_differ].map(n);
+        let key = own.key.join(", ");
+        let _ = writeln!(text, "  {:>12}{:>14}{:>12}  {key}: {}", numbers[0], numbers[1], numbers[2], own.verdict);
+    }
+    for column in &found.numbering {
+        let _ = writeln!(text, "  {column} looks as if it numbers copies, and counts as volatile");
+    }
+    if !found.looks_volatile.is_empty() {
+        let columns = found.looks_volatile.join(",");
+        let _ = writeln!(text, "  {columns} may say how rows were collected: if so, give --volatile {columns}");
+    }
+    for out in found.left_out.iter().take(LARGEST_SHOWN) {
+        let _ = writeln!(text, "  {} is in no key: {}", out.column, out.why);
+    }
+    if found.left_out.len() > LARGEST_SHOWN {
+        let more = counted((found.left_out.len() - LARGEST_SHOWN) as u64, "more column");
+        let _ = writeln!(text, "  … and {more} can be in no key");
+    }
+    let flags = found.flags.as_ref().map(|flags| format!(", as with {flags}")).unwrap_or_default();
+    let _ = writeln!(text, "\nanalyzed by the first of them{flags}\n");
 }
 
 /// How many rows keys have, how far copies lie apart, and what is missing in the key.

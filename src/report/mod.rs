@@ -7,7 +7,9 @@ mod exposition;
 mod follow;
 mod html;
 mod proof;
+mod runs;
 mod status;
+mod suggestion;
 mod text;
 
 pub use crate::kernel::Distances;
@@ -22,7 +24,9 @@ pub use html::analysis_html;
 pub use proof::{
     AgainstDays, AgainstReport, Check, MigrationReport, Proof, RollBackReport, migration_text, roll_back_text,
 };
+pub use runs::{OtherRuns, RunRows, Runs};
 pub use status::{FeedReport, LastTimes, PartReport, StatusReport, status_text};
+pub use suggestion::{LeftOut, SuggestedKey, Suggestion};
 pub use text::{audit_text, backfill_text, dedup_text, gc_text, plan_text};
 
 use crate::balance::Balance;

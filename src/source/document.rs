@@ -126,6 +126,17 @@ pub(crate) fn arrays_with(fields: &Fields<'_>, members: &[String]) -> Vec<String
     fields.iter().filter(is_page).map(|(name, _)| name.to_string()).collect()
 }
 
+/// The one field that is an array of objects; nothing where there are several.
+pub(crate) fn only_array(fields: &Fields<'_>) -> Option<String> {
+    let is_array = |(_, cell): &&(_, Cell<'_>)| {
+        let Cell::Nested(text) = cell else { return false };
+        let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+        items.first().is_some_and(|item| fields_of(item.get()).is_ok())
+    };
+    let mut found = fields.iter().filter(is_array).map(|(name, _)| name.to_string());
+    found.next().filter(|_| found.next().is_none())
+}
+
 /// The place of a part of the text in it.
 fn place(text: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - text.as_ptr() as usize;

@@ -16,7 +16,7 @@ pub use discover::discover;
 
 pub(crate) use bytes::{Stored, damaged, digest, is_blank};
 pub(crate) use cell::{Cell, Fields, json_text};
-pub(crate) use document::arrays_with;
+pub(crate) use document::{arrays_with, only_array};
 pub(crate) use path::Path as CellPath;
 pub(crate) use records::{Reason, Record, Records};
 

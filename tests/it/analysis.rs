@@ -1,5 +1,8 @@
 //! What an analysis says of duplicates and of the key, against DuckDB and against what was planted.
 
+mod runs;
+mod suggest;
+
 use crate::googlesql::python;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -14,9 +17,9 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn oracle() -> Command {
+fn oracle(script: &str) -> Command {
     let mut command = Command::new(python());
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/analysis.py"));
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(script));
     command
 }
 
@@ -92,7 +95,12 @@ fn duckdb_counts_the_same() {
     for (number, (key, parts, order)) in cases.into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         let rows = [3_000, 9_000, 40, 3_000][number].to_string();
-        run(oracle().arg("--make").arg(folder.path()).args(["--seed", &number.to_string(), "--rows", &rows]));
+        run(oracle("analysis.py").arg("--make").arg(folder.path()).args([
+            "--seed",
+            &number.to_string(),
+            "--rows",
+            &rows,
+        ]));
         let mut report = Json::Null;
         // However little memory there is, and however many threads.
         for flags in [["--threads", "1"], ["--threads", "3"]] {
@@ -102,7 +110,7 @@ fn duckdb_counts_the_same() {
             assert!(report.is_null() || report == again, "{key}");
             report = again;
         }
-        let mut counting = oracle();
+        let mut counting = oracle("analysis.py");
         counting.args(files(folder.path())).args(["--volatile", "seen"]);
         parts.iter().for_each(|part| {
             counting.arg("--part").args(*part);
@@ -181,7 +189,7 @@ fn a_column_that_leaves_two_events_together_separates_nothing() {
 #[test]
 fn a_part_that_only_numbers_copies_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    run(oracle().arg("--make").arg(folder.path()).args(["--seed", "9", "--rows", "3000"]));
+    run(oracle("analysis.py").arg("--make").arg(folder.path()).args(["--seed", "9", "--rows", "3000"]));
     let verdicts = |key: &str| -> BTreeMap<String, String> {
         let report = analyze(folder.path(), &["--key", key]);
         let candidates = report["advice"]["candidates"].as_array().unwrap().clone();

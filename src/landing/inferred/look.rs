@@ -5,7 +5,7 @@ use crate::error::{Doing, Error, Result};
 use crate::footer;
 use crate::progress::Progress;
 use crate::source::{
-    self, Fields, Format, Input, Local, Record, Records, Stored, arrays_with, damaged, digest, is_blank,
+    self, Fields, Format, Input, Local, Record, Records, Stored, arrays_with, damaged, digest, is_blank, only_array,
 };
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::TryStreamExt;
@@ -162,6 +162,13 @@ fn envelope(inputs: &[(Input, Local)], key: &[String]) -> Result<Vec<String>> {
         let mut records = Records::open(input, local.path(), &[])?;
         let first = records.read()?;
         let Some(Ok(fields)) = first.map(|record| record.fields) else { continue };
+        if key.is_empty() {
+            // Without a key it is a page if it is all that there is, and one of its fields alone is such an array.
+            let array = only_array(&fields);
+            let is_alone = records.read()?.is_none();
+            names.extend(array.filter(|_| is_alone));
+            continue;
+        }
         if fields.iter().any(|(name, _)| key.iter().any(|column| name == column)) {
             continue;
         }

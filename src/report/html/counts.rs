@@ -30,7 +30,7 @@ fn classes(tally: Option<&Tally>, steps: &[&str]) -> [Cell; 3] {
 }
 
 /// The pieces of a bar of so many rows.
-fn pieces(rows: u64, tally: Tally) -> Vec<(Piece, u64)> {
+pub(super) fn pieces(rows: u64, tally: Tally) -> Vec<(Piece, u64)> {
     let values = [rows.saturating_sub(tally.total()), tally.exact, tally.superseded, tally.conflict];
     Piece::ROWS.into_iter().zip(values).collect()
 }
@@ -73,7 +73,7 @@ pub(super) fn headline(page: &mut Page, report: &Analysis) {
     page.element("code", &[], &report.key.join(", "));
     page.text(". Order, which says which row of a key is kept: ");
     page.element("code", &[], &if report.order.is_empty() { "none".into() } else { report.order.join(", ") });
-    page.text(".");
+    page.text(if report.suggestion.is_some() { ". The key was found, not given: see suggested keys." } else { "." });
     page.close("p");
 }
 

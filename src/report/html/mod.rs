@@ -7,14 +7,16 @@ mod periods;
 mod chart;
 mod counts;
 mod keys;
+mod runs;
+mod suggestion;
 
 use super::Analysis;
 use page::Page;
 
-/// The sections, in their order: the name within the page, what it is called in the list at its top, and what writes
-/// it.
+/// A section: its name within the page, what it is called in the list at its top, and what writes it.
 type Section = (&'static str, &'static str, fn(&mut Page, &Analysis));
 
+/// The sections that every page has, in their order.
 const SECTIONS: [Section; 10] = [
     ("balance", "Balance", counts::balance),
     ("classes", "What they are", counts::by_class),
@@ -27,6 +29,21 @@ const SECTIONS: [Section; 10] = [
     ("groups", "Side by side", keys::groups),
     ("advice", "Other keys", keys::advice),
 ];
+
+/// The sections of a report: those that were asked for stand before what is like them.
+fn sections(report: &Analysis) -> Vec<Section> {
+    let mut sections = Vec::new();
+    for section in SECTIONS {
+        if section.0 == "sizes" && report.by_run.is_some() {
+            sections.push(("runs", "By column", runs::by_run as fn(&mut Page, &Analysis)));
+        }
+        if section.0 == "advice" && report.suggestion.is_some() {
+            sections.push(("suggestion", "Suggested keys", suggestion::suggestion));
+        }
+        sections.push(section);
+    }
+    sections
+}
 
 /// An analysis as a page of HTML; `about` says of which rows. It loads nothing and runs no script, and holds the report
 /// as JSON in its element `report`. A number that stands in the report names its JSON pointer in `data-path`; one that
@@ -45,13 +62,14 @@ pub fn analysis_html(report: &Analysis, about: &str) -> String {
     page.element("h1", &[], &title);
     counts::headline(&mut page, report);
     page.markup("<nav aria-label=\"Sections\"><ul>\n");
-    for (id, name, _) in SECTIONS {
+    let sections = sections(report);
+    for (id, name, _) in &sections {
         page.open("li", &[]);
         page.element("a", &[("href", &format!("#{id}"))], name);
         page.close("li");
     }
     page.markup("</ul></nav>\n</header>\n<main>\n");
-    for (_, _, write) in SECTIONS {
+    for (_, _, write) in sections {
         write(&mut page, report);
     }
     page.markup("</main>\n");

@@ -243,6 +243,40 @@ fn ten_thousand_small_files_are_one_input() {
 }
 
 #[test]
+fn of_many_files_the_text_names_those_with_most_duplicates_and_sums_up_the_others() {
+    let desk = Desk::new();
+    for place in 0..23 {
+        let again = if place < 21 { "" } else { "0\n0\n" };
+        desk.write(&format!("many/{place:02}.csv"), &format!("id\n{place}\n{again}"));
+    }
+    let text = desk.run("analyze many --key id --quiet").out;
+    let (_, rest) = text.split_once("  file\n").unwrap();
+    let lines: Vec<Vec<&str>> =
+        rest.split_once("\n\n").unwrap().0.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 21, "{text}");
+    assert!(lines[0].join(" ").starts_with("3 2 0 0 ") && lines[0][4].ends_with("many/21.csv"), "{text}");
+    assert_eq!(lines[20].join(" "), "3 0 0 0 … and 3 more files");
+    std::fs::remove_file(desk.path("many/00.csv")).unwrap();
+    std::fs::remove_file(desk.path("many/21.csv")).unwrap();
+    std::fs::remove_file(desk.path("many/22.csv")).unwrap();
+    let text = desk.run("analyze many --key id --quiet").out;
+    assert!(!text.contains("more file") && text.contains("many/20.csv"), "{text}");
+}
+
+#[test]
+fn a_parquet_file_of_no_bytes_is_an_error_that_says_so() {
+    let desk = Desk::new();
+    desk.write("raw/nothing.parquet", "");
+    for command in ["analyze raw --key id", "analyze raw --suggest-key", "dedup raw -o out --key id", "analyze raw"] {
+        let ran = desk.run(&format!("{command} --quiet"));
+        assert_eq!((ran.code, ran.out.as_str()), (65, ""), "{command}: {}", ran.err);
+        let says =
+            "raw/nothing.parquet`\n  caused by: it is empty: no Parquet file has 0 bytes, even one without rows\n";
+        assert!(ran.err.contains(says), "{command}: {}", ran.err);
+    }
+}
+
+#[test]
 fn rows_that_cannot_be_read_are_told_by_analyze_and_refused_by_dedup() {
     let desk = Desk::new();
     desk.write("a.csv", "id,v\n1,x\n1\n2,y,z\n1,x\n");

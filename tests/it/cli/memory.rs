@@ -53,6 +53,8 @@ fn dedup_and_analyze_stay_in_the_memory_that_they_are_given() {
         (format!("dedup {raw} -o {out} --key id"), ROWS as u64 / 2),
         (format!("analyze {raw} --key id"), ROWS as u64 / 2),
         (format!("analyze {raw} --key side --volatile id"), 2),
+        // Keys that are tried, and a column with very many values.
+        (format!("analyze {raw} --suggest-key --run-column id"), ROWS as u64 / 2),
     ] {
         let (report, peak_bytes) = measured(&desk, &format!("{arguments} --memory {MEMORY_BYTES} --threads 2"));
         println!("{arguments}: {peak_bytes} bytes, {} spilled", number(&report, "/spilled_bytes"));

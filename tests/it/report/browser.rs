@@ -85,6 +85,6 @@ fn a_page_with_everything_in_it_shows_its_numbers_fits_and_asks_for_nothing() {
         let page = folder.path().join(name);
         std::fs::write(&page, analysis_html(&report)).unwrap();
         let seen = check(&page, &serde_json::to_value(&report).unwrap());
-        assert_eq!(seen["charts"].as_array().unwrap().len(), 5, "{name}");
+        assert_eq!(seen["charts"].as_array().unwrap().len(), 6, "{name}");
     }
 }

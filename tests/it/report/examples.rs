@@ -5,8 +5,8 @@ use tradefold::balance::Balance;
 use tradefold::dedup::{Census, Group, KeyCount, Tally};
 use tradefold::landing::LandingCounts;
 use tradefold::report::{
-    self, Advice, Analysis, Change, Distances, GroupRows, KeyCandidate, KeyPart, NearGroup, NearKeys, Neighbours,
-    RejectedRow,
+    self, Advice, Analysis, Change, Distances, GroupRows, KeyCandidate, KeyPart, LeftOut, NearGroup, NearKeys,
+    Neighbours, OtherRuns, RejectedRow, RunRows, Runs, SuggestedKey, Suggestion,
 };
 use tradefold::window::Day;
 
@@ -46,6 +46,8 @@ pub(super) fn nothing() -> Analysis {
         near: Neighbours::default(),
         groups: Vec::new(),
         advice: Advice::default(),
+        by_run: None,
+        suggestion: None,
         spilled_bytes: 0,
     }
 }
@@ -164,8 +166,44 @@ pub(super) fn full(days: i32) -> Analysis {
             ),
         ],
     };
+    add_asked_for(&mut report, &given);
     report.spilled_bytes = 662_400_000;
     report
+}
+
+/// Adds what has a section only where it was asked for.
+fn add_asked_for(report: &mut Analysis, given: &[&str]) {
+    let run = |value: Option<&str>, rows: u64| RunRows {
+        value: value.map(String::from),
+        rows,
+        losers: Tally { exact: rows / 3, superseded: rows / 40, conflict: rows / 900 },
+    };
+    report.by_run = Some(Runs {
+        column: "fetched_at".into(),
+        by_day: false,
+        values: 5_003,
+        told: vec![run(Some("2024-01-02T03:04:05Z"), 900_000), run(None, 70_001), run(Some(""), 1_234)],
+        others: OtherRuns { values: 5_000, rows: 61_000, losers: Tally { exact: 3_000, superseded: 21, conflict: 4 } },
+    });
+    let key = |key: &[&str], numbers: [u64; 3], differs_in: &[&str], verdict: &str| SuggestedKey {
+        key: strings(key),
+        rows_kept: numbers[0],
+        merged_rows_that_differ: numbers[1],
+        keys_that_differ: numbers[2],
+        differs_in: strings(differs_in),
+        verdict: verdict.into(),
+    };
+    report.suggestion = Some(Suggestion {
+        different_rows: report.keys + 1,
+        numbering: strings(&["row_no"]),
+        looks_volatile: strings(&["fetched_at"]),
+        left_out: vec![LeftOut { column: "price".into(), why: "a float".into() }],
+        flags: Some("--key \"wallet_address, tx_hash\" --volatile row_no".into()),
+        candidates: vec![
+            key(given, [report.keys + 1, 0, 0], &[], "no row that differs is merged"),
+            key(&given[..1], [report.keys - 7, 8, 5], &["title"], "too narrow: merges 8 rows that differ, in title"),
+        ],
+    });
 }
 
 /// Everything that may not get into a page as it is.
@@ -206,5 +244,16 @@ pub(super) fn messy() -> Analysis {
     let given = candidate(&[HOSTILE, &long], Change::Added(HOSTILE.into()), [1, 2, 3], &long);
     report.advice.candidates = vec![given];
     report.advice.untried_keys = 0;
+    if let Some(runs) = &mut report.by_run {
+        runs.column = HOSTILE.into();
+        runs.told[0].value = Some(HOSTILE.into());
+        runs.told[1].value = Some(long.clone());
+    }
+    if let Some(found) = &mut report.suggestion {
+        (found.numbering, found.flags) = (strings(&[HOSTILE, &long]), Some(HOSTILE.into()));
+        found.looks_volatile = strings(&[HOSTILE, &long]);
+        found.left_out = vec![LeftOut { column: HOSTILE.into(), why: long.clone() }];
+        (found.candidates[0].key, found.candidates[0].verdict) = (strings(&[HOSTILE, &long]), long);
+    }
     report
 }

@@ -2,7 +2,7 @@
 
 use super::examples::{FIRST, HOSTILE, analysis_html, counted, full, messy, nothing};
 use tradefold::dedup::{KeyCount, Tally};
-use tradefold::report::Analysis;
+use tradefold::report::{Analysis, RunRows};
 use tradefold::window::Day;
 
 /// The text of a page up to the embedded JSON, and the JSON.
@@ -194,6 +194,26 @@ fn of_many_inputs_those_with_most_duplicates_are_shown_and_the_others_are_a_sum(
     assert_eq!(sum(3), report.census.by_file.values().map(|tally| tally.conflict).sum::<u64>());
     assert!(html.contains("All of them are below <code>/data/exports/2024/trades/</code>."));
     assert!(split(&html).0.len() < 150_000, "{} bytes beside the JSON", split(&html).0.len());
+}
+
+#[test]
+fn of_many_values_of_a_column_those_with_most_rows_are_shown_and_no_row_is_lost_by_it() {
+    let mut report = full(3);
+    let runs = report.by_run.as_mut().unwrap();
+    let first = runs.told[0].clone();
+    runs.told =
+        (0..1_000).map(|at| RunRows { rows: 10_000 - at, value: Some(format!("run {at}")), ..first.clone() }).collect();
+    let rows: u64 = runs.told.iter().map(|run| run.rows).sum::<u64>() + runs.others.rows;
+    let html = analysis_html(&report);
+    let table = table(&html, "rows by the values of a column");
+    assert_eq!((table.len(), table[0].0.as_str(), table[50].0.as_str()), (51, "run 0", "5,950 other values"));
+    assert_eq!(table.iter().map(|(_, numbers)| numbers[0]).sum::<u64>(), rows);
+    assert!(html.contains("By the values of a column") && html.contains("href=\"#runs\""));
+    assert!(html.contains("href=\"#suggestion\"") && html.contains("The key was found, not given"));
+    for html in [analysis_html(&nothing()), analysis_html(&counted(3, 1))] {
+        let page = split(&html).0;
+        assert!(!page.contains("#runs") && !page.contains("suggest"), "what was not asked for has no section");
+    }
 }
 
 #[test]

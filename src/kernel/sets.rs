@@ -1,0 +1,153 @@
+//! Sets of columns that are tried as keys: all of them in one pass over the rows.
+
+use super::hash::Seeds;
+use super::records::{Partitions, partitions_for};
+use super::tries::{Merging, Pushing, count_all, salt};
+use super::{Budget, Kernel, Size};
+use crate::error::Result;
+use crate::progress::Progress;
+use crate::threads;
+use arrow::array::{Array, ArrayRef, RecordBatch, StringViewArray};
+use arrow::datatypes::Schema;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Rows that are hashed at a time: each set of columns holds a sum for each of them.
+const ROWS_AT_ONCE: usize = 4_096;
+
+/// A column of the kernel's schema, as a part of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cell {
+    /// Its place in the schema.
+    pub column: usize,
+    /// Whether an empty text stands in for NULL.
+    pub is_filled: bool,
+}
+
+/// A set of columns that is tried as a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attempt {
+    /// What would tell rows apart.
+    pub key: Vec<Cell>,
+    /// In what the rows of a key may differ; nothing where only keys are to be counted.
+    pub content: Vec<Cell>,
+}
+
+/// What a set of columns would do as a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// How many rows it would keep: one for each of its keys.
+    pub keys: u64,
+    /// Keys whose rows differ: `groups` of them, which have so many different contents (`keys`), with the places of
+    /// rows that differ.
+    pub differing: Merging,
+}
+
+/// Which columns go into which sums.
+struct Sums {
+    /// The columns that are read.
+    columns: Vec<usize>,
+    /// For each column of the schema, and each form in which it is wanted, the sums that it goes into.
+    of_cell: BTreeMap<Cell, Vec<usize>>,
+    /// For each attempt the sum of its key and that of its content.
+    attempts: Vec<[usize; 2]>,
+    sums: usize,
+}
+
+impl Kernel {
+    /// Counts what each of these sets would do as a key, exactly. Gives how many bytes of records waited on disk, too.
+    ///
+    /// # Errors
+    /// When a file can't be read or has changed, or the disk is full.
+    pub fn try_keys(&self, attempts: &[Attempt], progress: &dyn Progress) -> Result<(Vec<Tried>, u64)> {
+        let sums = Sums::of(attempts);
+        let schema = self.viewed(&sums.columns);
+        let size = Size {
+            rows: self.input.rows(),
+            partitions: partitions_for(self.input.rows().saturating_mul(attempts.len() as u64)),
+            footers_bytes: self.input.footers_bytes(),
+            ..Size::default()
+        };
+        let budget = Budget::new(self.budget.memory_bytes, self.resources.threads, size);
+        let partitions = Partitions::new(&budget, &self.resources);
+        threads::each_with(
+            self.input.units().len(),
+            self.resources.threads,
+            &|| Pushing::begin(&partitions),
+            &|pushing, at| -> Result<()> {
+                let unit = &self.input.units()[at];
+                let mut place = unit.first;
+                for batch in self.input.read(unit, &schema, None)? {
+                    let batch = batch?;
+                    for first in (0..batch.num_rows()).step_by(ROWS_AT_ONCE) {
+                        let some = batch.slice(first, ROWS_AT_ONCE.min(batch.num_rows() - first));
+                        sums.push(self.schema(), &some, place, pushing)?;
+                        place += some.num_rows() as u64;
+                    }
+                    progress.advance(batch.num_rows() as u64);
+                }
+                Ok(())
+            },
+            &|pushing| pushing.finish(),
+        )?;
+        let counts = count_all(&partitions, &budget, attempts.len())?;
+        let tried = counts.into_iter().map(|count| Tried { keys: count.keys, differing: count.merging });
+        Ok((tried.collect(), partitions.spilled_bytes()))
+    }
+}
+
+impl Sums {
+    fn of(attempts: &[Attempt]) -> Sums {
+        let mut sets: BTreeMap<&[Cell], usize> = BTreeMap::new();
+        let mut of_cell: BTreeMap<Cell, Vec<usize>> = BTreeMap::new();
+        let mut numbered = Vec::new();
+        for attempt in attempts {
+            let mut own = [0; 2];
+            for (at, set) in [attempt.key.as_slice(), attempt.content.as_slice()].into_iter().enumerate() {
+                let next = sets.len();
+                own[at] = *sets.entry(set).or_insert(next);
+            }
+            numbered.push(own);
+        }
+        for (set, number) in &sets {
+            set.iter().for_each(|cell| of_cell.entry(*cell).or_default().push(*number));
+        }
+        let places: BTreeSet<usize> = of_cell.keys().map(|cell| cell.column).collect();
+        Sums { columns: places.into_iter().collect(), sums: sets.len(), attempts: numbered, of_cell }
+    }
+
+    /// Adds the records of some rows that follow each other.
+    fn push(&self, whole: &Schema, rows: &RecordBatch, first: u64, to: &mut Pushing<'_>) -> Result<()> {
+        let many = rows.num_rows();
+        let mut sums = vec![0u128; self.sums * many];
+        for (cell, wanted) in &self.of_cell {
+            // By its name, since what is read has no other columns.
+            let Some(values) = rows.column_by_name(whole.field(cell.column).name()) else { continue };
+            let salt = salt(2 * cell.column + usize::from(cell.is_filled));
+            let prints = prints_of(values, cell.is_filled)?;
+            for sum in wanted {
+                let own = &mut sums[sum * many..(sum + 1) * many];
+                own.iter_mut().zip(&prints).for_each(|(sum, print)| *sum = sum.wrapping_add(print.wrapping_mul(salt)));
+            }
+        }
+        for (number, [key, content]) in self.attempts.iter().enumerate() {
+            let (keys, contents) = (&sums[key * many..(key + 1) * many], &sums[content * many..(content + 1) * many]);
+            for (row, (key, content)) in keys.iter().zip(contents).enumerate() {
+                to.push(number as u64, *key, *content as u64, first + row as u64)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The fingerprint of each value; with a stand-in, NULL has that of an empty text.
+fn prints_of(values: &ArrayRef, is_filled: bool) -> Result<Vec<u128>> {
+    let seeds = Seeds::of_process();
+    let mut prints: Vec<u128> = seeds.tuples(&[Arc::clone(values)], values.len())?;
+    if let Some(nulls) = values.nulls().filter(|_| is_filled) {
+        let empty: ArrayRef = Arc::new(StringViewArray::from(vec![""]));
+        let empty = seeds.tuples(&[empty], 1)?[0];
+        (0..values.len()).filter(|row| nulls.is_null(*row)).for_each(|row| prints[row] = empty);
+    }
+    Ok(prints)
+}
