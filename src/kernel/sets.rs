@@ -2,7 +2,7 @@
 
 use super::hash::Seeds;
 use super::records::{Partitions, partitions_for};
-use super::tries::{Merging, Pushing, count_all, salt};
+use super::tries::{Count, Pairing, count_all, salt};
 use super::{Budget, Kernel, Size};
 use crate::error::Result;
 use crate::progress::Progress;
@@ -38,9 +38,10 @@ pub struct Attempt {
 pub struct Tried {
     /// How many rows it would keep: one for each of its keys.
     pub keys: u64,
-    /// Keys whose rows differ: `groups` of them, which have so many different contents (`keys`), with the places of
-    /// rows that differ.
-    pub differing: Merging,
+    /// Keys whose rows differ.
+    pub differing: u64,
+    /// Of some of them the place of the first row, and that of the first one that differs from it.
+    pub examples: Vec<Vec<u64>>,
 }
 
 /// Which columns go into which sums.
@@ -73,7 +74,7 @@ impl Kernel {
         threads::each_with(
             self.input.units().len(),
             self.resources.threads,
-            &|| Pushing::begin(&partitions),
+            &|| Pairing::begin(&partitions),
             &|pushing, at| -> Result<()> {
                 let unit = &self.input.units()[at];
                 let mut place = unit.first;
@@ -91,7 +92,12 @@ impl Kernel {
             &|pushing| pushing.finish(),
         )?;
         let counts = count_all(&partitions, &budget, attempts.len())?;
-        let tried = counts.into_iter().map(|count| Tried { keys: count.keys, differing: count.merging });
+        let tried = counts.into_iter().map(|Count { keys, merging }| {
+            let mut examples = merging.examples;
+            // Which others were pushed is an accident.
+            examples.iter_mut().for_each(|places| places.truncate(2));
+            Tried { keys, differing: merging.groups, examples }
+        });
         Ok((tried.collect(), partitions.spilled_bytes()))
     }
 }
@@ -117,7 +123,7 @@ impl Sums {
     }
 
     /// Adds the records of some rows that follow each other.
-    fn push(&self, whole: &Schema, rows: &RecordBatch, first: u64, to: &mut Pushing<'_>) -> Result<()> {
+    fn push(&self, whole: &Schema, rows: &RecordBatch, first: u64, to: &mut Pairing<'_>) -> Result<()> {
         let many = rows.num_rows();
         let mut sums = vec![0u128; self.sums * many];
         for (cell, wanted) in &self.of_cell {

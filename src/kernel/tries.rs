@@ -65,6 +65,41 @@ impl Pushing<'_> {
     }
 }
 
+/// The same for who only asks whether a key has several tags: of a key that has very many no more than two are pushed
+/// while it is remembered, so that its records do not fill one partition.
+pub(super) struct Pairing<'a> {
+    sink: Sink<'a>,
+    /// A key, and the tags of it that were pushed.
+    recent: Vec<(u128, u64, Option<u64>)>,
+}
+
+impl Pairing<'_> {
+    pub(super) fn begin(partitions: &Partitions) -> Pairing<'_> {
+        Pairing { sink: partitions.sink(), recent: vec![(0, 0, None); RECENT] }
+    }
+
+    /// Adds a row to the try of this number. A thread takes rows in the order of their places, so the first row of a
+    /// key and the first one with another tag are always pushed.
+    pub(super) fn push(&mut self, number: u64, print: u128, tag: u64, place: u64) -> Result<()> {
+        let print = print.wrapping_add(salt(number as usize + 1_000));
+        let recent = &mut self.recent[(print >> 7) as usize % RECENT];
+        match recent {
+            (known, first, second) if *known == print => {
+                if *first == tag || second.is_some() {
+                    return Ok(());
+                }
+                *second = Some(tag);
+            }
+            _ => *recent = (print, tag, None),
+        }
+        self.sink.push(Record::new(print, tag, number, place, None))
+    }
+
+    pub(super) fn finish(self) -> Result<()> {
+        self.sink.finish()
+    }
+}
+
 /// Counts what was pushed, for each of so many tries. Nothing is left in the partitions.
 pub(super) fn count_all(partitions: &Partitions, budget: &Budget, tries: usize) -> Result<Vec<Count>> {
     let counted = threads::each(partitions.count(), budget.settling_threads(partitions.used_bytes()), &|part| {

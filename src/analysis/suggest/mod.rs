@@ -246,7 +246,7 @@ impl<'a> Looking<'a> {
                     found.complete.push(set);
                 } else {
                     found.incomplete.push((set, tried.keys));
-                    places.extend(tried.differing.examples.into_iter().flatten());
+                    places.extend(tried.examples.into_iter().flatten());
                 }
             }
             found.complete.sort_by_key(|set| table.rank(set));

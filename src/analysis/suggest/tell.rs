@@ -66,7 +66,7 @@ impl Looking<'_> {
                 key: set.iter().map(|part| self.parts[*part].part.to_string()).collect(),
                 rows_kept: own.keys,
                 merged_rows_that_differ: merged,
-                keys_that_differ: own.differing.groups,
+                keys_that_differ: own.differing,
                 verdict: self.verdict(set, *role, &own, merged, &differs_in, numbering),
                 differs_in,
             };
@@ -96,7 +96,7 @@ impl Looking<'_> {
 
     /// The columns in which rows of a key differ, by the examples that there are.
     fn differing(&self, tried: &Tried, numbering: &[usize]) -> Result<Vec<String>> {
-        let examples = &tried.differing.examples;
+        let examples = &tried.examples;
         let mut places: Vec<u64> = examples.iter().flatten().copied().collect();
         places.sort_unstable();
         places.dedup();
@@ -121,7 +121,7 @@ impl Looking<'_> {
     ) -> String {
         let rows = self.kernel.input().rows();
         let lost = format!("merges {} that differ, in {}", counted(merged, "row"), named(differs_in));
-        let keys = counted(tried.differing.groups, "key");
+        let keys = counted(tried.differing, "key");
         let is_few = has_few_versions(tried, merged);
         match role {
             _ if rows == 0 => "there are no rows to tell apart".into(),
@@ -211,7 +211,7 @@ impl Looking<'_> {
 
 /// Whether the rows of few keys differ, and few rows are lost by that.
 fn has_few_versions(tried: &Tried, merged: u64) -> bool {
-    tried.differing.groups.max(merged).saturating_mul(10) <= tried.keys
+    tried.differing.max(merged).saturating_mul(10) <= tried.keys
 }
 
 fn named(columns: &[String]) -> String {
