@@ -12,7 +12,7 @@ pub use roll_back::roll_back;
 use crate::error::{Doing, Error, Result};
 use crate::landing::InputReport;
 use crate::ledger::{Entry, Ledger};
-use crate::report::{MigrationReport, Proof};
+use crate::report::{MigrationReport, Proof, proof_html};
 use crate::run::{Run, Work};
 use crate::source::Input;
 use std::collections::BTreeMap;
@@ -54,7 +54,8 @@ pub async fn migrate(run: &Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
         true => Some(write_proof(run, &name, &places, ledger).await?),
         false => None,
     };
-    Ok(MigrationReport { sources: places, run: report, is_plan: false, proof })
+    let proof_page = proof.as_ref().map(|_| run.files_of(&name).migration.url_of(PAGE));
+    Ok(MigrationReport { sources: places, run: report, is_plan: false, proof, proof_page })
 }
 
 /// Says what [`migrate`] would do, and writes nothing to the target. `ledger` and the folders of the run are others than
@@ -69,16 +70,23 @@ pub async fn plan(mut run: Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
     // They go with the folders.
     report.files.clear();
     report.stops.iter_mut().for_each(|stop| stop.file = None);
-    Ok(MigrationReport { sources: sources.rows(&report.inputs), run: report, is_plan: true, proof: None })
+    Ok(MigrationReport {
+        sources: sources.rows(&report.inputs),
+        run: report,
+        is_plan: true,
+        proof: None,
+        proof_page: None,
+    })
 }
 
 /// Proves what a migration has done, and writes it down.
 async fn write_proof(run: &Run<'_>, name: &str, sources: &BTreeMap<String, u64>, ledger: &mut Ledger) -> Result<Proof> {
     let proof = prove(run, name, sources, ledger).await?;
-    let folder = run.files_of(name).kept;
+    let folder = run.files_of(name).migration;
     let json = serde_json::to_vec_pretty(&proof).doing("write a proof")?;
     folder.put(PROOF, json.into()).await?;
     folder.put("proof.sql", proof.sql().into_bytes().into()).await?;
+    folder.put(PAGE, proof_html(&proof).into_bytes().into()).await?;
     let file = folder.url_of(PROOF);
     let (run_id, findings) = (name.to_string(), proof.findings.clone());
     ledger.append(Entry::Proven { run_id, sources: sources.clone(), findings, file }, (run.now_us)()).await?;
@@ -86,6 +94,7 @@ async fn write_proof(run: &Run<'_>, name: &str, sources: &BTreeMap<String, u64>,
 }
 
 const PROOF: &str = "proof.json";
+const PAGE: &str = "proof.html";
 
 /// The error for a name that no migration of this ledger has.
 fn unknown(doing: &str, name: &str, ledger: &Ledger) -> Error {

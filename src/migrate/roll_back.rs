@@ -19,7 +19,7 @@ pub async fn roll_back(run: &Run<'_>, name: &str, ledger: &mut Ledger, is_plan: 
     let doing = "take a migration back";
     let history = run.history()?;
     let known = ledger.migration(name).ok_or_else(|| unknown(doing, name, ledger))?;
-    let kept = run.files_of(name).kept;
+    let kept = run.files_of(name).migration;
     let mut undone: Option<Undone> = None;
     run.progress.begin("undo merges", Some(known.changes.len() as u64));
     for url in known.changes.iter().rev() {

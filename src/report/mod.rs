@@ -20,7 +20,7 @@ pub use analysis_text::analysis_text;
 pub use diff::{DiffReport, SideReport, diff_text};
 pub use exposition::exposition;
 pub use follow::{FetchReport, SyncReport, TableReport, sync_text};
-pub use html::analysis_html;
+pub use html::{analysis_html, proof_html};
 pub use proof::{
     AgainstDays, AgainstReport, Check, MigrationReport, Proof, RollBackReport, migration_text, roll_back_text,
 };

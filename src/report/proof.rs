@@ -19,6 +19,8 @@ pub struct MigrationReport {
     pub is_plan: bool,
     /// The proof; nothing where nothing was written.
     pub proof: Option<Proof>,
+    /// The URL of the proof as a page; `proof.json` and `proof.sql` lie beside it.
+    pub proof_page: Option<String>,
 }
 
 /// A comparison of a target with what it was and with what should have come into it.
@@ -195,6 +197,9 @@ pub fn migration_text(report: &MigrationReport) -> String {
     if let Some(proof) = &report.proof {
         let _ = writeln!(text, "\nproof of the migration {}", proof.migration);
         proof_text(&mut text, proof);
+    }
+    if let Some(page) = &report.proof_page {
+        let _ = writeln!(text, "  as a page             {}", place(page));
     }
     text
 }

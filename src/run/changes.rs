@@ -59,7 +59,7 @@ impl Run<'_> {
                 .because(format!("it was to change {expected} rows, and {} are there", file.rows())));
         }
         let (batch_id, rows) = (one.manifest.batch_id.clone(), file.rows());
-        let Some(file) = file.finish(&files.kept).await? else { return Ok(()) };
+        let Some(file) = file.finish(&files.migration).await? else { return Ok(()) };
         ledger.append(Entry::Changing { run_id: run_id.to_string(), batch_id, file, rows }, (self.now_us)()).await
     }
 

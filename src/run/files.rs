@@ -17,13 +17,21 @@ pub struct RunFiles {
     pub stage: Folder,
     /// What a person may want to look at: rejects, conflicts, suspects. It stays.
     pub kept: Folder,
+    /// Of a migration what its merges have changed, and its proof. It stays.
+    pub migration: Folder,
 }
 
 impl RunFiles {
     /// The folders of the run of this name.
     pub fn new(home: &Folder, work: &Folder, run_id: &str) -> RunFiles {
         let (home, own) = (home.join("runs").join(run_id), work.join("runs").join(run_id));
-        RunFiles { landing: own.join("landing"), stage: home.join("stage"), kept: home.join("rows"), own }
+        RunFiles {
+            landing: own.join("landing"),
+            stage: home.join("stage"),
+            kept: home.join("rows"),
+            migration: home.join("migration"),
+            own,
+        }
     }
 
     /// Whether all files of a landing are there, with their sizes, and inputs that were landed by reference unchanged.

@@ -10,6 +10,7 @@ mod diff_tables;
 mod disk_full;
 mod fixtures;
 mod memory;
+mod migrate;
 mod page;
 mod status;
 mod stops;

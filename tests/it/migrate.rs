@@ -113,7 +113,7 @@ async fn crowded() -> LocalStand {
 
 /// Lets DuckDB ask what the proof has asked.
 fn asked_by_duckdb(stand: &LocalStand, name: &str) {
-    let rows = stand.folder.path().join("lake/_tradefold/fills/runs").join(name).join("rows");
+    let rows = stand.folder.path().join("lake/_tradefold/fills/runs").join(name).join("migration");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/proof.py");
     let ran =
         Command::new(python()).arg(script).args([rows.join("proof.sql"), rows.join("proof.json")]).output().unwrap();
@@ -296,7 +296,7 @@ async fn every_loss_that_is_planted_is_found_and_named() {
             .collect();
         assert_eq!(told, expected, "case {at}");
         assert_eq!(proof.findings, told.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>(), "case {at}");
-        let rows = stand.folder.path().join("lake/_tradefold/fills/runs").join(&name).join("rows");
+        let rows = stand.folder.path().join("lake/_tradefold/fills/runs").join(&name).join("migration");
         std::fs::write(rows.join("proof.sql"), proof.sql()).unwrap();
         std::fs::write(rows.join("proof.json"), serde_json::to_string(&proof).unwrap()).unwrap();
         asked_by_duckdb(&stand, &name);

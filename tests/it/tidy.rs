@@ -109,7 +109,14 @@ fn no_line_of_prose_is_long() {
             comments.filter(|(_, line)| line.chars().count() > 120).map(|(at, _)| format!("{path}:{}", at + 1)),
         );
     }
-    for path in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "fixtures/README.md", "benches/RESULTS.md"] {
+    for path in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "docs/retire-a-staging-table.md",
+        "fixtures/README.md",
+        "benches/RESULTS.md",
+    ] {
         let mut is_code = false;
         for (at, line) in fs::read_to_string(root().join(path)).unwrap().lines().enumerate() {
             is_code ^= line.starts_with("```");

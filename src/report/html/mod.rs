@@ -2,6 +2,7 @@
 //! and the whole report as JSON inside.
 
 mod page;
+mod proof;
 mod table;
 mod periods;
 mod chart;
@@ -10,8 +11,11 @@ mod keys;
 mod runs;
 mod suggestion;
 
+pub use proof::proof_html;
+
 use super::Analysis;
 use page::Page;
+use serde::Serialize;
 
 /// A section: its name within the page, what it is called in the list at its top, and what writes it.
 type Section = (&'static str, &'static str, fn(&mut Page, &Analysis));
@@ -51,15 +55,7 @@ fn sections(report: &Analysis) -> Vec<Section> {
 /// with a sum of the rest.
 pub fn analysis_html(report: &Analysis, about: &str) -> String {
     let mut page = Page::default();
-    let title = format!("Duplicates in {about}: an analysis by tradefold");
-    page.markup(include_str!("head.html"));
-    page.element("title", &[], &title);
-    page.markup("\n<style>\n");
-    page.markup(include_str!("report.css"));
-    page.markup("</style>\n</head>\n<body>\n");
-    page.markup(include_str!("patterns.html"));
-    page.open("header", &[]);
-    page.element("h1", &[], &title);
+    begin(&mut page, &format!("Duplicates in {about}: an analysis by tradefold"));
     counts::headline(&mut page, report);
     page.markup("<nav aria-label=\"Sections\"><ul>\n");
     let sections = sections(report);
@@ -79,6 +75,23 @@ pub fn analysis_html(report: &Analysis, about: &str) -> String {
          waited on disk, where memory was short: ",
     );
     page.number("span", report.spilled_bytes, "/spilled_bytes");
+    finish(page, report)
+}
+
+/// Begins a page, up to within its header.
+fn begin(page: &mut Page, title: &str) {
+    page.markup(include_str!("head.html"));
+    page.element("title", &[], title);
+    page.markup("\n<style>\n");
+    page.markup(include_str!("report.css"));
+    page.markup("</style>\n</head>\n<body>\n");
+    page.markup(include_str!("patterns.html"));
+    page.open("header", &[]);
+    page.element("h1", &[], title);
+}
+
+/// Ends a page within the last sentence of its footer, with the report as JSON.
+fn finish(mut page: Page, report: &impl Serialize) -> String {
     page.markup(". Made by tradefold ");
     page.text(env!("CARGO_PKG_VERSION"));
     page.markup(".</p>\n</footer>\n");

@@ -58,6 +58,16 @@ impl Page {
         self.element("p", &[], text);
     }
 
+    /// A statement or another text of several lines, whole.
+    pub(super) fn code(&mut self, text: &str) {
+        for (at, line) in text.lines().enumerate() {
+            if at > 0 {
+                self.html.push('\n');
+            }
+            escape(&mut self.html, line);
+        }
+    }
+
     /// A number of the report, which says where it stands in the JSON; but for a place whose name no attribute can hold
     /// or nobody would want to.
     pub(super) fn number(&mut self, tag: &'static str, value: u64, pointer: &str) {

@@ -1,0 +1,113 @@
+//! `tradefold migrate`, and `audit --against`.
+
+use super::{Desk, number};
+use crate::report::browser;
+use serde_json::Value;
+
+/// A lake with one run of the demo, and a staging table with the other two, in which 605 keys are new and 25 rows
+/// higher.
+fn desk() -> Desk {
+    let desk = Desk::new();
+    desk.report(0, "backfill fixtures/demo/run-1-000.parquet --warehouse lake");
+    desk.report(0, "backfill fixtures/demo/run-2-000.parquet fixtures/demo/run-3-000.parquet --warehouse staging");
+    desk
+}
+
+const MIGRATE: &str = "migrate --from staging --to lake";
+
+#[test]
+fn a_staging_table_is_planned_migrated_proven_and_taken_back() {
+    let desk = desk();
+    let before = desk.files("lake");
+    let against = desk.report(65, "audit --warehouse lake --against staging");
+    assert_eq!((number(&against, "/against/missing_keys"), number(&against, "/against/higher_rows")), (605, 25));
+    assert_eq!(against["findings"].to_string(), r#"["missing_rows"]"#);
+    let plan = desk.report(0, &format!("{MIGRATE} --plan"));
+    assert_eq!(desk.files("lake"), before, "a plan writes nothing");
+    assert_eq!((number(&plan, "/sources/staging"), plan["proof"].is_null()), (9_508, true));
+    let done = desk.report(0, MIGRATE);
+    assert_eq!(plan["run"]["balance"], done["run"]["balance"]);
+    let proof = &done["proof"];
+    assert_eq!((number(proof, "/inserted"), proof["findings"].to_string()), (605, "[]".into()));
+    assert_eq!((number(proof, "/before/rows"), number(proof, "/after/rows")), (8_993, 9_598));
+    let page = done["proof_page"].as_str().unwrap().trim_start_matches("file:///").to_string();
+    let page = desk.path(&page);
+    let kept: Value =
+        serde_json::from_str(&std::fs::read_to_string(page.with_file_name("proof.json")).unwrap()).unwrap();
+    browser::check(&page, &kept);
+    let audit = desk.report(0, "audit --warehouse lake --against staging --against fixtures/demo/run-1-000.parquet");
+    assert_eq!((number(&audit, "/against/missing_keys"), number(&audit, "/against/higher_rows")), (0, 0));
+    assert_eq!(number(&audit, "/against/sources/staging"), 9_508);
+    // What was kept of it is nobody's leftover.
+    desk.report(0, "gc --warehouse lake --remove");
+    let name = proof["migration"].as_str().unwrap();
+    let back = format!("migrate --to lake --roll-back {name}");
+    let said = desk.report(0, &back);
+    assert_eq!((said["is_plan"].as_bool(), number(&said, "/undone/removed")), (Some(true), 605));
+    assert_eq!(number(&desk.report(0, "audit --warehouse lake"), "/audit/rows"), 9_598);
+    let undone = desk.report(0, &format!("{back} --yes"));
+    assert_eq!((number(&undone, "/undone/removed"), number(&undone, "/undone/restored")), (605, 25));
+    let audit = desk.report(0, "audit --warehouse lake");
+    assert_eq!((number(&audit, "/audit/rows"), number(&audit, "/lost_rows")), (8_993, 0));
+    let differs = desk.report(0, "diff lake fixtures/demo/run-1-000.parquet --dataset trades");
+    assert_eq!(differs["keys"]["only_a"].to_string() + &differs["keys"]["only_b"].to_string(), "00", "{differs:#}");
+    let ran = desk.run(&format!("{back} --yes"));
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains(&format!("migration: {name}")), "{}", ran.err);
+    assert!(ran.err.contains("nothing was brought in by migrate, or all of it was taken back"), "{}", ran.err);
+}
+
+#[test]
+fn a_migration_reads_like_a_balance() {
+    let desk = desk();
+    let ran = desk.run(&format!("{MIGRATE} --quiet"));
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    for line in [
+        "staging (9,508 rows)",
+        "  total                          9,508         605          25       8,878",
+        "  missing_winners                holds   the key of every winner is in the target",
+        "  nothing is missing, lower, blank or double",
+    ] {
+        assert!(ran.out.lines().any(|own| own == line), "{line}\n{}", ran.out);
+    }
+}
+
+#[test]
+fn a_source_without_a_part_of_the_key_stops_until_somebody_chooses() {
+    let desk = desk();
+    // The first of its rows as CSV without an order hash, by which the table tells fills apart.
+    let header = "user,tx_hash,timestamp,log_index,id,side,price\n";
+    let row = |hash: &str, id: &str, price: &str| format!("0xa,{hash},2025-10-02T10:00:00Z,1,{id},BUY,{price}\n");
+    desk.write(
+        "narrow.csv",
+        &(header.to_string() + &row("0x1", "a", "0.5") + &row("0x1", "b", "0.6") + &row("0x2", "c", "0.7")),
+    );
+    let ran = desk.run("migrate --from narrow.csv --to lake");
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("order_hash"), "{}", ran.err);
+    let keyed = "migrate --from narrow.csv --to lake --source-key \"wallet_address, tx_hash, id\"";
+    let stopped = desk.report(65, &format!("{keyed} --on-suspect keep"));
+    assert_eq!(stopped["run"]["stops"][0]["reason"], "key_differences");
+    assert_eq!((number(&stopped, "/run/other_key/keys"), number(&stopped, "/run/other_key/told_apart")), (3, 1));
+    assert_eq!(desk.rows(&stopped["run"]["stops"][0]["file"]).len(), 2);
+    let kept = desk.report(0, &format!("{keyed} --on-suspect keep --on-key-difference keep"));
+    assert_eq!(number(&kept, "/proof/inserted"), 2);
+}
+
+#[test]
+fn what_can_not_be_migrated_is_refused_with_what_to_do() {
+    let desk = desk();
+    for (arguments, reason) in [
+        ("migrate --to lake", "--from"),
+        ("migrate --from nowhere --to lake", "nowhere"),
+        ("migrate --from staging --to bigquery://p.d", "tables of BigQuery can't be migrated yet"),
+        ("migrate --from bigquery://p.d.t --to lake", "tables of BigQuery can't be migrated yet"),
+        ("migrate --from staging --to lake --dataset markets", "it has no table `markets`"),
+        ("migrate --to lake --roll-back deadbeef", "the target has none of this name"),
+        ("migrate --from staging --to lake --yes", "--roll-back"),
+    ] {
+        let ran = desk.run(arguments);
+        assert_eq!(ran.code, 2, "{arguments}\n{}", ran.err);
+        assert!(ran.err.contains(reason), "{arguments}\n{}", ran.err);
+    }
+}
