@@ -1,6 +1,6 @@
 # make demo         build, take the duplicates out of fixtures/demo into ./demo-lake, then show a stop
 # make test         every check: format, lints, docs, tests (with their Python judges in .venv)
-# make bench        time dedup beside its peers on 16.56 million generated trades, and a backfill of 1.66 million; check
+# make bench        time dedup and analyze beside peers on 16.56 million generated trades, a backfill of 1.66 million; check
 #                   the answers. Needs 10 GB of disk, 16 GB of memory and an hour; writes benches/RESULTS.md
 # make bench-full   the same on 165.6 million trades, beside the best form of the fastest peer. Needs 60 GB of disk
 # make scale        a backfill of 1.66 million generated trades into an emulator of BigQuery, twice, and an audit; and one
@@ -81,6 +81,7 @@ bench: .venv-bench/complete
 	find='import json, sys; print(*filter(None, (json.loads(line).get("executable") for line in sys.stdin)), sep="\n")'
 	floor=$$(cargo build --release --bench floor --message-format json | python3 -c "$$find" | grep /floor-)
 	$(timed) --rows 16560000 "$(release)" "$$floor"
+	.venv-bench/bin/python benches/analyze.py --date "$$(date -u +%F)" --out benches/RESULTS.md "$(release)"
 	python3 benches/backfill.py "$(release)"
 
 # At this size DuckDB's fastest form alone stands for the peers; `make bench` says which one that is.

@@ -51,7 +51,7 @@ def main():
     if arguments.out:
         date = f"{arguments.date}, " if arguments.date else ""
         intro = f"{date}{before} before the first run. {about}. Threads: {arguments.threads}, runs: {arguments.runs}. "
-        intro += f"DuckDB is told to stay below {arguments.memory / 1e9:.1f} GB and does only the counts."
+        intro += f"DuckDB is told to stay below {arguments.memory / 1e9:.1f} GB and does only the counts; tradefold makes the report."
         put_section(arguments.out, f"analyze, {arguments.rows:,} rows", "\n\n".join([intro, *tables]))
     if problems:
         sys.exit("\n".join(problems))
@@ -60,7 +60,9 @@ def main():
 def measure(arguments, profile, odd):
     """Measures both on one kind of data. Gives a table, and what is wrong."""
     data, planted = dedup.trades(arguments, profile, odd)
-    names = [f"tradefold {own}".strip() for own in arguments.own] + ["duckdb counts"]
+    # Without a contract values are taken as they are; by it hashes are folded to lower case, on either side.
+    names = [f"tradefold {own}".strip() for own in arguments.own]
+    names += ["duckdb counts", "tradefold by contract", "duckdb counts folded"]
     runs, answers, work = {name: [] for name in names}, {}, Path(tempfile.mkdtemp(dir=arguments.data))
     try:
         for _ in range(arguments.runs):
@@ -74,40 +76,53 @@ def measure(arguments, profile, odd):
                 answers.setdefault(name, counted(name, json.loads(text)))
     finally:
         shutil.rmtree(work)
-    said = {json.dumps(answer, sort_keys=True) for answer in answers.values()}
-    problems = [f"{profile} {odd}: the counts differ: {answers}"] if len(said) > 1 else []
-    # The generator counts keys as landing folds them, and so does an analysis by the contract.
-    if answers[names[0]]["rows"] != planted["rows"]:
-        problems.append(f"{profile} {odd}: {answers[names[0]]['rows']} rows, planted {planted['rows']}")
+    problems = []
+    for is_by_contract in (False, True):
+        own = {name: answer for name, answer in answers.items() if by_contract(name) == is_by_contract}
+        if len({json.dumps(answer, sort_keys=True) for answer in own.values()}) > 1:
+            problems.append(f"{profile} {odd}: the counts differ: {own}")
+    # The generator counts keys as landing folds them.
+    found = {name: answers["tradefold by contract"][name] for name in ("rows", "keys")}
+    if any(planted[name] != number for name, number in found.items()):
+        problems.append(f"{profile} {odd}: found {found}, planted {planted}")
     lines = [f"### {profile}, odd copies in {dedup.share(odd)}", ""]
-    lines += ["| | wall s (median) | spread | CPU s | peak MB | temp MB | wall : duckdb |"]
+    lines += ["| | wall s (median) | spread | CPU s | peak MB | temp MB | CPU : duckdb |"]
     lines += ["| :-- | --: | --: | --: | --: | --: | --: |"]
-    base = statistics.median(run.wall_s for run in runs["duckdb counts"])
     for name, own in runs.items():
+        other = "duckdb counts folded" if by_contract(name) else "duckdb counts"
+        base = statistics.median(run.cpu_s for run in runs[other])
         walls = [run.wall_s for run in own]
         median = lambda figure: statistics.median(getattr(run, figure) for run in own)
         peak, temp = median("peak_bytes") / 1e6, median("temp_bytes") / 1e6
         lines.append(
             f"| {name} | {median('wall_s'):.2f} | {min(walls):.2f} to {max(walls):.2f} | {median('cpu_s'):.2f} "
-            f"| {peak:,.0f} | {temp:,.0f} | {median('wall_s') / base:.2f} |"
+            f"| {peak:,.0f} | {temp:,.0f} | {median('cpu_s') / base:.2f} |"
         )
     figures = answers["duckdb counts"]
-    lines += ["", f"Both count {figures['keys']:,} keys and {figures['different']:,} different rows."]
+    lines += ["", f"Both count {figures['keys']:,} keys and {figures['different']:,} different rows as they stand."]
     return "\n".join(lines), problems
 
 
 def command(arguments, name, data):
     limits = [str(arguments.threads), str(arguments.memory)]
-    if name == "duckdb counts":
-        return [sys.executable, str(HOME / "peers.py"), "counts", str(data), *limits]
+    if name.startswith("duckdb"):
+        form = "folded" if by_contract(name) else "plain"
+        return [sys.executable, str(HOME / "peers.py"), "counts", str(data), *limits, form]
     own = name.split(" ")[1:]
-    options = ["--threads", limits[0], "--json", "--quiet", *(["--memory", own[0]] if own else [])]
+    options = ["--threads", limits[0], "--json", "--quiet"]
+    if not by_contract(name):
+        options += ["--key", "wallet_address, tx_hash, COALESCE(order_hash, '')", "--volatile", "source_run,fetched_at"]
+        options += ["--order", "timestamp DESC, log_index DESC, id DESC", *(["--memory", own[0]] if own else [])]
     return [arguments.tradefold, "analyze", str(data), *options]
+
+
+def by_contract(name):
+    return name.endswith(("contract", "folded"))
 
 
 def counted(name, said):
     """The figures that both have."""
-    if name == "duckdb counts":
+    if name.startswith("duckdb"):
         return said
     return {
         "rows": said["rows"],

@@ -1,7 +1,8 @@
 """One peer at a time, in a process of its own, so that its memory and CPU are told apart. dedup.py calls it.
 
 usage: peers.py dedup NAME DATA OUT TEMP THREADS MEMORY_BYTES LEVEL
-       peers.py facts DATA | answer OUT | folded OUT | counts DATA THREADS MEMORY_BYTES | versions
+       peers.py facts DATA | answer OUT | folded OUT
+       peers.py counts DATA THREADS MEMORY_BYTES plain|folded | versions
 
 Every peer keeps the first row of each key of trades in the declared order, all columns, and writes Parquet. Those
 named -ts order by the timestamp alone, which is less work; datafusion-total runs tradefold's own query, in which no two
@@ -159,14 +160,15 @@ def folded(out):
     ask(f"SELECT COUNT(DISTINCT {key}) AS keys FROM read_parquet('{out}/*.parquet')")
 
 
-def counts(data, threads, memory_bytes):
+def counts(data, threads, memory_bytes, form):
     """Only the counts that an analysis begins with: rows, keys, different rows, keys by their number of rows, losers."""
     import duckdb
 
     config = {"threads": int(threads), "memory_limit": f"{memory_bytes}B", "temp_directory": tempfile.gettempdir()}
     connection = duckdb.connect(config=config | {"preserve_insertion_order": False})
+    key = ["wallet_address", "tx_hash", "COALESCE(order_hash, '')"]
     # As landing has them: an analysis by the contract counts those keys.
-    key = "lower(wallet_address), lower(tx_hash), lower(COALESCE(order_hash, ''))"
+    key = ", ".join(f"lower({part})" if form == "folded" else part for part in key)
     content = ", ".join([*DECLARED, "order_hash", *CONTENT])
     groups = f"""SELECT COUNT(*) AS n, COUNT(DISTINCT hash({content})) AS different
                  FROM read_parquet('{data}/*.parquet') GROUP BY {key}"""

@@ -1,6 +1,5 @@
--- Staged winners whose event the target seems to have under another key: by the other key they are the same, or they
--- lack a part of the key that the target's row has, and agree in all others.
-SELECT {{sides}}
+-- Staged winners whose event the target seems to have under another key: by the other key they are the same, or one of
+-- them lacks a part of the key that the other has, and they agree in all other parts.
+SELECT {{columns}}
 FROM {{staged}} AS s
-JOIN (SELECT * FROM {{target}} WHERE {{touched}}) AS t ON {{joined_by}}
-WHERE NOT ({{same_key}}){{and_only}}
+WHERE EXISTS (SELECT 1 FROM {{target}} AS t WHERE {{joined_by}} AND NOT ({{same_key}}){{and_only}})

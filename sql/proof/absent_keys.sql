@@ -1,6 +1,8 @@
 -- Some of those keys.
-SELECT DISTINCT {{key}}
+SELECT {{key}}
 FROM {{rows}} AS r
 LEFT JOIN (SELECT {{key_columns}}, TRUE AS _found FROM {{after}}) AS a ON {{same_key}}
 WHERE a._found IS NULL AND NOT {{without_key}}
+GROUP BY {{key}}
+HAVING COUNT(*) > 0
 LIMIT {{examples}}

@@ -1,6 +1,8 @@
 -- Some of these keys.
-SELECT DISTINCT {{key}}
-FROM {{before}} AS r
-JOIN {{after}} AS a ON {{same_key}}
+SELECT {{key}}
+FROM (SELECT {{key_columns}}, {{known}} FROM {{before}}) AS r
+JOIN (SELECT {{key_columns}}, {{known}} FROM {{after}}) AS a ON {{same_key}}
 WHERE {{blanked}}
+GROUP BY {{key}}
+HAVING COUNT(*) > 0
 LIMIT {{examples}}

@@ -1,6 +1,8 @@
 -- Some of their keys.
-SELECT DISTINCT {{key}}
+SELECT {{key}}
 FROM {{rows}} AS r
 JOIN {{after}} AS a ON {{same_key}}
 WHERE {{higher}}
+GROUP BY {{key}}
+HAVING COUNT(*) > 0
 LIMIT {{examples}}

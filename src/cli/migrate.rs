@@ -56,8 +56,8 @@ pub(super) struct Args {
     /// what it would do.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["from", "plan", "source_key"])]
     roll_back: Option<String>,
-    /// Do what --roll-back says.
-    #[arg(long, requires = "roll_back")]
+    /// Do what --roll-back has said.
+    #[arg(long, conflicts_with = "from")]
     yes: bool,
     /// How many seconds to wait for another writer.
     #[arg(long, default_value_t = 1800, value_name = "SECONDS")]

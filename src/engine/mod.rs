@@ -72,11 +72,16 @@ impl Engine {
     }
 
     /// The same tables and the same memory, for joins of whole tables: both sides are sorted, which may wait on disk,
-    /// while a table of hashes has to fit.
+    /// while a table of hashes has to fit. Few sorts at a time, each with little set aside for its end: they share the
+    /// memory, and one that gets too little fails.
     #[must_use]
     pub fn joining_on_disk(&self) -> Engine {
         let mut state = self.context.state();
-        state.config_mut().options_mut().optimizer.prefer_hash_join = false;
+        let options = state.config_mut().options_mut();
+        options.optimizer.prefer_hash_join = false;
+        // With one, DataFusion joins by hashes all the same.
+        options.execution.target_partitions = 2;
+        options.execution.sort_spill_reservation_bytes = self.options.memory_bytes / 64;
         Engine { context: SessionContext::new_with_state(state), options: self.options }
     }
 
@@ -205,6 +210,11 @@ pub fn number(column: &dyn Array, row: usize) -> Option<i64> {
 }
 
 /// The sum of a column of exact decimal numbers without a fraction; NULL is none.
-pub fn exact_sum(column: &dyn Array) -> i128 {
-    column.as_primitive_opt::<Decimal128Type>().map_or(0, |numbers| numbers.iter().flatten().sum())
+///
+/// # Errors
+/// Bug, for a column of another type.
+pub fn exact_sum(column: &dyn Array) -> Result<i128> {
+    let numbers = column.as_primitive_opt::<Decimal128Type>();
+    let numbers = numbers.ok_or_else(|| Error::bug("add numbers up").because("they are of another type"))?;
+    Ok(numbers.iter().flatten().sum())
 }

@@ -57,7 +57,9 @@ pub async fn catch_up_catalogue(
     }
     let missed = report.fetch.missed_keys.clone();
     if lost > 0 && missed.is_empty() {
-        ledger.append(Entry::Unseen { covers: Vec::new(), rows: warehouse.check_target().await? }, now_us()).await?;
+        ledger
+            .append(Entry::Unseen { covers: Vec::new(), rows: Some(warehouse.check_target().await?) }, now_us())
+            .await?;
     }
     let known = if ask.is_empty() { known } else { warehouse.values(catalogue.key, None).await? };
     let still = wanted.into_iter().filter(|(value, _)| !known.contains_key(value));

@@ -157,7 +157,7 @@ impl Follower<'_> {
             }
         }
         if lost > 0 || !covers.is_empty() {
-            ledger.append(Entry::Unseen { covers, rows }, (self.run.now_us)()).await?;
+            ledger.append(Entry::Unseen { covers, rows: Some(rows) }, (self.run.now_us)()).await?;
         }
         Ok(())
     }

@@ -75,12 +75,13 @@ pub enum Entry {
         feeds: Vec<String>,
     },
     /// What was seen of feeds counts no more, since its rows are gone from the target or are to be fetched anew; and
-    /// the target is right with as many rows as it has.
+    /// the target is right with as many rows as it has, where they are given.
     Unseen {
         /// What.
         covers: Vec<Cover>,
-        /// How many rows the target had then.
-        rows: u64,
+        /// How many rows the target had then; nothing where nobody has found that it is right.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rows: Option<u64>,
     },
     /// Gaps that somebody has decided to live with: they are passed and not tried again.
     Accepted {
@@ -128,6 +129,8 @@ pub enum Entry {
         run_id: String,
         /// What the target was before; nothing, where there was none.
         before: Option<Moment>,
+        /// The digest of the contract: by another one, other rows have a key.
+        contract: String,
     },
     /// A migration is about to merge a batch. A merge that never came has changed nothing, whatever this says.
     Changing {
@@ -135,7 +138,8 @@ pub enum Entry {
         run_id: String,
         /// The batch.
         batch_id: String,
-        /// The URL of the file that has the rows which go in, each beside the one that it replaces.
+        /// The file, in the folder of the migration, that has the rows which go in, each beside the one that it
+        /// replaces.
         file: String,
         /// How many.
         rows: u64,
@@ -150,6 +154,13 @@ pub enum Entry {
         findings: Vec<String>,
         /// The URL of the proof.
         file: String,
+    },
+    /// What a migration has changed is taken back now.
+    RollingBack {
+        /// Its run.
+        run_id: String,
+        /// The rows of the target before.
+        rows: u64,
     },
     /// What a migration had changed was taken back.
     RolledBack {

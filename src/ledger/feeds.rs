@@ -98,7 +98,7 @@ impl Ledger {
         let (mut last, mut version, mut lost) = (0, None, 0);
         for record in self.records() {
             match &record.entry {
-                Entry::Unseen { rows, .. } => (last, lost) = (*rows, 0),
+                Entry::Unseen { rows: Some(rows), .. } => (last, lost) = (*rows, 0),
                 Entry::Merged { receipt } if receipt.merged.version.is_some() => {
                     let merged = &receipt.merged;
                     // A receipt that was written long after its merge; a table that was made anew begins with none.
@@ -108,10 +108,12 @@ impl Ledger {
                     lost += last.saturating_sub(merged.rows_before);
                     (last, version) = (merged.rows_after, merged.version);
                 }
-                Entry::RolledBack { undone, .. } if undone.version.is_some() => {
-                    lost += last.saturating_sub(undone.rows_before);
-                    (last, version) = (undone.rows_after, undone.version);
+                // Until it is done, nobody knows how many there are.
+                Entry::RollingBack { rows, .. } => {
+                    lost += last.saturating_sub(*rows);
+                    last = 0;
                 }
+                Entry::RolledBack { undone, .. } => (last, version) = (undone.rows_after, undone.version),
                 _ => {}
             }
         }

@@ -18,8 +18,12 @@ pub struct Migration {
     pub before: Option<Moment>,
     /// Whether that run is proven.
     pub is_proven: bool,
-    /// The files of what its merges were about to change, the oldest first.
-    pub changes: Vec<String>,
+    /// The digest of the contract by which it was begun.
+    pub contract: String,
+    /// What its merges were about to change, the oldest first: the batch, the file, and the number of the entry.
+    pub changes: Vec<(String, String, u64)>,
+    /// The rows of the target when it was begun to be taken back, where that is not done yet.
+    pub rolling_back: Option<u64>,
 }
 
 /// Keys that are in a table or came into it.
@@ -32,6 +36,8 @@ pub struct Inserted {
 }
 
 impl Inserted {
+    const NONE: Inserted = Inserted { keys: 0, sum: Some(0) };
+
     /// Both together, none of which is in the other.
     #[must_use]
     pub fn and(self, other: Inserted) -> Inserted {
@@ -45,18 +51,44 @@ impl Ledger {
     pub fn migration(&self, name: &str) -> Option<Migration> {
         let mut found: Option<Migration> = None;
         for record in self.records() {
+            let number = record.number;
             match &record.entry {
-                Entry::Migrating { run_id, before } if run_id == name => {
-                    let known =
-                        found.get_or_insert_with(|| Migration { number: record.number, ..Migration::default() });
-                    (known.since, known.before, known.is_proven) = (record.number, *before, false);
+                Entry::Migrating { run_id, before, contract } if run_id == name => {
+                    let known = found.get_or_insert_with(|| Migration { number, ..Migration::default() });
+                    (known.since, known.before, known.is_proven) = (number, *before, false);
+                    known.contract.clone_from(contract);
                 }
-                Entry::Changing { run_id, file, .. } if run_id == name => {
-                    found.iter_mut().for_each(|known| known.changes.push(file.clone()));
+                Entry::RolledBack { run_id, .. } if run_id == name => found = None,
+                entry => {
+                    let Some(known) = &mut found else { continue };
+                    match entry {
+                        Entry::Changing { run_id, batch_id, file, .. } if run_id == name => {
+                            known.changes.push((batch_id.clone(), file.clone(), number));
+                        }
+                        // One that does not hold is asked again, until it does.
+                        Entry::Proven { run_id, findings, .. } if run_id == name => {
+                            known.is_proven = findings.is_empty();
+                        }
+                        Entry::RollingBack { run_id, rows } if run_id == name => {
+                            known.rolling_back.get_or_insert(*rows);
+                        }
+                        _ => {}
+                    }
                 }
-                Entry::Proven { run_id, .. } if run_id == name => {
-                    found.iter_mut().for_each(|known| known.is_proven = true);
+            }
+        }
+        found
+    }
+
+    /// The file that says what the merge of a batch was about to change, where nothing says that the merge came.
+    pub fn unmerged_changes(&self, name: &str, batch: &str) -> Option<&str> {
+        let mut found = None;
+        for record in self.records() {
+            match &record.entry {
+                Entry::Changing { run_id, batch_id, file, .. } if run_id == name && batch_id == batch => {
+                    found = Some(file.as_str());
                 }
+                Entry::Merged { receipt } if receipt.batch_id == batch => found = None,
                 Entry::RolledBack { run_id, .. } if run_id == name => found = None,
                 _ => {}
             }
@@ -75,6 +107,15 @@ impl Ledger {
             }
         }
         names
+    }
+
+    /// A migration that is not undone and has changed the target after the entry of this number, and is another one.
+    pub fn changed_after(&self, number: u64, name: &str) -> Option<&str> {
+        let is_later = |other: &&str| {
+            let last = self.migration(other).and_then(|known| known.changes.last().map(|(_, _, at)| *at));
+            *other != name && last.is_some_and(|at| at > number)
+        };
+        self.migrations().into_iter().find(is_later)
     }
 
     /// The batches that a run has staged last, whether it is done or not.
@@ -109,18 +150,31 @@ impl Ledger {
         self.records().iter().flat_map(covers).collect()
     }
 
-    /// What those runs whose names `is_meant` picks have inserted after the entry of this number.
-    pub fn inserted_after(&self, number: u64, is_meant: impl Fn(&str) -> bool) -> Inserted {
-        let mut all = Inserted { keys: 0, sum: Some(0) };
+    /// What this run, and what all others have inserted after the entry of this number, as far as it is still there:
+    /// what was taken back is not, and neither is what was before somebody has taken the target back by himself.
+    pub fn inserted_after(&self, number: u64, name: &str) -> [Inserted; 2] {
+        let mut by_run: BTreeMap<&str, Inserted> = BTreeMap::new();
+        let mut rows = 0;
         for record in self.records().iter().filter(|record| record.number > number) {
-            if let Entry::Merged { receipt } = &record.entry
-                && is_meant(&receipt.run_id)
-                && receipt.merged.inserted > 0
-            {
-                let sum = receipt.merged.inserted_key_sum.as_ref().and_then(|sum| sum.parse::<i128>().ok());
-                all = all.and(Inserted { keys: receipt.merged.inserted, sum });
+            match &record.entry {
+                Entry::Merged { receipt } if receipt.merged.inserted > 0 => {
+                    let merged = &receipt.merged;
+                    if merged.rows_before < rows {
+                        by_run.clear();
+                    }
+                    let sum = merged.inserted_key_sum.as_ref().and_then(|sum| sum.parse::<i128>().ok());
+                    let all = by_run.entry(&receipt.run_id).or_insert(Inserted::NONE);
+                    *all = all.and(Inserted { keys: merged.inserted, sum });
+                    rows = merged.rows_after;
+                }
+                Entry::RolledBack { run_id, undone } => {
+                    by_run.remove(run_id.as_str());
+                    rows = undone.rows_after;
+                }
+                _ => {}
             }
         }
-        all
+        let own = by_run.remove(name).unwrap_or(Inserted::NONE);
+        [own, by_run.into_values().fold(Inserted::NONE, Inserted::and)]
     }
 }

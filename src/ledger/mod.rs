@@ -191,6 +191,7 @@ impl Ledger {
     fn open_entries(&self, run_id: &str) -> impl Iterator<Item = &Entry> {
         let done = move |entry: &&Entry| match entry {
             Entry::Finished { run_id: id, .. } | Entry::Stopped { run_id: id, .. } => id == run_id,
+            Entry::RolledBack { run_id: id, .. } => id == run_id,
             _ => false,
         };
         self.records.iter().rev().map(|record| &record.entry).take_while(move |entry| !done(entry))
@@ -235,6 +236,10 @@ impl Ledger {
 
     /// How many rows the target had after the last commit that is told of.
     pub fn rows_after_last_merge(&self) -> Option<u64> {
+        // While a migration is taken back, nobody knows.
+        if self.migrations().into_iter().any(|name| self.migration(name).is_some_and(|m| m.rolling_back.is_some())) {
+            return None;
+        }
         self.commits().last().map(|(_, _, after)| *after)
     }
 
@@ -280,7 +285,8 @@ impl Ledger {
         self.records.iter().rev().find(is_finished).map(|record| record.at_us)
     }
 
-    /// Runs that began and neither finished nor stopped for a decision, the oldest first.
+    /// Runs that began and neither finished nor stopped for a decision, and migrations that are not proven, the oldest
+    /// first.
     pub fn unfinished(&self) -> Vec<&str> {
         let mut open: Vec<&str> = Vec::new();
         for record in &self.records {
@@ -288,7 +294,10 @@ impl Ledger {
                 Entry::Landed { run_id, .. } | Entry::Planned { run_id, .. } if !open.contains(&run_id.as_str()) => {
                     open.push(run_id);
                 }
-                Entry::Stopped { run_id, .. } | Entry::Finished { run_id, .. } => open.retain(|id| id != run_id),
+                Entry::Finished { run_id, .. } if self.migration(run_id).is_some_and(|known| !known.is_proven) => {}
+                Entry::Stopped { run_id, .. } | Entry::Finished { run_id, .. } | Entry::RolledBack { run_id, .. } => {
+                    open.retain(|id| id != run_id);
+                }
                 _ => {}
             }
         }

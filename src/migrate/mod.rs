@@ -50,16 +50,15 @@ pub async fn migrate(run: &Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
     let places = sources.rows(&report.inputs);
     // No rows at all make no table.
     let is_there = history.moment().await?.is_some();
-    let proof = match report.stops.is_empty() && is_there {
-        true => Some(write_proof(run, &name, &places, ledger).await?),
-        false => None,
+    let (proof, proof_page) = match report.stops.is_empty() && is_there {
+        true => write_proof(run, &name, &places, ledger).await.map(|(proof, page)| (Some(proof), Some(page)))?,
+        false => (None, None),
     };
-    let proof_page = proof.as_ref().map(|_| run.files_of(&name).migration.url_of(PAGE));
     Ok(MigrationReport { sources: places, run: report, is_plan: false, proof, proof_page })
 }
 
-/// Says what [`migrate`] would do, and writes nothing to the target. `ledger` and the folders of the run are others than
-/// the target's.
+/// Says what [`migrate`] would do, and writes nothing to the target. `ledger` and the folders of the run are others
+/// than the target's.
 ///
 /// # Errors
 /// Whatever went wrong.
@@ -79,22 +78,27 @@ pub async fn plan(mut run: Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
     })
 }
 
-/// Proves what a migration has done, and writes it down.
-async fn write_proof(run: &Run<'_>, name: &str, sources: &BTreeMap<String, u64>, ledger: &mut Ledger) -> Result<Proof> {
+/// Proves what a migration has done, and writes it down. Gives the page as well.
+async fn write_proof(
+    run: &Run<'_>,
+    name: &str,
+    sources: &BTreeMap<String, u64>,
+    ledger: &mut Ledger,
+) -> Result<(Proof, String)> {
     let proof = prove(run, name, sources, ledger).await?;
     let folder = run.files_of(name).migration;
     let json = serde_json::to_vec_pretty(&proof).doing("write a proof")?;
-    folder.put(PROOF, json.into()).await?;
-    folder.put("proof.sql", proof.sql().into_bytes().into()).await?;
-    folder.put(PAGE, proof_html(&proof).into_bytes().into()).await?;
-    let file = folder.url_of(PROOF);
+    // A migration may be run again: each run has a proof of its own.
+    let name_of = |ending: &str| format!("proof-{:08}.{ending}", ledger.records().len());
+    folder.put(&name_of("json"), json.into()).await?;
+    folder.put(&name_of("sql"), proof.sql().into_bytes().into()).await?;
+    folder.put(&name_of("html"), proof_html(&proof).into_bytes().into()).await?;
+    let file = folder.url_of(&name_of("html"));
     let (run_id, findings) = (name.to_string(), proof.findings.clone());
+    let page = file.clone();
     ledger.append(Entry::Proven { run_id, sources: sources.clone(), findings, file }, (run.now_us)()).await?;
-    Ok(proof)
+    Ok((proof, page))
 }
-
-const PROOF: &str = "proof.json";
-const PAGE: &str = "proof.html";
 
 /// The error for a name that no migration of this ledger has.
 fn unknown(doing: &str, name: &str, ledger: &Ledger) -> Error {

@@ -24,15 +24,13 @@ const EXAMPLES: &str = "10";
 pub async fn prove(run: &Run<'_>, name: &str, sources: &BTreeMap<String, u64>, ledger: &Ledger) -> Result<Proof> {
     let doing = "prove a migration";
     let history = run.history()?;
-    // Nothing of it is known where nothing had to be written: the target is what it was.
     let now = history.moment().await?;
     let (before, number) = match ledger.migration(name) {
         Some(known) if !known.is_proven => (known.before, known.since),
         _ => return Err(unknown(doing, name, ledger)),
     };
     let after = now.ok_or_else(|| Error::data(doing).with("target", run.warehouse.target()).because("it is gone"))?;
-    let own = ledger.inserted_after(number, |run_id| run_id == name);
-    let others = ledger.inserted_after(number, |run_id| run_id != name);
+    let [own, others] = ledger.inserted_after(number, name);
     let tables = history.tables(before, ledger.last_planned(name)).await?;
     let proving = Proving { dataset: run.dataset, history, tables };
     run.progress.begin("prove it", Some(STEPS));
@@ -122,34 +120,40 @@ impl Proving<'_> {
         self.check(name, promise, counts, keys).await
     }
 
-    /// Columns that were known and are not any more; but for those that a higher row decides.
+    /// Columns that were known and are not any more; but for those that a higher row decides. Whether a value is known
+    /// is all that is joined, so that rows are small.
     async fn blanked(&self) -> Result<Option<Check>> {
         let exprs = self.exprs();
-        let names = || self.dataset.column_names().filter(|name| !decides(self.dataset, name));
-        let blank = |name: &str| -> Result<String> {
-            Ok(format!("({} IS NOT NULL AND {} IS NULL)", exprs.column("r", name)?, exprs.column("a", name)?))
-        };
-        let blanks = names().map(blank).collect::<Result<Vec<_>>>()?;
-        if blanks.is_empty() {
+        let names: Vec<&str> = self.dataset.column_names().filter(|name| !decides(self.dataset, name)).collect();
+        if names.is_empty() {
             return Ok(None);
         }
-        let counts = names()
-            .zip(&blanks)
-            .map(|(name, blank)| Ok(format!("COUNT(CASE WHEN {blank} THEN 1 END) AS {}", exprs.column("", name)?)));
-        let counts = counts.collect::<Result<Vec<_>>>()?.join(",\n  ");
-        let (key, same_key) = (exprs.key("r")?, exprs.same_key("a", "r")?);
-        let slots = [("before", self.tables.before.as_str()), ("after", &self.tables.after), ("same_key", &same_key)];
+        let (mut known, mut blanks, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, name) in names.iter().enumerate() {
+            let column = exprs.column("", name)?;
+            known.push(format!("{column} IS NOT NULL AS _known_{at}"));
+            blanks.push(format!("(r._known_{at} AND NOT a._known_{at})"));
+            counts.push(format!("COUNT(CASE WHEN r._known_{at} AND NOT a._known_{at} THEN 1 END) AS {column}"));
+        }
+        let (known, blanked, counts) = (known.join(", "), blanks.join(" OR "), counts.join(",\n  "));
+        let (key, key_columns, same_key) = (exprs.key("r")?, self.key_columns("")?, exprs.same_key("a", "r")?);
+        let slots = [
+            ("before", self.tables.before.as_str()),
+            ("after", &self.tables.after),
+            ("key_columns", &key_columns),
+            ("known", &known),
+            ("same_key", &same_key),
+        ];
         let counts =
             render(include_str!("../../sql/proof/blanked.sql"), &[&slots[..], &[("counts", &counts)]].concat())?;
-        let blanked = blanks.join(" OR ");
         let keys = [&slots[..], &[("key", key.as_str()), ("blanked", &blanked), ("examples", EXAMPLES)]].concat();
         let keys = render(include_str!("../../sql/proof/blanked_keys.sql"), &keys)?;
         let mut by = BTreeMap::new();
         for row in self.history.ask(&counts).await? {
-            for (field, column) in row.schema().fields().iter().zip(row.columns()) {
-                let blank = number(column.as_ref(), 0).unwrap_or(0) as u64;
+            for (name, column) in names.iter().zip(row.columns()) {
+                let blank = whole(column.as_ref(), 0)?;
                 if blank > 0 {
-                    by.insert(field.name().clone(), blank);
+                    by.insert(name.to_string(), blank);
                 }
             }
         }
@@ -208,8 +212,8 @@ impl Proving<'_> {
         let rows = self.history.ask(sql).await?;
         let row = rows.iter().find(|rows| rows.num_rows() > 0);
         let row = row.ok_or_else(|| Error::bug("add up keys").because("the answer has no row"))?;
-        let keys = number(row.column(0).as_ref(), 0).unwrap_or(0) as u64;
-        Ok(Inserted { keys, sum: Some(exact_sum(row.column(1).as_ref())) })
+        let (keys, sum) = (whole(row.column(0).as_ref(), 0)?, exact_sum(row.column(1).as_ref())?);
+        Ok(Inserted { keys, sum: Some(sum) })
     }
 
     /// A check that counts rows by day.
@@ -218,7 +222,7 @@ impl Proving<'_> {
         for rows in self.history.ask(&counts).await? {
             for row in 0..rows.num_rows() {
                 let day = number(rows.column(0).as_ref(), row).map(|day| Day(day as i32).to_string());
-                let rows = number(rows.column(1).as_ref(), row).unwrap_or(0) as u64;
+                let rows = whole(rows.column(1).as_ref(), row)?;
                 *by.entry(day.unwrap_or_else(|| "without a day".into())).or_default() += rows;
             }
         }
@@ -239,6 +243,12 @@ impl Proving<'_> {
             sql: vec![counts, keys],
         })
     }
+}
+
+/// A count.
+fn whole(column: &dyn Array, row: usize) -> Result<u64> {
+    let count = number(column, row).and_then(|count| u64::try_from(count).ok());
+    count.ok_or_else(|| Error::bug("count what a proof asks").because("the answer is no whole number"))
 }
 
 /// That rows balance.

@@ -3,10 +3,10 @@
 use super::unknown;
 use crate::engine::DataFile;
 use crate::error::{Error, Result};
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::{Entry, Ledger, Migration};
 use crate::report::RollBackReport;
 use crate::run::Run;
-use crate::warehouse::Undone;
+use crate::warehouse::{Moment, Undone};
 use std::collections::BTreeSet;
 
 /// Takes a migration back, the last merge first; with `is_plan` it only says what that would do. Rows that somebody has
@@ -16,58 +16,71 @@ use std::collections::BTreeSet;
 /// Usage, when there is no such migration; data, when a file of what it has changed is gone; busy, when another writer
 /// was faster. What was taken back until then stays so, and the same command goes on.
 pub async fn roll_back(run: &Run<'_>, name: &str, ledger: &mut Ledger, is_plan: bool) -> Result<RollBackReport> {
-    let doing = "take a migration back";
     let history = run.history()?;
-    let known = ledger.migration(name).ok_or_else(|| unknown(doing, name, ledger))?;
-    let kept = run.files_of(name).migration;
-    let mut undone: Option<Undone> = None;
+    run.warehouse.check_target().await?;
+    let known = known(run, name, ledger)?;
+    let now = |moment: Option<Moment>| moment.map_or((0, None), |moment| (moment.rows, Some(moment.version)));
+    let (rows, _) = now(history.moment().await?);
+    let rows_before = known.rolling_back.unwrap_or(rows);
+    if !is_plan && known.rolling_back.is_none() {
+        ledger.append(Entry::RollingBack { run_id: name.to_string(), rows }, (run.now_us)()).await?;
+    }
+    let folder = run.files_of(name).migration;
+    let mut undone = Undone { rows_before, ..Undone::default() };
     run.progress.begin("undo merges", Some(known.changes.len() as u64));
-    for url in known.changes.iter().rev() {
-        let object = url.rsplit('/').next().unwrap_or_default();
-        let Some(meta) = kept.head(object).await? else {
-            return Err(Error::data(doing)
-                .with("file", url)
+    for (batch_id, object, _) in known.changes.iter().rev() {
+        let Some(meta) = folder.head(object).await? else {
+            return Err(Error::data(DOING)
+                .with("file", folder.url_of(object))
                 .because("what a merge has changed was kept in it, and it is gone")
                 .hint("restore the file, or the table to the version before the migration"));
         };
-        let file = DataFile { url: kept.url_of(object), label: object.to_string(), size_bytes: meta.size };
-        let one = history.undo(&file, is_plan).await?;
-        match &mut undone {
-            Some(all) => *all += one,
-            None => undone = Some(one),
-        }
+        let file = DataFile { url: folder.url_of(object), label: object.clone(), size_bytes: meta.size };
+        undone += history.undo(batch_id, &file, is_plan).await?;
         run.progress.advance(1);
     }
-    let mut undone = match undone {
-        Some(undone) => undone,
-        None => {
-            let rows = history.moment().await?.map_or(0, |moment| moment.rows);
-            Undone { rows_before: rows, rows_after: rows, ..Undone::default() }
-        }
+    (undone.rows_after, undone.version) = match is_plan {
+        true => (rows.saturating_sub(undone.removed), None),
+        false => now(history.moment().await?),
     };
-    if is_plan {
-        undone.rows_after = undone.rows_before.saturating_sub(undone.removed);
-    }
     let finished = ledger.finished_after(known.number, name);
     let parts: Vec<&str> = finished.values().flatten().copied().collect();
     let covers = ledger.covers_of(&parts);
-    let files: Vec<String> =
-        finished.iter().filter(|(_, parts)| parts.is_empty()).map(|(run_id, _)| run_id.to_string()).collect();
-    let feeds: BTreeSet<String> = covers.iter().map(|cover| cover.feed.clone()).collect();
+    let of_files = finished.iter().filter(|(_, parts)| parts.is_empty());
     let report = RollBackReport {
         migration: name.to_string(),
         target: run.warehouse.target(),
         is_plan,
         undone: undone.clone(),
-        unseen_feeds: feeds.into_iter().collect(),
-        run_again: files,
+        unseen_feeds: covers.iter().map(|cover| cover.feed.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+        run_again: of_files.map(|(run_id, _)| run_id.to_string()).collect(),
     };
     if !is_plan {
         if !covers.is_empty() {
-            let rows = undone.rows_after;
-            ledger.append(Entry::Unseen { covers, rows }, (run.now_us)()).await?;
+            ledger.append(Entry::Unseen { covers, rows: None }, (run.now_us)()).await?;
         }
         ledger.append(Entry::RolledBack { run_id: name.to_string(), undone }, (run.now_us)()).await?;
     }
     Ok(report)
 }
+
+/// The migration of this name, if it can be taken back.
+fn known(run: &Run<'_>, name: &str, ledger: &Ledger) -> Result<Migration> {
+    let known = ledger.migration(name).ok_or_else(|| unknown(DOING, name, ledger))?;
+    if known.contract != run.dataset.digest() {
+        return Err(Error::usage(DOING)
+            .with("migration", name)
+            .because("it was made with another contract or key, by which other rows are of one key")
+            .hint("give the same --dataset and --key as then"));
+    }
+    let last = known.changes.last().map_or(known.number, |(_, _, number)| *number);
+    match ledger.changed_after(last, name) {
+        None => Ok(known),
+        Some(later) => Err(Error::usage(DOING)
+            .with("migration", name)
+            .because(format!("the migration {later} came after it, and may have raised its rows"))
+            .hint(format!("take that one back first: --roll-back {later}"))),
+    }
+}
+
+const DOING: &str = "take a migration back";

@@ -19,7 +19,7 @@ pub struct MigrationReport {
     pub is_plan: bool,
     /// The proof; nothing where nothing was written.
     pub proof: Option<Proof>,
-    /// The URL of the proof as a page; `proof.json` and `proof.sql` lie beside it.
+    /// The URL of the proof as a page; beside it lie files of the same name that end in `.json` and `.sql`.
     pub proof_page: Option<String>,
 }
 

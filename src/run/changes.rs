@@ -34,8 +34,8 @@ impl Run<'_> {
         if ledger.migration(run_id).is_some_and(|known| !known.is_proven) {
             return Ok(());
         }
-        let before = self.history()?.moment().await?;
-        ledger.append(Entry::Migrating { run_id: run_id.to_string(), before }, (self.now_us)()).await
+        let (before, contract) = (self.history()?.moment().await?, self.dataset.digest());
+        ledger.append(Entry::Migrating { run_id: run_id.to_string(), before, contract }, (self.now_us)()).await
     }
 
     /// Writes the rows that a merge is about to bring in, each beside the one that it replaces.
@@ -46,8 +46,17 @@ impl Run<'_> {
         ledger: &mut Ledger,
         run_id: &str,
     ) -> Result<()> {
-        // A name of its own: what an earlier try has written may be what it has done.
-        let mut file = RowFile::new(&format!("changes-{:08}.parquet", ledger.records().len()))?;
+        // What an earlier try has written is what it has done, unless its merge never came.
+        let id = &one.manifest.batch_id;
+        let tried = ledger.unmerged_changes(run_id, id);
+        let came = || async {
+            let since = ledger.receipt(id).and_then(|receipt| receipt.merged.version);
+            Ok::<_, Error>(self.warehouse.remembered(&one.manifest).await?.is_some_and(|(_, own)| own.version > since))
+        };
+        let again = if tried.is_some() && !came().await? { tried } else { None };
+        let name = again.map_or_else(|| format!("changes-{:08}.parquet", ledger.records().len()), str::to_string);
+        let is_known = again.is_some();
+        let mut file = RowFile::new(&name)?;
         let mut rows = self.warehouse.rows_of(&one.manifest, &one.touched, Finding::Changed).await?;
         while let Some(batch) = rows.try_next().await.doing("look up what a merge changes")? {
             file.push(&batch)?;
@@ -58,8 +67,11 @@ impl Run<'_> {
                 .with("batch", &one.manifest.batch_id)
                 .because(format!("it was to change {expected} rows, and {} are there", file.rows())));
         }
-        let (batch_id, rows) = (one.manifest.batch_id.clone(), file.rows());
-        let Some(file) = file.finish(&files.migration).await? else { return Ok(()) };
+        let (batch_id, rows) = (id.clone(), file.rows());
+        if file.finish(&files.migration).await?.is_none() || is_known {
+            return Ok(());
+        }
+        let file = name;
         ledger.append(Entry::Changing { run_id: run_id.to_string(), batch_id, file, rows }, (self.now_us)()).await
     }
 
@@ -110,24 +122,22 @@ impl Run<'_> {
         report: &mut RunReport,
     ) -> Result<Flagged> {
         let Some(other) = self.other()? else { return Ok(Flagged::default()) };
-        let rows = || async { self.history()?.under_another_key(&one.manifest, &one.touched, &other).await };
+        let history = self.history()?;
         let name = format!("target-key-differences-{}.ndjson", one.manifest.batch_id);
         let mut file = RowFile::new(&name)?;
-        let mut found = rows().await?;
+        let mut found = history.under_another_key(&one.manifest, &other, false).await?;
         while let Some(batch) = found.try_next().await.doing("look for rows under another key")? {
             file.push(&batch)?;
         }
-        let pairs = file.rows();
+        let winners = file.rows();
         let Some(url) = file.finish(&files.kept).await? else { return Ok(Flagged::default()) };
         report.files.insert(format!("target key differences {}", report.batches.len()), url.clone());
         match self.options.on_other_key {
             Choice::Keep => Ok(Flagged::default()),
-            Choice::Quarantine => self.keys_of(rows().await?).await,
+            Choice::Quarantine => Flagged::of_list(history.under_another_key(&one.manifest, &other, true).await?).await,
             Choice::Stop => {
-                let found = format!(
-                    "the target seems to have the events of winners under another key: {}",
-                    counted(pairs, "pair of rows")
-                );
+                let found =
+                    format!("the target seems to have the events of {} under another key", counted(winners, "winner"));
                 let hint = HINT.into();
                 report.stops.push(Stop { reason: "key_differences".into(), found, file: Some(url), hint });
                 Ok(Flagged::default())

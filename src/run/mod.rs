@@ -204,12 +204,14 @@ impl Run<'_> {
         };
         lines.sort_unstable();
         let text = format!(
-            "{}\n{}\n{:?}\n{}\n{}",
+            "{}\n{}\n{:?}\n{}\n{}{}",
             self.dataset.digest(),
             self.options.flags(),
             self.options.on_redated,
             self.options.key_chosen,
-            lines.join("\n")
+            lines.join("\n"),
+            // A run that keeps nothing of what it changes must not end one that does.
+            if self.options.keeps_changes { "\nmigration" } else { "" }
         );
         blake3::hash(text.as_bytes()).to_hex()[..16].to_string()
     }

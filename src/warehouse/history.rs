@@ -86,16 +86,17 @@ pub trait History: Send + Sync {
     /// What the warehouse says, as where the old version is not there any more.
     async fn tables(&self, before: Option<Moment>, batches: &[Manifest]) -> Result<Tables>;
 
-    /// The staged winners of a batch that the target seems to have under another key, on the touched days, each beside
-    /// that row: they are the same by the key of `other`, or lack a part of the key that the target's row has.
+    /// The staged winners of a batch that the target seems to have under another key, on whatever day: they are the
+    /// same by the key of `other`, or one has a part of the key that the other lacks. All of their columns, or only a
+    /// list of their keys for [`crate::dedup::Flagged::of_list`].
     ///
     /// # Errors
     /// What the warehouse says.
     async fn under_another_key(
         &self,
         batch: &Manifest,
-        touched: &BTreeSet<Day>,
         other: &Dataset,
+        only_keys: bool,
     ) -> Result<SendableRecordBatchStream>;
 
     /// Asks something about these tables.
@@ -104,10 +105,10 @@ pub trait History: Send + Sync {
     /// What the warehouse says.
     async fn ask(&self, sql: &str) -> Result<Vec<RecordBatch>>;
 
-    /// Takes back what a merge has changed, as a file of [`super::Finding::Changed`] says, in one commit. Rows that are
-    /// not as the merge has left them stay. With `is_dry` it only says what it would do.
+    /// Takes back what the merge of a batch has changed, as a file of [`super::Finding::Changed`] says, in one commit.
+    /// Rows that are not as the merge has left them stay. With `is_dry` it only says what it would do.
     ///
     /// # Errors
     /// Busy, when another writer was faster; otherwise what the warehouse says.
-    async fn undo(&self, changes: &DataFile, is_dry: bool) -> Result<Undone>;
+    async fn undo(&self, batch_id: &str, changes: &DataFile, is_dry: bool) -> Result<Undone>;
 }

@@ -226,30 +226,33 @@ impl Statements<'_> {
         Ok(sides.collect::<Result<Vec<_>>>()?.join(", "))
     }
 
-    /// Winners that the target seems to have under another key, each with that row, as `other` tells rows apart.
+    /// Winners that the target seems to have under another key, on whatever day, as `other` tells rows apart: all of
+    /// their columns, or a list of their keys with the columns of [`Exprs::named_key`] and `_rows`.
     ///
     /// # Errors
     /// As [`Dialect::quote`].
-    pub(super) fn under_another_key(&self, touched: &BTreeSet<Day>, other: &Dataset) -> Result<String> {
+    pub(super) fn under_another_key(&self, other: &Dataset, only_keys: bool) -> Result<String> {
         let exprs = self.exprs();
+        let columns = match only_keys {
+            true => format!("{}, 1 AS _rows", exprs.named_key("s")?),
+            false => exprs.columns("s", self.dataset.column_names())?,
+        };
         let same_key = exprs.same_key("t", "s")?;
         let same_other = Exprs { dataset: other, dialect: self.dialect }.same_key("t", "s")?;
-        let statement = |joined_by: &str, and_only: &str| {
+        let condition = |joined_by: &str, and_only: &str| {
             render(
                 include_str!("../../sql/under_another_key.sql"),
                 &[
-                    ("sides", &self.sides()?),
+                    ("columns", &columns),
                     ("staged", self.staged),
                     ("target", self.target),
-                    ("touched", &self.touched("", touched)?),
                     ("joined_by", joined_by),
                     ("same_key", &same_key),
                     ("and_only", and_only),
                 ],
             )
         };
-        let mut statements = vec![statement(&same_other, "")?];
-        // By the rest of the key: rows that the other key has found are not told twice.
+        let mut statements = vec![condition(&same_other, "")?];
         let key = &self.dataset.key;
         for (at, part) in key.iter().enumerate().filter(|(_, part)| key.len() > 1 && part.is_never_null()) {
             let rest = key
@@ -258,11 +261,13 @@ impl Statements<'_> {
                 .filter(|(place, _)| *place != at)
                 .map(|(_, rest)| Ok(format!("{} = {}", exprs.key_part("t", rest)?, exprs.key_part("s", rest)?)));
             let rest = rest.collect::<Result<Vec<_>>>()?.join(" AND ");
-            let (missing, known) = (exprs.column("s", &part.column)?, exprs.column("t", &part.column)?);
-            let only = format!(" AND {missing} IS NULL AND {known} IS NOT NULL AND NOT COALESCE({same_other}, FALSE)");
-            statements.push(statement(&rest, &only)?);
+            let (staged, target) = (exprs.column("s", &part.column)?, exprs.column("t", &part.column)?);
+            let is_missing = |column: &str| format!("NULLIF({column}, '') IS NULL");
+            let only = format!(" AND ({}) <> ({})", is_missing(&staged), is_missing(&target));
+            statements.push(condition(&rest, &only)?);
         }
-        Ok(statements.join("\nUNION ALL\n"))
+        // A winner that both find is told once.
+        Ok(statements.join("\nUNION DISTINCT\n"))
     }
 }
 

@@ -1,9 +1,8 @@
 //! The page of a proof: what was promised, what was found, and every statement that was asked.
 
 use super::page::{Page, pointer};
-use super::table::{Cell, Row, table};
+use super::table::{Cell, Row, folded, table};
 use super::{begin, finish};
-use crate::report::text::n;
 use crate::report::{Check, Proof, counted};
 
 /// A proof as a page of HTML, made as that of an analysis is.
@@ -75,7 +74,7 @@ fn sources(page: &mut Page, proof: &Proof) {
     add("inserted by others meanwhile".into(), proof.inserted_by_others, &["inserted_by_others"]);
     add("in the target after".into(), proof.after.rows, &["after", "rows"]);
     add("version after".into(), proof.after.version, &["after", "version"]);
-    table(page, "Rows and versions", &["what", "number"], &rows);
+    folded(page, "Rows and versions", &["what", "number"], &rows);
     page.close("section");
 }
 
@@ -110,8 +109,8 @@ fn statements(page: &mut Page, proof: &Proof) {
         page.close("details");
     }
     page.sentence(&format!(
-        "The file proof.sql beside this page has them with the tables that they name: {} of set-up.",
-        n(proof.set_up.lines().count() as u64)
+        "The file beside this page that ends in .sql has them, with {} that make their tables known.",
+        counted(proof.set_up.matches(";\n").count() as u64, "statement")
     ));
     page.close("section");
 }

@@ -26,7 +26,7 @@ const BEFORE: &str = "before_it";
 const AFTER: &str = "target";
 const WINNERS: &str = "winners";
 const CHANGES: &str = "changes";
-/// Under which a commit carries which changes it has taken back.
+/// Under which a commit carries the batch whose merge it has taken back.
 const UNDONE: &str = "undone";
 
 #[async_trait]
@@ -72,19 +72,19 @@ impl History for DeltaWarehouse {
     async fn under_another_key(
         &self,
         batch: &Manifest,
-        touched: &BTreeSet<Day>,
         other: &Dataset,
+        only_keys: bool,
     ) -> Result<SendableRecordBatchStream> {
         self.open().await?;
         self.register_staged(batch)?;
-        self.engine.stream(&self.statements().under_another_key(touched, other)?).await
+        self.engine.stream(&self.statements().under_another_key(other, only_keys)?).await
     }
 
     async fn ask(&self, sql: &str) -> Result<Vec<RecordBatch>> {
         self.engine.joining_on_disk().collect(sql).await
     }
 
-    async fn undo(&self, changes: &DataFile, is_dry: bool) -> Result<Undone> {
+    async fn undo(&self, batch_id: &str, changes: &DataFile, is_dry: bool) -> Result<Undone> {
         let doing = "undo a merge";
         let Some(table) = self.open().await? else {
             return Err(Error::usage(doing)
@@ -118,7 +118,7 @@ impl History for DeltaWarehouse {
             return Ok(undone);
         }
         let sql = statements.undone(CHANGES, &touched)?;
-        let remembered = serde_json::json!({ UNDONE: changes.label });
+        let remembered = serde_json::json!({ UNDONE: batch_id });
         undone.version = Some(self.commit(Some(table), &sql, &touched, remembered).await?);
         self.open().await?;
         undone.rows_after = self.count("target").await?;
@@ -142,9 +142,8 @@ impl DeltaWarehouse {
             // Each line of the history is a commit that stood; the newest of the batch is what counts. What stood
             // before a restore may be undone by it, and what was undone is.
             let remembered = commit.info.get(REMEMBERED);
-            if commit.operation.as_deref() == Some("RESTORE")
-                || remembered.is_some_and(|commit| commit.get(UNDONE).is_some())
-            {
+            let undone = remembered.and_then(|commit| commit.get(UNDONE)).and_then(|id| id.as_str());
+            if commit.operation.as_deref() == Some("RESTORE") || undone == Some(&batch.batch_id) {
                 break;
             }
             let Some(remembered) = remembered else { continue };

@@ -295,7 +295,7 @@ impl Warehouse for DeltaWarehouse {
         let mut merged = Merged { rows_before, rows_after: rows_before, ..Merged::default() };
         let mut key_sum = 0;
         for changes in self.engine.collect(&self.statements().changes(touched)?).await? {
-            key_sum += exact_sum(changes.column(4).as_ref());
+            key_sum += exact_sum(changes.column(4).as_ref())?;
             let value = |column: usize, row| number(changes.column(column).as_ref(), row);
             for row in 0..changes.num_rows() {
                 let rows = value(3, row).unwrap_or(0) as u64;

@@ -17,8 +17,8 @@ impl<'a> Statements<'a> {
         Statements { dataset, dialect: Dialect::DataFusion, target, staged, witnesses, day: Some(DAY) }
     }
 
-    /// Of the rows that a merge changes: 1 for an update, the day before and the day after, how many, and the sum of the
-    /// numbers of the keys that are inserted.
+    /// Of the rows that a merge changes: 1 for an update, the day before and the day after, how many, and the sum of
+    /// the numbers of the keys that are inserted.
     pub(super) fn changes(&self, touched: &BTreeSet<Day>) -> Result<String> {
         let exprs = self.exprs();
         let number = exprs.key_number(&exprs.key_text("s")?);

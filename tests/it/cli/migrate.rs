@@ -33,7 +33,7 @@ fn a_staging_table_is_planned_migrated_proven_and_taken_back() {
     let page = done["proof_page"].as_str().unwrap().trim_start_matches("file:///").to_string();
     let page = desk.path(&page);
     let kept: Value =
-        serde_json::from_str(&std::fs::read_to_string(page.with_file_name("proof.json")).unwrap()).unwrap();
+        serde_json::from_str(&std::fs::read_to_string(page.with_extension("json")).unwrap()).unwrap();
     browser::check(&page, &kept);
     let audit = desk.report(0, "audit --warehouse lake --against staging --against fixtures/demo/run-1-000.parquet");
     assert_eq!((number(&audit, "/against/missing_keys"), number(&audit, "/against/higher_rows")), (0, 0));
@@ -104,7 +104,7 @@ fn what_can_not_be_migrated_is_refused_with_what_to_do() {
         ("migrate --from bigquery://p.d.t --to lake", "tables of BigQuery can't be migrated yet"),
         ("migrate --from staging --to lake --dataset markets", "it has no table `markets`"),
         ("migrate --to lake --roll-back deadbeef", "the target has none of this name"),
-        ("migrate --from staging --to lake --yes", "--roll-back"),
+        ("migrate --from staging --to lake --yes", "--yes"),
     ] {
         let ran = desk.run(arguments);
         assert_eq!(ran.code, 2, "{arguments}\n{}", ran.err);

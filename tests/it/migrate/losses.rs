@@ -1,0 +1,157 @@
+//! Losses that are planted between a migration and its proof.
+
+use super::{asked_by_duckdb, crowded, ledger, migrated_by, options, production, run, staging};
+use crate::warehouse::local::LocalStand;
+use crate::warehouse::{DAY_S, EDGE_S, Stand, fill, input, merged};
+use deltalake::DeltaTable;
+use deltalake::operations::update::UpdateBuilder;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use tradefold::migrate::prove;
+use tradefold::run::Work;
+use tradefold::window::Day;
+
+/// What somebody does to the table behind a migration's back.
+enum Loss {
+    Delete(&'static str),
+    Set(&'static str, &'static str, &'static str),
+    Add(Value),
+}
+
+async fn table_of(stand: &LocalStand) -> DeltaTable {
+    let path: PathBuf = stand.folder.path().join("lake/fills");
+    deltalake::open_table(url::Url::from_directory_path(path).unwrap()).await.unwrap()
+}
+
+async fn suffer(stand: &LocalStand, loss: Loss) {
+    let table = table_of(stand).await;
+    match loss {
+        Loss::Delete(which) => drop(table.delete().with_predicate(which).await.unwrap()),
+        Loss::Set(which, column, value) => {
+            let update: UpdateBuilder = table.update();
+            drop(update.with_predicate(which).with_update(column, value).await.unwrap());
+        }
+        Loss::Add(row) => stand.plant(&[row]).await,
+    }
+}
+
+#[tokio::test]
+async fn every_loss_that_is_planted_is_found_and_named() {
+    let day = |s: i64| Day::of_us(s * 1_000_000).to_string();
+    let (edge, early) = (day(EDGE_S), day(EDGE_S - DAY_S));
+    // What is done, and for each finding what it tells, by day or column, and of which wallets.
+    type Told = (&'static str, Vec<(String, u64)>, Vec<&'static str>);
+    let cases: Vec<(Loss, Vec<Told>)> = vec![
+        (
+            Loss::Delete("wallet = '0xa2'"),
+            vec![
+                ("lost_keys", vec![(edge.clone(), 1)], vec!["0xa2"]),
+                // Staging has it, too.
+                ("missing_winners", vec![(edge.clone(), 1)], vec!["0xa2"]),
+                ("keys", vec![], vec![]),
+                ("rows", vec![], vec![]),
+            ],
+        ),
+        (
+            Loss::Delete("wallet = '0xa5'"),
+            vec![
+                ("lost_keys", vec![(day(EDGE_S + 40 * DAY_S), 1)], vec!["0xa5"]),
+                ("keys", vec![], vec![]),
+                ("rows", vec![], vec![]),
+            ],
+        ),
+        (
+            Loss::Delete("wallet = '0xb1'"),
+            vec![
+                ("missing_winners", vec![(early.clone(), 1)], vec!["0xb1"]),
+                ("keys", vec![], vec![]),
+                ("rows", vec![], vec![]),
+            ],
+        ),
+        (
+            Loss::Set("wallet = '0xa2'", "rev", "0"),
+            vec![
+                ("lowered_rows", vec![(edge.clone(), 1)], vec!["0xa2"]),
+                ("lower_than_winners", vec![(edge.clone(), 1)], vec!["0xa2"]),
+            ],
+        ),
+        (
+            Loss::Set("wallet = '0xb1'", "rev", "0"),
+            vec![("lower_than_winners", vec![(early.clone(), 1)], vec!["0xb1"])],
+        ),
+        (
+            Loss::Set("wallet = '0xa5'", "price", "NULL"),
+            vec![("blanked_columns", vec![("price".into(), 1)], vec!["0xa5"])],
+        ),
+        (
+            Loss::Add(fill("0xa2", json!("o"), EDGE_S, 2, 0.2)),
+            vec![("duplicates", vec![(edge.clone(), 1)], vec!["0xa2"]), ("rows", vec![], vec![])],
+        ),
+        // A key that nobody has brought, in the place of one that somebody has: their number is right.
+        (
+            Loss::Set("wallet = '0xa5'", "wallet", "'0xa6'"),
+            vec![("lost_keys", vec![(day(EDGE_S + 40 * DAY_S), 1)], vec!["0xa5"]), ("keys", vec![], vec![])],
+        ),
+    ];
+    let stand = crowded().await;
+    merged(&stand, &production()).await;
+    let inputs = input(&stand, &staging()).await;
+    let work = Work::Files(&inputs);
+    let name = run(&stand, options()).run_id(work);
+    let report = Box::pin(run(&stand, options()).bring_in(work, &mut ledger(&stand).await)).await.unwrap();
+    assert_eq!(report.stops, []);
+    let places = BTreeMap::new();
+    for (at, (loss, expected)) in cases.into_iter().enumerate() {
+        suffer(&stand, loss).await;
+        let proof = prove(&run(&stand, options()), &name, &places, &ledger(&stand).await).await.unwrap();
+        let told: Vec<(String, Vec<(String, u64)>, Vec<String>)> = proof
+            .checks
+            .iter()
+            .filter(|check| check.found > 0)
+            .map(|check| {
+                let wallets = check.examples.iter().map(|key| key[0].clone().unwrap()).collect();
+                (check.name.clone(), check.by.clone().into_iter().collect(), wallets)
+            })
+            .collect();
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(name, by, wallets)| {
+                (name.to_string(), by, wallets.into_iter().map(str::to_string).collect::<Vec<_>>())
+            })
+            .collect();
+        assert_eq!(told, expected, "case {at}");
+        assert_eq!(proof.findings, told.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>(), "case {at}");
+        let rows = stand.folder.path().join("lake/_tradefold/fills/runs").join(&name).join("migration");
+        std::fs::write(rows.join("proof.sql"), proof.sql()).unwrap();
+        std::fs::write(rows.join("proof.json"), serde_json::to_string(&proof).unwrap()).unwrap();
+        asked_by_duckdb(&stand, &name);
+        // As it was before the loss.
+        Stand::roll_back(&stand).await;
+    }
+    let proof = prove(&run(&stand, options()), &name, &places, &ledger(&stand).await).await.unwrap();
+    assert_eq!(proof.findings, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_proof_that_does_not_hold_is_asked_again_until_it_does() {
+    let stand = crowded().await;
+    merged(&stand, &production()).await;
+    let inputs = input(&stand, &staging()).await;
+    let work = Work::Files(&inputs);
+    Box::pin(run(&stand, options()).bring_in(work, &mut ledger(&stand).await)).await.unwrap();
+    suffer(&stand, Loss::Delete("wallet = '0xa5'")).await;
+    let mut files = Vec::new();
+    for _ in 0..2 {
+        let report = migrated_by(&stand, &staging(), options()).await.unwrap();
+        assert_eq!(report.proof.unwrap().findings, ["lost_keys", "keys", "rows"]);
+        files.push(report.proof_page.unwrap());
+        assert_eq!(ledger(&stand).await.unfinished(), [report.run.run_id]);
+    }
+    Stand::roll_back(&stand).await;
+    let report = migrated_by(&stand, &staging(), options()).await.unwrap();
+    assert_eq!(report.proof.unwrap().findings, Vec::<String>::new());
+    files.push(report.proof_page.unwrap());
+    files.dedup();
+    assert_eq!((files.len(), ledger(&stand).await.unfinished().len()), (3, 0));
+}
