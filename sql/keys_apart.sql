@@ -1,14 +1,17 @@
--- The keys on whose rows another key disagrees: it tells rows of one key apart, or puts rows of several together.
+-- The keys on whose rows another key disagrees: it tells rows of one key apart, or puts rows of several together. They
+-- come first in the join: they are the few of which a table of hashes is made.
 WITH pairs AS (
   SELECT DISTINCT {{key_text}} AS _own, {{other_text}} AS _other
   FROM {{rows}}
 ),
 apart AS (
   SELECT _own FROM pairs GROUP BY _own HAVING COUNT(*) > 1
-  UNION ALL
-  SELECT _own FROM pairs WHERE _other IN (SELECT _other FROM pairs GROUP BY _other HAVING COUNT(*) > 1)
+  UNION DISTINCT
+  SELECT p._own AS _own
+  FROM (SELECT _other FROM pairs GROUP BY _other HAVING COUNT(*) > 1) AS o
+  JOIN pairs AS p ON o._other = p._other
 )
 SELECT {{named_key}}, COUNT(*) AS _rows
-FROM {{rows}}
-WHERE {{key_text}} IN (SELECT _own FROM apart)
+FROM apart AS a
+JOIN {{rows}} ON a._own = {{key_text}}
 GROUP BY {{key}}

@@ -5,4 +5,4 @@ LEFT JOIN (SELECT {{key_columns}}, TRUE AS _found FROM {{after}}) AS a ON {{same
 WHERE a._found IS NULL AND NOT {{without_key}}
 GROUP BY {{key}}
 HAVING COUNT(*) > 0
-LIMIT {{examples}}
+LIMIT 10

@@ -5,4 +5,4 @@ JOIN (SELECT {{key_columns}}, {{known}} FROM {{after}}) AS a ON {{same_key}}
 WHERE {{blanked}}
 GROUP BY {{key}}
 HAVING COUNT(*) > 0
-LIMIT {{examples}}
+LIMIT 10

@@ -3,4 +3,4 @@ SELECT {{key}}
 FROM {{after}} AS r
 GROUP BY {{key}}
 HAVING COUNT(*) > 1
-LIMIT {{examples}}
+LIMIT 10

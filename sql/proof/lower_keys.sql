@@ -5,4 +5,4 @@ JOIN {{after}} AS a ON {{same_key}}
 WHERE {{higher}}
 GROUP BY {{key}}
 HAVING COUNT(*) > 0
-LIMIT {{examples}}
+LIMIT 10

@@ -34,7 +34,7 @@ pub async fn other_key(engine: &Engine, dataset: &Dataset, other: &Dataset) -> R
     let rows = dialect.quote(TABLE)?;
     let texts = [("key_text", key_text.as_str()), ("other_text", other_text.as_str()), ("rows", rows.as_str())];
     // Lists of all keys may be larger than memory.
-    let engine = engine.joining_on_disk();
+    let engine = engine.in_few_parts();
     let counts = engine.counts(&render(include_str!("../../sql/keys_counted.sql"), &texts)?).await?;
     let [keys, told_apart, put_together] = counts[..] else {
         return Err(Error::bug("compare two keys").because("the counts have another number"));

@@ -9,7 +9,10 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, create_udf,
 };
 use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
 
+/// The function that spreads texts over the whole numbers from 0, fast, and only within this process.
+pub const KEY_HASH: &str = "key_hash";
 /// How many hexadecimal digits make a number.
 const DIGITS: usize = 13;
 
@@ -22,7 +25,14 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         Volatility::Immutable,
         Arc::new(|arguments: &[ColumnarValue]| on_array(&arguments[0], key_numbers)),
     );
-    vec![of_digits, ScalarUDF::from(Micros(Signature::any(1, Volatility::Immutable)))]
+    let hash = create_udf(
+        KEY_HASH,
+        vec![DataType::Utf8],
+        DataType::Int64,
+        Volatility::Immutable,
+        Arc::new(|arguments: &[ColumnarValue]| on_array(&arguments[0], key_hashes)),
+    );
+    vec![of_digits, hash, ScalarUDF::from(Micros(Signature::any(1, Volatility::Immutable)))]
 }
 
 /// Microseconds of times of any zone and unit.
@@ -59,6 +69,12 @@ fn on_array(value: &ColumnarValue, apply: impl Fn(&ArrayRef) -> Result<ArrayRef>
             datafusion::scalar::ScalarValue::try_from_array(&array, 0).map(ColumnarValue::Scalar)
         }
     }
+}
+
+fn key_hashes(texts: &ArrayRef) -> Result<ArrayRef> {
+    let texts = cast(texts, &DataType::Utf8)?;
+    let hash = |text: Option<&str>| text.map(|text| (xxh3_64(text.as_bytes()) >> 1) as i64);
+    Ok(Arc::new(texts.as_string::<i32>().iter().map(hash).collect::<Int64Array>()))
 }
 
 fn key_numbers(texts: &ArrayRef) -> Result<ArrayRef> {

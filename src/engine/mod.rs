@@ -5,6 +5,7 @@ mod files;
 mod functions;
 
 pub use files::{DataFile, FilesTable};
+pub use functions::KEY_HASH;
 
 use crate::error::{Doing, Error, Result};
 use crate::kernel;
@@ -30,6 +31,9 @@ pub struct EngineOptions {
     /// Whether deduplication compares keys byte by byte, and not by their fingerprints alone.
     pub exact_keys: bool,
 }
+
+/// How much memory a part of a query over a whole table should have.
+const PART_BYTES: usize = 128 << 20;
 
 /// One DataFusion session. Cheap to clone.
 #[derive(Clone)]
@@ -71,17 +75,13 @@ impl Engine {
         Ok(Engine { context, options })
     }
 
-    /// The same tables and the same memory, for joins of whole tables: both sides are sorted, which may wait on disk,
-    /// while a table of hashes has to fit. Few sorts at a time, each with little set aside for its end: they share the
-    /// memory, and one that gets too little fails.
+    /// The same tables and the same memory, for queries over whole tables: their parts share the memory, so that many of
+    /// them get too little each.
     #[must_use]
-    pub fn joining_on_disk(&self) -> Engine {
+    pub fn in_few_parts(&self) -> Engine {
         let mut state = self.context.state();
-        let options = state.config_mut().options_mut();
-        options.optimizer.prefer_hash_join = false;
-        // With one, DataFusion joins by hashes all the same.
-        options.execution.target_partitions = 2;
-        options.execution.sort_spill_reservation_bytes = self.options.memory_bytes / 64;
+        let parts = (self.options.memory_bytes / PART_BYTES).clamp(1, self.threads());
+        state.config_mut().options_mut().execution.target_partitions = parts;
         Engine { context: SessionContext::new_with_state(state), options: self.options }
     }
 
@@ -126,6 +126,15 @@ impl Engine {
         self.forget(name)?;
         self.context.register_table(name, table).doing("register a table")?;
         Ok(())
+    }
+
+    /// Makes the answer of a query known as a table by a name, in place of one of this name.
+    ///
+    /// # Errors
+    /// When the statement can't be planned.
+    pub async fn register_view(&self, name: &str, sql: &str) -> Result<()> {
+        let view = self.frame(sql).await?.into_view();
+        self.register(name, view)
     }
 
     /// Takes a name back.

@@ -36,7 +36,8 @@ pub struct Inserted {
 }
 
 impl Inserted {
-    const NONE: Inserted = Inserted { keys: 0, sum: Some(0) };
+    /// None at all.
+    pub const NONE: Inserted = Inserted { keys: 0, sum: Some(0) };
 
     /// Both together, none of which is in the other.
     #[must_use]

@@ -32,6 +32,8 @@ pub struct Tables {
     pub winners: String,
     /// Who reads the SQL.
     pub dialect: Dialect,
+    /// In how many parts the tables are asked, each with all rows of its keys: as many as it takes to fit into memory.
+    pub parts: u64,
     /// Statements by which somebody else makes the same names known, with what is needed to do so.
     pub set_up: String,
 }
@@ -99,11 +101,11 @@ pub trait History: Send + Sync {
         only_keys: bool,
     ) -> Result<SendableRecordBatchStream>;
 
-    /// Asks something about these tables.
+    /// Asks something about these tables, part by part: the answers of all parts, one after the other.
     ///
     /// # Errors
     /// What the warehouse says.
-    async fn ask(&self, sql: &str) -> Result<Vec<RecordBatch>>;
+    async fn ask(&self, tables: &Tables, sql: &str) -> Result<Vec<RecordBatch>>;
 
     /// Takes back what the merge of a batch has changed, as a file of [`super::Finding::Changed`] says, in one commit.
     /// Rows that are not as the merge has left them stay. With `is_dry` it only says what it would do.

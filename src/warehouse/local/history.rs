@@ -3,9 +3,9 @@
 use super::files::files_of;
 use super::{DeltaWarehouse, REMEMBERED};
 use crate::dataset::Dataset;
-use crate::engine::{DataFile, Engine, FilesTable, number};
+use crate::engine::{DataFile, Engine, FilesTable, KEY_HASH, number};
 use crate::error::{Doing, Error, Result};
-use crate::sql::{Dialect, KEY_NUMBER, MICROS};
+use crate::sql::{Dialect, Exprs, KEY_NUMBER, MICROS};
 use crate::stage::Manifest;
 use crate::warehouse::days;
 use crate::warehouse::statements::{Statements, target_prefix};
@@ -21,10 +21,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// The names under which the engine knows the tables of a proof, and of what is undone.
+/// The names under which a proof knows its tables. Those of the whole tables, of which each is a part, end in `_all`.
 const BEFORE: &str = "before_it";
-const AFTER: &str = "target";
+const AFTER: &str = "after_it";
 const WINNERS: &str = "winners";
+/// What a row of a key takes in a join, about: the texts of its key twice, and a table of hashes.
+const ROW_BYTES: u64 = 800;
+/// The name of what is undone.
 const CHANGES: &str = "changes";
 /// Under which a commit carries the batch whose merge it has taken back.
 const UNDONE: &str = "undone";
@@ -44,7 +47,7 @@ impl History for DeltaWarehouse {
         let _ = writeln!(set_up, "CREATE MACRO {MICROS}(moment) AS epoch_us(moment);");
         match before {
             Some(moment) => {
-                self.open_version(BEFORE, moment.version).await?;
+                self.open_version(&whole(BEFORE), moment.version).await?;
                 let mut table = self.handle()?;
                 let opened = table.load_version(moment.version).await;
                 opened.map_err(|error| self.failed("open a version of a Delta table", error))?;
@@ -53,20 +56,24 @@ impl History for DeltaWarehouse {
             None => {
                 let empty =
                     MemTable::try_new(self.table_schema(), vec![vec![]]).doing("stand in for a missing table")?;
-                self.engine.register(BEFORE, Arc::new(empty))?;
+                self.engine.register(&whole(BEFORE), Arc::new(empty))?;
                 set_up.push_str(&self.view(BEFORE, &[])?);
             }
         }
-        let files = match self.open().await? {
-            Some(table) => files_of(&self.folder, &table)?,
-            None => Vec::new(),
-        };
+        let (mut files, mut rows) = (Vec::new(), before.map_or(0, |moment| moment.rows));
+        if let Some(table) = self.open().await? {
+            files = files_of(&self.folder, &table)?;
+            self.register(&whole(AFTER), &table).await?;
+            rows = rows.max(self.count("target").await?);
+        }
         set_up.push_str(&self.view(AFTER, &files)?);
         let staged: Vec<DataFile> = batches.iter().flat_map(Manifest::files).collect();
         set_up.push_str(&self.view(WINNERS, &staged)?);
-        self.engine.register_files(WINNERS, FilesTable::new(self.dataset.schema(), &staged)?)?;
+        self.engine.register_files(&whole(WINNERS), FilesTable::new(self.dataset.schema(), &staged)?)?;
         let [before, after, winners] = [BEFORE, AFTER, WINNERS].map(str::to_string);
-        Ok(Tables { before, after, winners, dialect: Dialect::DataFusion, set_up })
+        rows = rows.max(batches.iter().map(|batch| batch.batch.rows).sum());
+        let parts = (rows * ROW_BYTES).div_ceil(self.engine.memory_bytes() as u64 / 2).max(1);
+        Ok(Tables { before, after, winners, dialect: Dialect::DataFusion, parts, set_up })
     }
 
     async fn under_another_key(
@@ -80,8 +87,21 @@ impl History for DeltaWarehouse {
         self.engine.stream(&self.statements().under_another_key(other, only_keys)?).await
     }
 
-    async fn ask(&self, sql: &str) -> Result<Vec<RecordBatch>> {
-        self.engine.joining_on_disk().collect(sql).await
+    async fn ask(&self, tables: &Tables, sql: &str) -> Result<Vec<RecordBatch>> {
+        let exprs = Exprs { dataset: &self.dataset, dialect: tables.dialect };
+        let (engine, mut answers) = (self.engine.in_few_parts(), Vec::new());
+        for part in 0..tables.parts {
+            let of_part = match tables.parts {
+                1 => "TRUE".to_string(),
+                parts => format!("{KEY_HASH}({}) % {parts} = {part}", exprs.key_text("")?),
+            };
+            for name in [BEFORE, AFTER, WINNERS] {
+                let rows = format!("SELECT * FROM {} WHERE {of_part}", whole(name));
+                self.engine.register_view(name, &rows).await?;
+            }
+            answers.extend(engine.collect(sql).await?);
+        }
+        Ok(answers)
     }
 
     async fn undo(&self, batch_id: &str, changes: &DataFile, is_dry: bool) -> Result<Undone> {
@@ -204,6 +224,11 @@ impl DeltaWarehouse {
         fields.push(Field::new("_day_after", DataType::Date32, true));
         Arc::new(Schema::new(fields))
     }
+}
+
+/// The name of a whole table of a proof.
+fn whole(name: &str) -> String {
+    format!("{name}_all")
 }
 
 /// The days on which the changed rows were or are.

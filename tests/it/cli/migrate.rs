@@ -32,8 +32,7 @@ fn a_staging_table_is_planned_migrated_proven_and_taken_back() {
     assert_eq!((number(proof, "/before/rows"), number(proof, "/after/rows")), (8_993, 9_598));
     let page = done["proof_page"].as_str().unwrap().trim_start_matches("file:///").to_string();
     let page = desk.path(&page);
-    let kept: Value =
-        serde_json::from_str(&std::fs::read_to_string(page.with_extension("json")).unwrap()).unwrap();
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(page.with_extension("json")).unwrap()).unwrap();
     browser::check(&page, &kept);
     let audit = desk.report(0, "audit --warehouse lake --against staging --against fixtures/demo/run-1-000.parquet");
     assert_eq!((number(&audit, "/against/missing_keys"), number(&audit, "/against/higher_rows")), (0, 0));
