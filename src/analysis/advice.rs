@@ -35,7 +35,7 @@ pub(super) fn advice(dataset: &Dataset, balance: &Balance, decision: &Decision<'
             rows_kept: keys + added.more,
             merged_rows_that_differ: different_rows.saturating_sub(keys + added.more),
             suspects_separated: added.separated,
-            verdict: with_more(suspects, is_order, added),
+            verdict: with_more(suspects, is_order, added, decision.untried_keys()),
         });
     }
     for (at, without) in near.without.iter().enumerate() {
@@ -66,14 +66,17 @@ fn given(suspects: u64, differ: u64) -> String {
     }
 }
 
-fn with_more(suspects: u64, is_order: bool, added: &Added) -> String {
+fn with_more(suspects: u64, is_order: bool, added: &Added, untried: u64) -> String {
+    // What it would do in keys on which it was not tried is not known.
+    let least = if untried > 0 { "at least " } else { "" };
     let keys = counted(added.keys, "key");
-    match added.separated {
+    let verdict = match added.separated {
         all if all > 0 && all == suspects => "separates all suspect keys".into(),
-        0 if is_order => format!("would keep the versions of {keys} apart, of which the order chooses one"),
-        0 => format!("differs in {keys}: a part of the key only if it names the thing"),
-        some => format!("separates {some} of {}", counted(suspects, "suspect key")),
-    }
+        0 if is_order => format!("would keep the versions of {least}{keys} apart, of which the order chooses one"),
+        0 => format!("differs in {least}{keys}: a part of the key only if it names the thing"),
+        some => format!("separates {least}{some} of {}", counted(suspects, "suspect key")),
+    };
+    if untried > 0 { format!("{verdict}; it keeps at least so many rows") } else { verdict }
 }
 
 fn with_less(keys: u64, kept: u64, differ: u64) -> String {

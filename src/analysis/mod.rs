@@ -11,7 +11,7 @@ pub use runs::must_have;
 pub use suggest::{Asked, Suggested, suggest};
 
 use crate::balance::Balance;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, is_text};
 use crate::dedup::{Decision, Dedup, TABLE};
 use crate::engine::{DataFile, Engine};
 use crate::error::Result;
@@ -20,7 +20,6 @@ use crate::landing::{Landed, LandingCounts};
 use crate::progress::Progress;
 use crate::report::{Analysis, KeyPart, NearGroup, NearKeys, Neighbours, RejectedRow, counted};
 use crate::sql::Dialect;
-use arrow::datatypes::DataType;
 use std::collections::BTreeMap;
 
 /// What is known of rows that are to be looked at before anything is decided.
@@ -133,8 +132,7 @@ async fn key_parts(engine: &Engine, dataset: &Dataset) -> Result<Vec<KeyPart>> {
         counts.push(format!("COUNT(*) FILTER (WHERE {column} IS NULL) AS null_{place}"));
         // Nothing but a text is empty.
         let kind = dataset.schema().field_with_name(&part.column).ok().map(|field| field.data_type());
-        let is_text = matches!(kind, Some(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View));
-        let is_empty = if is_text { format!("{column} = ''") } else { "FALSE".to_string() };
+        let is_empty = if kind.is_some_and(is_text) { format!("{column} = ''") } else { "FALSE".to_string() };
         counts.push(format!("COUNT(*) FILTER (WHERE {is_empty}) AS empty_{place}"));
     }
     let counts = engine.counts(&format!("SELECT {} FROM {}", counts.join(", "), dialect.quote(TABLE)?)).await?;

@@ -55,7 +55,7 @@ pub(super) async fn by_run(
             spilled_bytes += found.spilled_bytes;
         }
         let places: Vec<u64> = found.most.iter().map(|value| value.place).collect();
-        let texts = kernel.texts_at(place, by_day, &places)?;
+        let texts = kernel.texts_at(place, by_day, &places, short)?;
         Ok((found, by_day, texts, spilled_bytes))
     })
     .await?;
@@ -65,9 +65,8 @@ pub(super) async fn by_run(
         return Err(Error::bug(doing).with("column", column).because(why));
     }
     let told = found.most.iter().zip(texts);
-    let told: Vec<RunRows> = told
-        .map(|(value, text)| RunRows { value: text.map(short), rows: value.rows(), losers: tally(value) })
-        .collect();
+    let told: Vec<RunRows> =
+        told.map(|(value, text)| RunRows { value: text, rows: value.rows(), losers: tally(value) }).collect();
     let others = OtherRuns {
         values: found.values - told.len() as u64,
         rows: rows - told.iter().map(|run| run.rows).sum::<u64>(),

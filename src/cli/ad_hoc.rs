@@ -3,7 +3,7 @@
 
 use super::common::{DatasetArgs, World};
 use crate::analysis::{Asked, Rows, Suggested, first_rejects, suggest};
-use crate::dataset::{Dataset, KeyPart, OrderColumn, parse_order};
+use crate::dataset::{Dataset, KeyPart, OrderColumn, is_text, parse_order};
 use crate::engine::{DataFile, Engine};
 use crate::error::{Doing, Error, Result};
 use crate::landing::{LandingCounts, columns_at_first_sight, land_inferred};
@@ -131,11 +131,8 @@ impl AdHocArgs {
     ) -> Result<(AdHoc, Suggested)> {
         let order = self.order.as_deref().map(parse_order).transpose()?.unwrap_or_default();
         let read = AsTheyAre::read(inputs, Vec::new(), order.clone(), world).await?;
-        let asked = Asked {
-            schema: SchemaRef::clone(&read.schema),
-            volatile: self.volatile.clone(),
-            order: order.iter().map(|item| item.column.clone()).collect(),
-        };
+        let asked =
+            Asked { schema: SchemaRef::clone(&read.schema), volatile: self.volatile.clone(), order: order.clone() };
         let found = suggest(engine, asked, &read.files, world.progress.as_ref()).await?;
         let schema = SchemaRef::clone(&read.schema);
         let dataset = Dataset::ad_hoc(schema, found.key.clone(), order, found.volatile.clone())?;
@@ -253,7 +250,7 @@ fn listed(schema: &Schema) -> String {
 /// A type by the name that contracts have for it; Arrow's where they have none.
 fn type_name(kind: &DataType) -> String {
     match kind {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".into(),
+        text if is_text(text) => "string".into(),
         DataType::Boolean => "bool".into(),
         DataType::Date32 => "date".into(),
         DataType::Timestamp(..) => "timestamp".into(),
@@ -299,11 +296,17 @@ fn data_file(input: &Input, local: &Local) -> Result<DataFile> {
     Ok(DataFile { url: url.into(), label: input.url.clone(), size_bytes: stat.len() })
 }
 
+/// Adds columns to those of other files. A dictionary of texts is text: how often a text is stored says nothing of it.
 fn merge_fields(fields: &mut Vec<Arc<Field>>, schema: &Schema, url: &str) -> Result<()> {
     for field in schema.fields() {
+        let kind = match field.data_type() {
+            DataType::Dictionary(_, values) if is_text(values) => values.as_ref(),
+            kind => kind,
+        };
         match fields.iter().find(|known| known.name() == field.name()) {
-            None => fields.push(Arc::new(field.as_ref().clone().with_nullable(true))),
-            Some(known) if known.data_type() == field.data_type() => {}
+            None => fields
+                .push(Arc::new(Field::new(field.name(), kind.clone(), true).with_metadata(field.metadata().clone()))),
+            Some(known) if known.data_type() == kind => {}
             Some(known) => {
                 return Err(Error::usage("read files together")
                     .with("file", url)

@@ -120,3 +120,12 @@ impl Column {
         std::iter::once(self.name.as_str()).chain(self.from.iter().map(String::as_str))
     }
 }
+
+/// Whether an Arrow type is text, however it is laid out.
+pub(crate) fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => is_text(values),
+        _ => false,
+    }
+}

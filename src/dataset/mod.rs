@@ -5,6 +5,7 @@ mod column;
 mod key;
 mod parse;
 
+pub(crate) use column::is_text;
 pub use column::{Bound, Column, ColumnType, Unit};
 pub use key::{KeyPart, OrderColumn, StandIn, parse_key, parse_order};
 

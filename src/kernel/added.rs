@@ -86,10 +86,9 @@ impl Odd<'_> {
         let mut places: Vec<u64> = keys.iter().flat_map(|rows| rows.iter().map(Record::place)).collect();
         places.sort_unstable();
         let columns = self.columns.narrowed(exprs, &[], &[], is_more_than_a_column)?;
-        let parts = self.by_unit(&places);
+        let parts = self.input.by_unit(&places);
         let found = threads::each(parts.len(), self.threads, &|at| {
             let (unit, places) = parts[at];
-            let unit = &self.input.units()[unit];
             let mut hashes: Vec<u64> = Vec::with_capacity(places.len() * exprs.len());
             for batch in self.input.read(unit, &columns.schema, Some(unit.bits_of(places)))? {
                 let batch = batch?;

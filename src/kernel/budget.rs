@@ -1,6 +1,6 @@
 //! How the memory that is given is divided among what has to be held at the same time.
 
-use super::records::{PARTITION_ROWS, RECORD_BYTES};
+use super::records::{PARTITION_ROWS, RECORD_BYTES, partitions_for};
 
 /// What a process takes beside the memory that it is given: itself, its runtime, pages that are decoded and encoded,
 /// and what allocators keep back.
@@ -29,8 +29,8 @@ const OPEN_BYTES: (usize, usize) = (24 << 20, 512 << 20);
 pub struct Size {
     /// All rows.
     pub rows: u64,
-    /// How many partitions their records lie in.
-    pub partitions: usize,
+    /// All records that are made of them.
+    pub records: u64,
     /// What the footers of their files take.
     pub footers_bytes: usize,
     /// How many parts the order has.
@@ -70,15 +70,16 @@ impl Budget {
     /// Divides this much for so many threads.
     pub fn new(memory_bytes: usize, threads: usize, size: Size) -> Budget {
         let marks_bytes = usize::try_from(size.rows / 8 * 5).unwrap_or(usize::MAX);
-        let rows = usize::try_from(size.rows).unwrap_or(usize::MAX);
+        let records = usize::try_from(size.records).unwrap_or(usize::MAX);
+        let partitions = partitions_for(size.records);
         let fixed_bytes = marks_bytes.saturating_add(size.footers_bytes);
         let able = memory_bytes.saturating_add(BESIDE_BYTES / 2).saturating_sub(fixed_bytes) / THREAD_BYTES;
         Budget {
             memory_bytes,
             fixed_bytes,
             threads: threads.clamp(1, able.max(1)),
-            partitions: size.partitions.max(1),
-            partition_rows: (rows / size.partitions.max(1)).max(PARTITION_ROWS as usize),
+            partitions,
+            partition_rows: (records / partitions).max(PARTITION_ROWS as usize),
             odd_bytes: ODD_BYTES + (ODD_COLUMN_BYTES * size.order_columns).max(size.order_bytes.saturating_mul(2)),
         }
     }

@@ -6,7 +6,7 @@
 //! agree nothing but key and content is hashed.
 
 use super::keyed::Keyed;
-use super::records::{Partitions, ROWS_MAX, Record, Sink, lock, partitions_for};
+use super::records::{Partitions, ROWS_MAX, Record, Sink, lock};
 use super::{Budget, Decided, Marks, Resources, Size, Unit, days};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -162,7 +162,7 @@ impl Pair {
         let size = Size {
             // A sixth bit for each row: whether it has another content.
             rows: rows + rows / 5,
-            partitions: partitions_for(self.count(chosen).iter().sum::<u64>() * each as u64),
+            records: self.count(chosen).iter().sum::<u64>() * each as u64,
             footers_bytes: self.sides.iter().map(|side| side.kernel.input().footers_bytes()).sum(),
             ..Size::default()
         };

@@ -23,8 +23,10 @@ use std::time::SystemTime;
 
 /// Rows that are decoded at a time, at most.
 const BATCH_ROWS: usize = 16_384;
-/// What the rows that are decoded at a time may take with all that lies between them, as they are encoded.
+/// What the rows that are decoded at a time may take with all that lies between them: as they are encoded, or by so
+/// much for each value where that is more, since small numbers take next to nothing in a file.
 const BATCH_BYTES: usize = 16 << 20;
+const VALUE_BYTES: usize = 8;
 const STRICT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
@@ -124,6 +126,19 @@ impl Input {
         self.units.partition_point(|unit| unit.first <= place).saturating_sub(1)
     }
 
+    /// Places that rise, by the unit that has them.
+    pub(super) fn by_unit<'p>(&self, places: &'p [u64]) -> Vec<(&Unit, &'p [u64])> {
+        let mut parts = Vec::new();
+        let mut rest = places;
+        while let Some(first) = rest.first() {
+            let unit = &self.units[self.unit_of(*first)];
+            let (own, after) = rest.split_at(rest.partition_point(|place| *place < unit.places().end));
+            parts.push((unit, own));
+            rest = after;
+        }
+        parts
+    }
+
     /// All rows, as the footers say.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -194,7 +209,7 @@ impl Input {
     /// or compares values then does so once for each that is different. `None`: it has to be read as it is.
     pub(super) fn as_dictionary(&self, unit: &Unit, field: &Field) -> Option<Field> {
         let file = &self.files[unit.file];
-        let plain = file.schema.field_with_name(field.name()).ok()?.data_type();
+        let plain = unpacked(file.schema.field_with_name(field.name()).ok()?.data_type());
         if !is_view_of(field.data_type(), plain) {
             return None;
         }
@@ -282,8 +297,17 @@ fn batch_rows(group: &RowGroupMetaData, roots: &[usize], chosen: usize) -> usize
     let root = |column| group.schema_descr().get_column_root_idx(column);
     let chunks = group.columns().iter().enumerate().filter(|(column, _)| roots.contains(&root(*column)));
     let size_bytes = chunks.map(|(_, chunk)| chunk.uncompressed_size()).fold(0, i64::saturating_add);
-    let batches = usize::try_from(size_bytes).unwrap_or(0).div_ceil(BATCH_BYTES);
+    let decoded_bytes = usize::try_from(group.num_rows()).unwrap_or(0).saturating_mul(VALUE_BYTES * roots.len());
+    let batches = usize::try_from(size_bytes).unwrap_or(0).max(decoded_bytes).div_ceil(BATCH_BYTES);
     (chosen / batches.max(1)).clamp(1, BATCH_ROWS)
+}
+
+/// The type of the values of a dictionary; any other type as it is.
+fn unpacked(kind: &DataType) -> &DataType {
+    match kind {
+        DataType::Dictionary(_, values) => values,
+        other => other,
+    }
 }
 
 /// Whether one type is the other's form with views, which costs less to decode.
@@ -297,7 +321,7 @@ fn is_view_of(view: &DataType, plain: &DataType) -> bool {
 
 /// Whether one type is another form of the same values, which the reader can give.
 fn is_form_of(wanted: &DataType, plain: &DataType) -> bool {
-    is_view_of(wanted, plain) || matches!(wanted, DataType::Dictionary(_, values) if values.as_ref() == plain)
+    is_view_of(wanted, unpacked(plain)) || matches!(wanted, DataType::Dictionary(_, values) if values.as_ref() == plain)
 }
 
 /// The same column, read as views where it can be: they refer to what was decoded instead of copying it.

@@ -63,7 +63,7 @@ use gather::Gathering;
 use group::Grouping;
 use hash::Seeds;
 use odd::Odd;
-use records::{Partitions, ROWS_MAX, Record, partitions_for};
+use records::{Partitions, ROWS_MAX, Record};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -134,7 +134,7 @@ impl Kernel {
         let rows = input.rows();
         let size = Size {
             rows,
-            partitions: partitions_for(rows),
+            records: rows,
             footers_bytes: input.footers_bytes(),
             order_columns: columns.order.len(),
             order_bytes: input.widest_bytes(&columns.order_names()),
@@ -185,6 +185,15 @@ impl Kernel {
     /// How many threads work.
     pub fn threads(&self) -> usize {
         self.resources.threads
+    }
+
+    /// Room for so many records that are made of rows which were decided, and how memory is divided meanwhile.
+    fn room_for(&self, records: u64) -> (Budget, Partitions) {
+        let (rows, footers_bytes) = (self.input.rows(), self.input.footers_bytes());
+        let size = Size { rows, records, footers_bytes, ..Size::default() };
+        let budget = Budget::new(self.budget.memory_bytes, self.resources.threads, size);
+        let partitions = Partitions::new(&budget, &self.resources);
+        (budget, partitions)
     }
 
     /// Decides every row. Blocks, and works in threads of its own.

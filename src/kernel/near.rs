@@ -3,11 +3,11 @@
 //!
 //! Each try turns a row into a small record.
 
-use super::columns::{Columns, is_more_than_a_column};
-use super::records::{Partitions, partitions_for};
-use super::tries::{Merging, Pushing, count_all, prints, salt};
+use super::Kernel;
+use super::columns::{Columns, is_more_than_a_column, value};
+use super::tries::{Merging, Pushing, Sums, Tags, prints_of, slices};
 use super::verdict::Verdict;
-use super::{Budget, Kernel, Size};
+use crate::dataset::is_text;
 use crate::error::{Doing, Result};
 use crate::progress::Progress;
 use crate::threads;
@@ -18,6 +18,14 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::PhysicalExpr;
 use std::sync::Arc;
+
+/// The sums of a row's columns: the key, the key in lower case, all columns with times cut to what is left of their
+/// hour, and all columns. Then for each part what it is of the key, and what its columns are of all.
+const KEY: usize = 0;
+const FOLDED: usize = 1;
+const HOURS: usize = 2;
+const ALL: usize = 3;
+const PARTS: usize = 4;
 
 /// What would become of the keys without one of their parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +43,7 @@ pub struct Without {
 pub struct Near {
     /// Keys that are the same but for upper and lower case.
     pub by_case: Merging,
-    /// Keys that are the same but for times that are whole hours apart.
+    /// Keys whose winners are the same in all columns but for times that are whole hours apart, one of them in the key.
     pub by_hours: Merging,
     /// For each part of the key. Nothing where it has only one.
     pub without: Vec<Without>,
@@ -55,12 +63,12 @@ enum Try {
 }
 
 impl Try {
-    fn number(self) -> u64 {
+    fn number(self) -> usize {
         match self {
             Try::Case => 0,
             Try::Hours => 1,
-            Try::Without(part) => 2 + 2 * part as u64,
-            Try::RowsWithout(part) => 3 + 2 * part as u64,
+            Try::Without(part) => 2 + 2 * part,
+            Try::RowsWithout(part) => 3 + 2 * part,
         }
     }
 }
@@ -71,45 +79,35 @@ impl Kernel {
     /// # Errors
     /// When a file can't be read or has changed, or the disk is full.
     pub fn try_near(&self, verdict: &Verdict, progress: &dyn Progress) -> Result<Near> {
-        let whole = &self.columns;
-        let exprs: Vec<_> = whole.key.iter().cloned().chain(whole.content()).collect();
-        let parts = whole.key.len();
-        // With one part there is no key without it, and nothing but the key is read.
-        let read = if parts > 1 { exprs.len() } else { parts };
-        let columns = whole.narrowed(&exprs[..read], &[], &[], is_more_than_a_column)?;
-        let trying = Trying { parts, own: own_columns(&columns, parts), columns };
-        let tries = 2 + if parts > 1 { 2 * parts as u64 } else { 0 };
-        let rows = verdict.different_rows.saturating_mul(tries);
-        let size = Size {
-            rows: self.input.rows(),
-            partitions: partitions_for(rows),
-            footers_bytes: self.input.footers_bytes(),
-            ..Size::default()
-        };
-        let budget = Budget::new(self.budget.memory_bytes, self.resources.threads, size);
-        let partitions = Partitions::new(&budget, &self.resources);
-        let begin = || Pushing::begin(&partitions);
+        let trying = Trying::new(&self.columns)?;
+        let numbers = 2 + 2 * trying.dropped;
+        let made = usize::from(trying.has_case) + usize::from(trying.has_hours) + 2 * trying.dropped;
+        let tries = self.tries(numbers, verdict.different_rows.saturating_mul(made as u64), Tags::All);
         threads::each_with(
             self.input.units().len(),
             self.resources.threads,
-            &begin,
+            &|| tries.pushing(),
             &|pushing, at| -> Result<()> {
                 let unit = &self.input.units()[at];
+                let winners = verdict.winners.of(unit.places());
                 let losers = &verdict.superseded.of(unit.places()) | &verdict.conflicts.of(unit.places());
-                let chosen = &verdict.winners.of(unit.places()) | &losers;
-                let mut places = chosen.set_indices();
+                let chosen = &winners | &losers;
+                let mut rows = chosen.set_indices();
                 for batch in self.input.read(unit, &trying.columns.schema, Some(chosen.clone()))? {
                     let batch = batch?;
-                    let places = places.by_ref().take(batch.num_rows()).map(|row| unit.first + row as u64);
-                    trying.push(&batch, &places.collect::<Vec<_>>(), pushing)?;
+                    for some in slices(&batch, trying.sums()) {
+                        let own = rows.by_ref().take(some.num_rows());
+                        let own = own.map(|row| (unit.first + row as u64, winners.value(row)));
+                        trying.push(&some, &own.collect::<Vec<_>>(), pushing)?;
+                    }
                     progress.advance(batch.num_rows() as u64);
                 }
                 Ok(())
             },
             &|pushing| pushing.finish(),
         )?;
-        let all = count_all(&partitions, &budget, tries as usize)?;
-        let of = |what: Try| all.get(what.number() as usize).cloned().unwrap_or_default();
+        let all = tries.count()?;
+        let of = |what: Try| all.get(what.number()).cloned().unwrap_or_default();
         let without = |part| Without {
             keys: of(Try::Without(part)).keys,
             different_rows: of(Try::RowsWithout(part)).keys,
@@ -118,8 +116,8 @@ impl Kernel {
         Ok(Near {
             by_case: of(Try::Case).merging,
             by_hours: of(Try::Hours).merging,
-            spilled_bytes: partitions.spilled_bytes(),
-            without: (0..if parts > 1 { parts } else { 0 }).map(without).collect(),
+            spilled_bytes: tries.spilled_bytes(),
+            without: (0..trying.dropped).map(without).collect(),
         })
     }
 }
@@ -130,82 +128,95 @@ struct Trying {
     columns: Columns,
     /// How many of them are parts of the key.
     parts: usize,
-    /// For each part which of them are left out without it: itself, and the columns that it reads.
-    own: Vec<Vec<usize>>,
+    has_case: bool,
+    has_hours: bool,
+    /// How many parts are left out in turn: none where there is but one.
+    dropped: usize,
+    /// For each column the sums that it goes into as it is.
+    sets: Vec<Vec<usize>>,
 }
 
 impl Trying {
-    /// Adds the records of a batch.
-    fn push(&self, batch: &RecordBatch, places: &[u64], to: &mut Pushing<'_>) -> Result<()> {
-        let rows = batch.num_rows();
-        let values = self.columns.key_values(batch)?;
-        let of_key = &values[..self.parts];
-        let own = prints(&values, rows)?;
-        let (key, all): (Vec<usize>, Vec<usize>) = ((0..self.parts).collect(), (0..own.len()).collect());
-        let (folded, hours) = (each_as(of_key, &own, without_case)?, each_as(of_key, &own, within_the_hour)?);
-        let missing = self.own.iter().enumerate().map(|(part, _)| missing(&self.columns.key[part], batch));
+    fn new(whole: &Columns) -> Result<Trying> {
+        let parts = whole.key.len();
+        let has = |is: fn(&DataType) -> bool| -> Result<bool> {
+            let kinds = whole.key.iter().map(|part| part.data_type(&whole.schema).doing("find the columns of a key"));
+            Ok(kinds.collect::<Result<Vec<_>>>()?.iter().any(is))
+        };
+        let (has_case, has_hours) = (has(is_text)?, has(|kind| matches!(kind, DataType::Timestamp(..)))?);
+        let exprs: Vec<_> = whole.key.iter().cloned().chain(whole.content()).collect();
+        // With one part there is no key without it, and nothing but the key is read, unless it has a time.
+        let read = if parts > 1 || has_hours { exprs.len() } else { parts };
+        let columns = whole.narrowed(&exprs[..read], &[], &[], is_more_than_a_column)?;
+        let dropped = if parts > 1 { parts } else { 0 };
+        let sets = sets(&columns, parts, dropped);
+        Ok(Trying { columns, parts, has_case, has_hours, dropped, sets })
+    }
+
+    fn sums(&self) -> usize {
+        PARTS + 2 * self.dropped
+    }
+
+    /// Adds the records of some rows, each given as its place and whether it has won.
+    fn push(&self, batch: &RecordBatch, rows: &[(u64, bool)], to: &mut Pushing<'_>) -> Result<()> {
+        let sums = self.summed(batch)?;
+        let missing = self.columns.key[..self.dropped].iter().map(|part| missing(part, batch));
         let missing = missing.collect::<Result<Vec<_>>>()?;
-        for row in 0..rows {
-            let tag = together(&own, &key, row, &[]) as u64;
-            for (what, other) in [(Try::Case, &folded), (Try::Hours, &hours)] {
-                if let Some(other) = other {
-                    to.push(what.number(), together(other, &key, row, &[]), tag, places[row])?;
-                }
+        for (row, (place, has_won)) in rows.iter().enumerate() {
+            let of = |set: usize| sums.of(set)[row];
+            let tag = of(KEY) as u64;
+            if self.has_case {
+                to.push(Try::Case.number(), of(FOLDED), tag, *place)?;
+            }
+            // By one row of each key: it stands there once, however many versions it has.
+            if self.has_hours && *has_won {
+                to.push(Try::Hours.number(), of(HOURS), tag, *place)?;
             }
             for (part, missing) in missing.iter().enumerate() {
-                let without = together(&own, &key, row, &[part]);
-                to.push(Try::Without(part).number(), without, u64::from(missing[row]), places[row])?;
-                to.push(Try::RowsWithout(part).number(), together(&own, &all, row, &self.own[part]), 0, places[row])?;
+                let without = of(KEY).wrapping_sub(of(PARTS + 2 * part));
+                let rows_without = of(ALL).wrapping_sub(of(PARTS + 2 * part + 1));
+                to.push(Try::Without(part).number(), without, u64::from(missing[row]), *place)?;
+                to.push(Try::RowsWithout(part).number(), rows_without, 0, *place)?;
             }
         }
         Ok(())
     }
-}
 
-/// For each part of a key of several the places of what is left out without it.
-fn own_columns(columns: &Columns, parts: usize) -> Vec<Vec<usize>> {
-    let of_part = |part: usize| {
-        let read = collect_columns(&columns.key[part]);
-        let is_own = |at: &usize| {
-            *at == part || *at >= parts && columns.key[*at].downcast_ref::<Column>().is_some_and(|c| read.contains(c))
-        };
-        (0..columns.key.len()).filter(is_own).collect()
-    };
-    (0..if parts > 1 { parts } else { 0 }).map(of_part).collect()
-}
-
-/// Fingerprints of parts in another form; nothing where none of them has one.
-fn each_as(
-    values: &[ArrayRef],
-    own: &[Vec<u128>],
-    form: fn(&ArrayRef) -> Result<Option<ArrayRef>>,
-) -> Result<Option<Vec<Vec<u128>>>> {
-    let (mut all, mut any) = (Vec::new(), false);
-    for (column, own) in values.iter().zip(own) {
-        match form(column)? {
-            Some(other) => {
-                any = true;
-                all.extend(prints(&[other], column.len())?);
+    fn summed(&self, batch: &RecordBatch) -> Result<Sums> {
+        let mut sums = Sums::new(self.sums(), batch.num_rows());
+        for (at, expr) in self.columns.key.iter().enumerate() {
+            let values = value(expr, batch)?;
+            let own = prints_of(&values, false)?;
+            sums.add(&self.sets[at], at, &own);
+            let prints = |other: Option<ArrayRef>| other.map(|other| prints_of(&other, false)).transpose();
+            if at < self.parts && self.has_case {
+                sums.add(&[FOLDED], at, prints(without_case(&values)?)?.as_ref().unwrap_or(&own));
             }
-            None => all.push(own.clone()),
+            if self.has_hours {
+                sums.add(&[HOURS], at, prints(within_the_hour(&values)?)?.as_ref().unwrap_or(&own));
+            }
         }
+        Ok(sums)
     }
-    Ok(any.then_some(all))
 }
 
-/// A fingerprint of some of a row's columns. It does not depend on which others there are.
-fn together(columns: &[Vec<u128>], of: &[usize], row: usize, without: &[usize]) -> u128 {
-    let kept = of.iter().filter(|column| !without.contains(column));
-    kept.fold(0, |sum: u128, column| sum.wrapping_add(columns[*column][row].wrapping_mul(salt(*column))))
-}
-
-fn is_text(column: &ArrayRef) -> bool {
-    matches!(column.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+/// For each column the sums that it goes into. Without a part it is left out itself, and so are the columns it reads.
+fn sets(columns: &Columns, parts: usize, dropped: usize) -> Vec<Vec<usize>> {
+    let column = |at: usize| if at < parts { vec![ALL, KEY] } else { vec![ALL] };
+    let mut sets: Vec<Vec<usize>> = (0..columns.key.len()).map(column).collect();
+    for part in 0..dropped {
+        let read = collect_columns(&columns.key[part]);
+        let is_read = |expr: &Arc<dyn PhysicalExpr>| expr.downcast_ref::<Column>().is_some_and(|c| read.contains(c));
+        let content = (parts..columns.key.len()).filter(|at| is_read(&columns.key[*at]));
+        content.chain([part]).for_each(|at| sets[at].push(PARTS + 2 * part + 1));
+        sets[part].push(PARTS + 2 * part);
+    }
+    sets
 }
 
 /// Texts in lower case; nothing for other types.
 fn without_case(column: &ArrayRef) -> Result<Option<ArrayRef>> {
-    if !is_text(column) {
+    if !is_text(column.data_type()) {
         return Ok(None);
     }
     let texts = cast(column, &DataType::Utf8).doing("fold the case of a key")?;
@@ -233,7 +244,7 @@ fn missing(part: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<Vec<bool
     for column in collect_columns(part) {
         let values = batch.column(column.index());
         let as_views = || cast(values, &DataType::Utf8View).doing("look for empty texts in a key");
-        let texts = if is_text(values) { Some(as_views()?) } else { None };
+        let texts = if is_text(values.data_type()) { Some(as_views()?) } else { None };
         let is_empty = |row| texts.as_ref().is_some_and(|texts| texts.as_string_view().value(row).is_empty());
         missing.iter_mut().enumerate().for_each(|(row, all)| *all &= values.is_null(row) || is_empty(row));
     }

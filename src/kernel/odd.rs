@@ -200,20 +200,6 @@ impl Odd<'_> {
             .next()
     }
 
-    /// Places in their order, by the unit that has them.
-    pub(super) fn by_unit<'p>(&self, places: &'p [u64]) -> Vec<(usize, &'p [u64])> {
-        let units = self.input.units();
-        let mut parts: Vec<(usize, &[u64])> = Vec::new();
-        let mut rest = places;
-        while let Some(first) = rest.first() {
-            let unit = self.input.unit_of(*first);
-            let (own, after) = rest.split_at(rest.partition_point(|place| *place < units[unit].places().end));
-            parts.push((unit, own));
-            rest = after;
-        }
-        parts
-    }
-
     /// Whether rows of a key number different events.
     pub(super) fn number_events<'r>(&self, rows: impl Iterator<Item = &'r Record> + Clone, facts: &Facts) -> bool {
         let facts = || rows.clone().filter_map(|row| facts.of(row.place()));
@@ -223,7 +209,7 @@ impl Odd<'_> {
     /// Reads columns of the order, and of identities and fixed columns if asked, of these rows.
     fn read(&self, mut places: Vec<u64>, order: std::ops::Range<usize>, with_numbers: bool) -> Result<Facts> {
         places.sort_unstable();
-        let parts = self.by_unit(&places);
+        let parts = self.input.by_unit(&places);
         let mut names: Vec<usize> = Vec::new();
         if with_numbers {
             let identities = self.ask.identity.iter().flat_map(|(column, when)| [Some(*column), *when]);
@@ -232,7 +218,6 @@ impl Odd<'_> {
         let columns = self.columns.narrowed(&[], &self.columns.order[order], &names, is_more_than_a_column)?;
         let found = threads::each(parts.len(), self.threads, &|at| {
             let (unit, places) = parts[at];
-            let unit = &self.input.units()[unit];
             let mut facts = Vec::with_capacity(places.len());
             for batch in self.input.read(unit, &columns.schema, Some(unit.bits_of(places)))? {
                 let batch = batch?;

@@ -1,19 +1,13 @@
 //! Sets of columns that are tried as keys: all of them in one pass over the rows.
 
-use super::hash::Seeds;
-use super::records::{Partitions, partitions_for};
-use super::tries::{Count, Pairing, count_all, salt};
-use super::{Budget, Kernel, Size};
+use super::Kernel;
+use super::tries::{Count, Pushing, Sums, Tags, prints_of, slices};
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::threads;
-use arrow::array::{Array, ArrayRef, RecordBatch, StringViewArray};
+use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-/// Rows that are hashed at a time: each set of columns holds a sum for each of them.
-const ROWS_AT_ONCE: usize = 4_096;
 
 /// A column of the kernel's schema, as a part of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +39,7 @@ pub struct Tried {
 }
 
 /// Which columns go into which sums.
-struct Sums {
+struct Sets {
     /// The columns that are read.
     columns: Vec<usize>,
     /// For each column of the schema, and each form in which it is wanted, the sums that it goes into.
@@ -61,28 +55,21 @@ impl Kernel {
     /// # Errors
     /// When a file can't be read or has changed, or the disk is full.
     pub fn try_keys(&self, attempts: &[Attempt], progress: &dyn Progress) -> Result<(Vec<Tried>, u64)> {
-        let sums = Sums::of(attempts);
-        let schema = self.viewed(&sums.columns);
-        let size = Size {
-            rows: self.input.rows(),
-            partitions: partitions_for(self.input.rows().saturating_mul(attempts.len() as u64)),
-            footers_bytes: self.input.footers_bytes(),
-            ..Size::default()
-        };
-        let budget = Budget::new(self.budget.memory_bytes, self.resources.threads, size);
-        let partitions = Partitions::new(&budget, &self.resources);
+        let sets = Sets::of(attempts);
+        let schema = self.viewed(&sets.columns);
+        let records = self.input.rows().saturating_mul(attempts.len() as u64);
+        let tries = self.tries(attempts.len(), records, Tags::Two);
         threads::each_with(
             self.input.units().len(),
             self.resources.threads,
-            &|| Pairing::begin(&partitions),
+            &|| tries.pushing(),
             &|pushing, at| -> Result<()> {
                 let unit = &self.input.units()[at];
                 let mut place = unit.first;
                 for batch in self.input.read(unit, &schema, None)? {
                     let batch = batch?;
-                    for first in (0..batch.num_rows()).step_by(ROWS_AT_ONCE) {
-                        let some = batch.slice(first, ROWS_AT_ONCE.min(batch.num_rows() - first));
-                        sums.push(self.schema(), &some, place, pushing)?;
+                    for some in slices(&batch, sets.sums) {
+                        sets.push(self.schema(), &some, place, pushing)?;
                         place += some.num_rows() as u64;
                     }
                     progress.advance(batch.num_rows() as u64);
@@ -91,19 +78,18 @@ impl Kernel {
             },
             &|pushing| pushing.finish(),
         )?;
-        let counts = count_all(&partitions, &budget, attempts.len())?;
-        let tried = counts.into_iter().map(|Count { keys, merging }| {
+        let tried = tries.count()?.into_iter().map(|Count { keys, merging }| {
             let mut examples = merging.examples;
             // Which others were pushed is an accident.
             examples.iter_mut().for_each(|places| places.truncate(2));
             Tried { keys, differing: merging.groups, examples }
         });
-        Ok((tried.collect(), partitions.spilled_bytes()))
+        Ok((tried.collect(), tries.spilled_bytes()))
     }
 }
 
-impl Sums {
-    fn of(attempts: &[Attempt]) -> Sums {
+impl Sets {
+    fn of(attempts: &[Attempt]) -> Sets {
         let mut sets: BTreeMap<&[Cell], usize> = BTreeMap::new();
         let mut of_cell: BTreeMap<Cell, Vec<usize>> = BTreeMap::new();
         let mut numbered = Vec::new();
@@ -119,41 +105,23 @@ impl Sums {
             set.iter().for_each(|cell| of_cell.entry(*cell).or_default().push(*number));
         }
         let places: BTreeSet<usize> = of_cell.keys().map(|cell| cell.column).collect();
-        Sums { columns: places.into_iter().collect(), sums: sets.len(), attempts: numbered, of_cell }
+        Sets { columns: places.into_iter().collect(), sums: sets.len(), attempts: numbered, of_cell }
     }
 
     /// Adds the records of some rows that follow each other.
-    fn push(&self, whole: &Schema, rows: &RecordBatch, first: u64, to: &mut Pairing<'_>) -> Result<()> {
-        let many = rows.num_rows();
-        let mut sums = vec![0u128; self.sums * many];
+    fn push(&self, whole: &Schema, rows: &RecordBatch, first: u64, to: &mut Pushing<'_>) -> Result<()> {
+        let mut sums = Sums::new(self.sums, rows.num_rows());
         for (cell, wanted) in &self.of_cell {
             // By its name, since what is read has no other columns.
             let Some(values) = rows.column_by_name(whole.field(cell.column).name()) else { continue };
-            let salt = salt(2 * cell.column + usize::from(cell.is_filled));
-            let prints = prints_of(values, cell.is_filled)?;
-            for sum in wanted {
-                let own = &mut sums[sum * many..(sum + 1) * many];
-                own.iter_mut().zip(&prints).for_each(|(sum, print)| *sum = sum.wrapping_add(print.wrapping_mul(salt)));
-            }
+            let number = 2 * cell.column + usize::from(cell.is_filled);
+            sums.add(wanted, number, &prints_of(values, cell.is_filled)?);
         }
         for (number, [key, content]) in self.attempts.iter().enumerate() {
-            let (keys, contents) = (&sums[key * many..(key + 1) * many], &sums[content * many..(content + 1) * many]);
-            for (row, (key, content)) in keys.iter().zip(contents).enumerate() {
-                to.push(number as u64, *key, *content as u64, first + row as u64)?;
+            for (row, (key, content)) in sums.of(*key).iter().zip(sums.of(*content)).enumerate() {
+                to.push(number, *key, *content as u64, first + row as u64)?;
             }
         }
         Ok(())
     }
-}
-
-/// The fingerprint of each value; with a stand-in, NULL has that of an empty text.
-fn prints_of(values: &ArrayRef, is_filled: bool) -> Result<Vec<u128>> {
-    let seeds = Seeds::of_process();
-    let mut prints: Vec<u128> = seeds.tuples(&[Arc::clone(values)], values.len())?;
-    if let Some(nulls) = values.nulls().filter(|_| is_filled) {
-        let empty: ArrayRef = Arc::new(StringViewArray::from(vec![""]));
-        let empty = seeds.tuples(&[empty], 1)?[0];
-        (0..values.len()).filter(|row| nulls.is_null(*row)).for_each(|row| prints[row] = empty);
-    }
-    Ok(prints)
 }

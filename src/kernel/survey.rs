@@ -4,9 +4,9 @@
 //! What is seen only says what is worth a try. It is the same for the same input, whatever the process and its threads,
 //! so the numbers that values become are not seeded at random here.
 
+use super::Kernel;
 use super::hash::Seeds;
 use super::input::as_views;
-use super::{Kernel, Unit};
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::threads;
@@ -168,10 +168,7 @@ impl Kernel {
     /// When a file can't be read or has changed.
     pub fn rows_at(&self, columns: &[usize], places: &[u64]) -> Result<Sample> {
         let schema = self.viewed(columns);
-        let parts: Vec<(&Unit, &[u64])> = places
-            .chunk_by(|a, b| self.input.unit_of(*a) == self.input.unit_of(*b))
-            .map(|part| (&self.input.units()[self.input.unit_of(part[0])], part))
-            .collect();
+        let parts = self.input.by_unit(places);
         let found = threads::each(parts.len(), self.resources.threads, &|at| {
             let (unit, places) = parts[at];
             let mut rows = vec![Vec::new(); columns.len()];

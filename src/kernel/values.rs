@@ -1,11 +1,11 @@
 //! Rows by the values of a column: what became of those that have each.
 
+use super::Kernel;
 use super::gather::days;
 use super::hash::Seeds;
 use super::keyed::as_text;
-use super::records::{Partitions, Record, Sink, partitions_for};
+use super::records::{Record, Sink};
 use super::verdict::{Class, Verdict};
-use super::{Budget, Kernel, Size};
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::threads;
@@ -84,15 +84,7 @@ impl Kernel {
         progress: &dyn Progress,
     ) -> Result<Values> {
         let schema = self.viewed(&[column]);
-        let rows = self.input.rows();
-        let size = Size {
-            rows,
-            partitions: partitions_for(rows),
-            footers_bytes: self.input.footers_bytes(),
-            ..Size::default()
-        };
-        let budget = Budget::new(self.budget.memory_bytes, self.resources.threads, size);
-        let partitions = Partitions::new(&budget, &self.resources);
+        let (budget, partitions) = self.room_for(self.input.rows());
         threads::each_with(
             self.input.units().len(),
             self.resources.threads,
@@ -116,17 +108,18 @@ impl Kernel {
             },
         )?;
         let found = threads::each(partitions.count(), budget.settling_threads(partitions.used_bytes()), &|part| {
-            let mut records = Vec::new();
-            partitions.take(part).read_into(&mut records)?;
-            records.sort_unstable_by_key(Record::print);
-            let (mut values, mut sum, mut largest) = (0, ValueRows::none(), Vec::new());
-            for group in records.chunk_by(|a, b| a.print() == b.print()) {
-                let mut rows = ValueRows::none();
-                for record in group {
+            // Its values are held and not its records: of a value that has very many rows there are many.
+            let mut known: HashMap<u128, ValueRows> = HashMap::new();
+            partitions.take(part).pieces(|piece| {
+                for record in piece {
+                    let rows = known.entry(record.print()).or_insert_with(ValueRows::none);
                     rows.place = rows.place.min(record.place());
                     rows.counts[record.digest as usize % FATES] += record.rank;
                 }
-                values += 1;
+                Ok(())
+            })?;
+            let (values, mut sum, mut largest) = (known.len() as u64, ValueRows::none(), Vec::new());
+            for rows in known.into_values() {
                 sum.add(&rows);
                 largest.push(rows);
                 if largest.len() >= 2 * most.max(1) {
@@ -147,18 +140,24 @@ impl Kernel {
         Ok(all)
     }
 
-    /// The values of a column at these places, as text and in the order of the places; `None` for NULL.
+    /// The values of a column at these places, as text and in the order of the places; `None` for NULL. Each is cut by
+    /// `short` as it comes, since all of them may take more memory than there is.
     ///
     /// # Errors
     /// When a file can't be read or has changed.
-    pub fn texts_at(&self, column: usize, by_day: bool, places: &[u64]) -> Result<Vec<Option<String>>> {
+    pub fn texts_at(
+        &self,
+        column: usize,
+        by_day: bool,
+        places: &[u64],
+        short: fn(String) -> String,
+    ) -> Result<Vec<Option<String>>> {
         let schema = self.viewed(&[column]);
         let mut sorted: Vec<u64> = places.to_vec();
         sorted.sort_unstable();
         sorted.dedup();
         let mut texts: HashMap<u64, Option<String>> = HashMap::new();
-        for part in sorted.chunk_by(|a, b| self.input.unit_of(*a) == self.input.unit_of(*b)) {
-            let unit = &self.input.units()[self.input.unit_of(part[0])];
+        for (unit, part) in self.input.by_unit(&sorted) {
             let mut at = part.iter();
             for batch in self.input.read(unit, &schema, Some(unit.bits_of(part)))? {
                 let batch = batch?;
@@ -168,7 +167,7 @@ impl Kernel {
                         true => Some(days(&value)?)
                             .filter(|days| days.is_valid(0))
                             .map(|days| Day(days.value(0)).to_string()),
-                        false => as_text(&value)?,
+                        false => as_text(&value)?.map(short),
                     };
                     texts.insert(*place, text);
                 }

@@ -4,7 +4,7 @@
 use super::landed::LeftOut;
 use super::parquet::ParquetInput;
 use super::rules::Rules;
-use super::values::is_text;
+use crate::dataset::is_text;
 use crate::error::{Error, Result};
 use crate::footer::is_dictionary_only;
 use crate::source::damaged;

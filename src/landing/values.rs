@@ -1,6 +1,6 @@
 //! Columns of Parquet files as cells, whatever Arrow type they have, and rows of them as JSON.
 
-use crate::dataset::{Column, ColumnType};
+use crate::dataset::{Column, ColumnType, is_text};
 use crate::error::{Doing, Error, Result};
 use crate::source::{Cell, json_text};
 use arrow::array::{
@@ -36,15 +36,6 @@ pub(crate) enum Values {
 /// Whether an Arrow type is the one that a landed column has, text being text however it is laid out.
 pub(crate) fn is_exact(data_type: &DataType, kind: ColumnType) -> bool {
     is_text(data_type) && kind.arrow() == DataType::Utf8 || *data_type == kind.arrow()
-}
-
-/// Whether an Arrow type is text, however it is laid out.
-pub(crate) fn is_text(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
-        DataType::Dictionary(_, values) => is_text(values),
-        _ => false,
-    }
 }
 
 /// Why a column of this type can't be read for a column of the contract; nothing where it can.

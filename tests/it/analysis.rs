@@ -81,6 +81,30 @@ fn figures(report: &Json, columns: &[&str]) -> Json {
     })
 }
 
+/// Writes texts of a file as dictionaries of Arrow.
+fn as_dictionaries(path: &Path, names: &[&str]) {
+    use crate::rows::write;
+    use arrow::array::{ArrayRef, RecordBatch};
+    use arrow::datatypes::DataType;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    let kind = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
+    let column = |name: &str, column: &ArrayRef| match names.contains(&name) {
+        true => arrow::compute::cast(column, &kind).unwrap(),
+        false => ArrayRef::clone(column),
+    };
+    let rows = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path).unwrap()).unwrap().build().unwrap();
+    let batches: Vec<RecordBatch> = rows
+        .map(|batch| {
+            let batch = batch.unwrap();
+            let schema = batch.schema();
+            let columns = schema.fields().iter().zip(batch.columns());
+            let columns = columns.map(|(field, own)| (field.name().clone(), column(field.name(), own), true));
+            RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+        })
+        .collect();
+    write(path, &batches, 2_048);
+}
+
 #[test]
 fn duckdb_counts_the_same() {
     const COLUMNS: [&str; 6] = ["a", "b", "ts", "number", "price", "nothing"];
@@ -88,7 +112,7 @@ fn duckdb_counts_the_same() {
     type Case = (&'static str, &'static [&'static [&'static str]], &'static str);
     let cases: [Case; 4] = [
         ("a, ts, COALESCE(b, '')", &[&["a"], &["ts"], &["b", ""]], "ts DESC"),
-        ("COALESCE(a, 'none'), number", &[&["a", "none"], &["number"]], "ts DESC, price DESC"),
+        ("COALESCE(a, 'none'), number", &[&["a", "none"], &["number"]], "ts DESC, price DESC NULLS LAST"),
         ("ts", &[&["ts"]], "number DESC"),
         ("nothing, price, a", &[&["nothing"], &["price"], &["a"]], "number DESC NULLS LAST"),
     ];
@@ -101,6 +125,8 @@ fn duckdb_counts_the_same() {
             "--rows",
             &rows,
         ]));
+        // As pandas writes categories, beside a file with plain texts.
+        as_dictionaries(&folder.path().join("part-2.parquet"), &["a", "b"]);
         let mut report = Json::Null;
         // However little memory there is, and however many threads.
         for flags in [["--threads", "1"], ["--threads", "3"]] {
@@ -115,6 +141,7 @@ fn duckdb_counts_the_same() {
         parts.iter().for_each(|part| {
             counting.arg("--part").args(*part);
         });
+        counting.args(["--order", order]);
         if order.starts_with("ts") {
             counting.args(["--day", "ts"]);
         }
@@ -252,4 +279,54 @@ fn odd_inputs_are_analysed() {
         (&json!(2), &json!("inner"), &json!(true))
     );
     assert_eq!(shown["shown"][1][1][1], "{x: 1}");
+}
+
+/// A key with a regular time has many that are whole hours apart: only what is the same in all else is told.
+#[test]
+fn candles_of_several_hours_are_not_one_and_an_event_in_two_zones_is() {
+    let desk = crate::cli::Desk::new();
+    let line = |minute: i64, symbol: i64, hours: i64| {
+        let at = |minute: i64| {
+            let minute = minute + hours * 60;
+            format!("2025-10-01T{:02}:{:02}:00Z", minute / 60, minute % 60)
+        };
+        format!("S{symbol},{},{},{}.5\n", at(minute), at(minute + 1), minute * 7 + symbol * 3)
+    };
+    let mut text = String::from("symbol,open_time,close_time,price\n");
+    (0..600).flat_map(|minute| [line(minute, 0, 0), line(minute, 1, 0)]).for_each(|line| text.push_str(&line));
+    desk.write("candles.csv", &text);
+    let near = |file: &str, flags: &str| {
+        let report = desk.report(0, &format!("analyze {file} --key \"symbol, open_time\" {flags}"));
+        (report["keys"].clone(), report["near"]["by_hours"].clone())
+    };
+    assert_eq!(near("candles.csv", ""), (json!(1_200), json!({ "groups": 0, "keys": 0, "examples": [] })));
+    // Three candles once more, as of another zone.
+    [17, 18, 340].into_iter().for_each(|minute| text.push_str(&line(minute, 1, 12)));
+    desk.write("zones.csv", &text);
+    let (keys, found) = near("zones.csv", "");
+    assert_eq!((keys, &found["groups"], &found["keys"]), (json!(1_203), &json!(3), &json!(6)));
+    assert_eq!(
+        found["examples"][0]["keys"],
+        json!([["S1", "2025-10-01T00:17:00Z"], ["S1", "2025-10-01T12:17:00Z"]]),
+        "{found:#}"
+    );
+}
+
+/// So many keys would be one that their records are no longer held at once.
+#[test]
+fn a_partition_of_very_many_keys_that_would_be_one_is_counted_piece_by_piece() {
+    use crate::rows::write;
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampSecondArray};
+    use std::sync::Arc;
+    const HOURS: i64 = 200_000;
+    let folder = tempfile::tempdir().unwrap();
+    let at: ArrayRef = Arc::new(TimestampSecondArray::from_iter_values((0..HOURS).map(|hour| hour * 3_600)));
+    let same: ArrayRef = Arc::new(Int64Array::from_iter_values((0..HOURS).map(|_| 1)));
+    let batch = RecordBatch::try_from_iter([("at", at), ("same", same)]).unwrap();
+    write(&folder.path().join("0.parquet"), &[batch], HOURS as usize);
+    let report = analyze(folder.path(), &["--key", "at"]);
+    assert_eq!(
+        (&report["near"]["by_hours"]["groups"], &report["near"]["by_hours"]["keys"]),
+        (&json!(1), &json!(HOURS))
+    );
 }

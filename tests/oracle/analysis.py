@@ -18,6 +18,7 @@ PARTS.add_argument("--rows", type=int, default=3000)
 PARTS.add_argument("--part", action="append", default=[], nargs="+")
 PARTS.add_argument("--volatile", default="")
 PARTS.add_argument("--day")
+PARTS.add_argument("--order", default="")
 
 
 def make(folder, seed, rows):
@@ -47,7 +48,7 @@ def make(folder, seed, rows):
         )
 
 
-def count(files, parts, volatile, day):
+def count(files, parts, volatile, day, order):
     db = duckdb.connect()
     db.execute("SET TimeZone = 'UTC'")
     listed = ", ".join(f"'{name}'" for name in files)
@@ -83,8 +84,21 @@ def count(files, parts, volatile, day):
         return f'(("{part[0]}" IS NULL{empty}) IS TRUE)'
 
     folded = [f"lower(k{at})" if is_text(part) else f"k{at}" for at, part in enumerate(parts)]
-    times = [types[part[0]].startswith("TIMESTAMP") for part in parts]
-    hours = [f"epoch_us(k{at}) % 3600000000" if is_time else f"k{at}" for at, is_time in enumerate(times)]
+
+    def is_time(name):
+        return types[name].startswith("TIMESTAMP")
+
+    def by_hours():
+        """Keys whose winners are the same in all columns, but for times that are whole hours apart."""
+        cut = [f"epoch_us({quote}) % 3600000000" if is_time(name) else quote for name, quote in zip(columns, quoted)]
+        first = ", ".join([*([order] if order else []), *(f"{quote} DESC NULLS LAST" for quote in quoted)])
+        rows = f"ROW_NUMBER() OVER (PARTITION BY {', '.join(key)} ORDER BY {first}) AS _n"
+        groups, keys = one(
+            f"SELECT COUNT(*), COALESCE(SUM(n), 0) FROM (SELECT COUNT(*) AS n FROM (SELECT *, {rows} FROM input)"
+            f" WHERE _n = 1 GROUP BY {', '.join(cut)}) WHERE n > 1"
+        )
+        return {"groups": groups, "keys": int(keys)}
+
     added = {column: different([*key, quote]) for column, quote in zip(columns, quoted)}
     dropped, missing = {}, {}
     for at, part in enumerate(parts):
@@ -101,8 +115,8 @@ def count(files, parts, volatile, day):
         if groups:
             missing[part[0]] = groups
     # Rows in the order of the input: files as they are given, then rows.
-    order = " ".join(f"WHEN '{name}' THEN {place}" for place, name in enumerate(files))
-    window = f"(PARTITION BY {', '.join(key)} ORDER BY CASE _file {order} END, _row)"
+    places = " ".join(f"WHEN '{name}' THEN {place}" for place, name in enumerate(files))
+    window = f"(PARTITION BY {', '.join(key)} ORDER BY CASE _file {places} END, _row)"
     moment = f'CAST("{day}" AS DATE)' if day else "NULL"
     distances = one(
         f"""
@@ -138,7 +152,7 @@ def count(files, parts, volatile, day):
         "distances": list(distances),
         "key_parts": [list(pair) for pair in nulls],
         "by_case": merging(folded),
-        "by_hours": merging(hours) if any(times) else {"groups": 0, "keys": 0},
+        "by_hours": by_hours() if any(is_time(part[0]) for part in parts) else {"groups": 0, "keys": 0},
         "by_missing": missing,
         "added": added,
         "dropped": dropped,
@@ -151,7 +165,7 @@ def main():
         make(args.make, args.seed, args.rows)
     else:
         volatile = [name for name in args.volatile.split(",") if name]
-        print(json.dumps(count(args.files, args.part, volatile, args.day)))
+        print(json.dumps(count(args.files, args.part, volatile, args.day, args.order)))
 
 
 if __name__ == "__main__":

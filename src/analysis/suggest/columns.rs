@@ -1,6 +1,6 @@
 //! Which columns can be a part of a key, and how much they look like it.
 
-use crate::dataset::{KeyPart, StandIn};
+use crate::dataset::{KeyPart, StandIn, is_text};
 use crate::kernel::{Cell, ColumnSight};
 use crate::sql::Dialect;
 use arrow::datatypes::{DataType, Field};
@@ -52,7 +52,6 @@ impl Part {
     /// A column as a part of a key, or why it can't be one.
     pub(super) fn of(field: &Field, at: usize, place: usize, rows: u64, sight: ColumnSight) -> Result<Part, String> {
         let kind = field.data_type();
-        let is_text = matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
         if rows > 0 && sight.null_rows == rows {
             return Err("NULL in every row".into());
         }
@@ -66,7 +65,7 @@ impl Part {
             return Err("its name can't stand in a key".into());
         }
         let is_filled = sight.null_rows > 0;
-        if is_filled && !is_text {
+        if is_filled && !is_text(kind) {
             return Err("NULL in some rows, and no text can stand in for it".into());
         }
         let stand_ins = if is_filled { vec![StandIn::Text(String::new())] } else { Vec::new() };

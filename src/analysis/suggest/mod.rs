@@ -8,7 +8,7 @@ mod columns;
 mod search;
 mod tell;
 
-use crate::dataset::KeyPart;
+use crate::dataset::{KeyPart, OrderColumn};
 use crate::engine::{DataFile, Engine};
 use crate::error::{Error, Result};
 use crate::kernel::{Attempt, Cell, Columns, Kernel, Resources, Sample, Survey, Tried};
@@ -18,12 +18,13 @@ use arrow::datatypes::SchemaRef;
 use columns::Part;
 use search::{Set, Table};
 
-/// Passes over the rows in which sets are tried, at most.
+/// Rounds in which sets are tried, at most. Each is a pass over the rows, or several where rows are very many.
 const ROUNDS: usize = 6;
 /// From this round on large sets are tried although there are small ones that have not failed yet.
 const THOROUGH: usize = 2;
-/// Sets that are tried in one pass: at least and at most, and about how many records they may come to.
+/// Sets that are tried in a round: at least and at most.
 const TRIES: (u64, u64) = (8, 24);
+/// How many records the sets of one pass may come to, unless one set alone comes to more.
 const RECORDS: u64 = 400_000_000;
 /// Columns that may number copies, at most.
 const NEARLY_UNIQUE: usize = 8;
@@ -48,8 +49,8 @@ pub struct Asked {
     pub schema: SchemaRef,
     /// Columns that do not count.
     pub volatile: Vec<String>,
-    /// Columns that say which row is better: they may be versions, and number no copies.
-    pub order: Vec<String>,
+    /// What makes one row better: its columns may be versions, and number no copies.
+    pub order: Vec<OrderColumn>,
 }
 
 /// Looks for the smallest key that merges no rows which differ, volatile columns left aside.
@@ -58,8 +59,8 @@ pub struct Asked {
 /// Usage, where a column is not there, or none can be a part of a key. When a file can't be read or has changed, or the
 /// disk is full.
 pub async fn suggest(engine: &Engine, asked: Asked, files: &[DataFile], progress: &dyn Progress) -> Result<Suggested> {
-    let unknown = asked.volatile.iter().chain(&asked.order).find(|name| asked.schema.column_with_name(name).is_none());
-    if let Some(name) = unknown {
+    let named = asked.volatile.iter().chain(asked.order.iter().map(|item| &item.column));
+    if let Some(name) = named.into_iter().find(|name| asked.schema.column_with_name(name).is_none()) {
         let known: Vec<&str> = asked.schema.fields().iter().map(|field| field.name().as_str()).collect();
         return Err(Error::usage("find a column in the input")
             .with("column", name)
@@ -163,10 +164,11 @@ impl<'a> Looking<'a> {
 
     /// Columns that look as if they number copies: nearly every row has a value of its own, but without them rows are
     /// the same, and the other columns have a key of their own. With what was found of that.
-    fn numbering(&mut self, order: &[String]) -> Result<Option<(Set, Found)>> {
+    fn numbering(&mut self, order: &[OrderColumn]) -> Result<Option<(Set, Found)>> {
         let parts = self.parts.iter().enumerate();
         let mut near: Set = parts
-            .filter(|(_, part)| part.about * 100 >= self.about_rows * 85 && !order.contains(&part.part.column))
+            .filter(|(_, part)| part.about * 100 >= self.about_rows * 85)
+            .filter(|(_, part)| order.iter().all(|item| item.column != part.part.column))
             .map(|(at, _)| at)
             .collect();
         near.sort_by_key(|part| std::cmp::Reverse((self.parts[*part].about, self.parts[*part].doubt)));
@@ -258,7 +260,7 @@ impl<'a> Looking<'a> {
         Ok(found)
     }
 
-    /// How many sets are tried in one pass.
+    /// How many sets are tried in a round.
     fn tries(&self) -> usize {
         (RECORDS / self.kernel.input().rows().max(1)).clamp(TRIES.0, TRIES.1) as usize
     }
@@ -271,9 +273,14 @@ impl<'a> Looking<'a> {
     }
 
     fn attempt(&mut self, attempts: &[Attempt]) -> Result<Vec<Tried>> {
-        let (tried, spilled_bytes) = self.kernel.try_keys(attempts, self.progress)?;
-        self.spilled_bytes += spilled_bytes;
-        Ok(tried)
+        let together = (RECORDS / self.kernel.input().rows().max(1)).max(1) as usize;
+        let mut all = Vec::with_capacity(attempts.len());
+        for some in attempts.chunks(together) {
+            let (tried, spilled_bytes) = self.kernel.try_keys(some, self.progress)?;
+            self.spilled_bytes += spilled_bytes;
+            all.extend(tried);
+        }
+        Ok(all)
     }
 
     /// Some parts as a key has them.

@@ -2,7 +2,7 @@
 
 use super::search::{Set, is_time_only};
 use super::{Asked, Found, Looking};
-use crate::dataset::{KeyPart, parse_key};
+use crate::dataset::{KeyPart, parse_key, parse_order};
 use crate::error::Result;
 use crate::kernel::{Attempt, Cell, Tried};
 use crate::report::{SuggestedKey, Suggestion, counted};
@@ -86,7 +86,7 @@ impl Looking<'_> {
         let key: Vec<KeyPart> = best.iter().map(|part| self.parts[*part].part.clone()).collect();
         Ok(Suggestion {
             different_rows,
-            flags: flags(&key, &asked.volatile, &numbering),
+            flags: flags(&key, asked, &numbering),
             numbering,
             looks_volatile,
             left_out: self.left_out.clone(),
@@ -171,7 +171,7 @@ impl Looking<'_> {
         fewest.iter().filter(|name| looks(name)).cloned().collect()
     }
 
-    /// The keys that are told: no more than can be tried in one pass, and columns that number copies.
+    /// The keys that are told: no more than are tried in a round, and columns that number copies.
     fn listed(&self, best: &Set, found: &Found, numbering: &[usize]) -> Vec<(Set, Role)> {
         let parts = best.len();
         let mut narrower: Vec<Set> = Vec::new();
@@ -222,14 +222,17 @@ fn named(columns: &[String]) -> String {
     }
 }
 
-/// The flags that say the same as what was found; nothing where a name can't be written in them.
-fn flags(key: &[KeyPart], given: &[String], numbering: &[String]) -> Option<String> {
+/// The flags that say the same as what was asked and found; nothing where a name can't be written in them.
+fn flags(key: &[KeyPart], asked: &Asked, numbering: &[String]) -> Option<String> {
     let text = key.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let volatile: Vec<&str> = given.iter().chain(numbering).map(String::as_str).collect();
+    let order = asked.order.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let volatile: Vec<&str> = asked.volatile.iter().chain(numbering).map(String::as_str).collect();
     let is_plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
-    if parse_key(&text).ok().as_deref() != Some(key) || !volatile.iter().copied().all(is_plain) {
+    let says_the_order = order.is_empty() || parse_order(&order).is_ok_and(|order| order == asked.order);
+    if parse_key(&text).ok().as_deref() != Some(key) || !says_the_order || !volatile.iter().copied().all(is_plain) {
         return None;
     }
+    let order = if order.is_empty() { String::new() } else { format!(" --order \"{order}\"") };
     let volatile = if volatile.is_empty() { String::new() } else { format!(" --volatile {}", volatile.join(",")) };
-    Some(format!("--key \"{text}\"{volatile}"))
+    Some(format!("--key \"{text}\"{order}{volatile}"))
 }

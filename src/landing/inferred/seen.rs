@@ -1,8 +1,8 @@
 //! What a column is, from all values that were seen of it.
 
 use super::form::{self, Fractions};
+use crate::dataset::is_text;
 use crate::landing::convert::{Value, canonical};
-use crate::landing::values::is_text;
 use crate::source::{Cell, Reason, json_text};
 use arrow::datatypes::{DataType, TimeUnit};
 use std::borrow::Cow;

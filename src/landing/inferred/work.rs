@@ -40,7 +40,7 @@ impl Work {
         let kinds = seen().map(|(seen, field)| seen.kind(given(field))).collect();
         let laid_out = seen().map(|(seen, field)| match given(field) {
             // What is NULL throughout here, or text in both, takes the type that it has elsewhere.
-            Some(given) if seen.is_nothing() || crate::landing::values::is_text(given) && is_text(field) => {
+            Some(given) if seen.is_nothing() || crate::dataset::is_text(given) && is_text(field) => {
                 field.as_ref().clone().with_data_type(given.clone())
             }
             _ => field.as_ref().clone(),
@@ -158,7 +158,7 @@ impl Work {
 }
 
 fn is_text(field: &Field) -> bool {
-    crate::landing::values::is_text(field.data_type())
+    crate::dataset::is_text(field.data_type())
 }
 
 /// The same rows with the types of `schema`; columns that it does not have stay as they are.

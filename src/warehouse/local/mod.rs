@@ -14,7 +14,7 @@ pub use statements::DAY;
 
 use super::statements::Statements;
 use super::{Audit, Comparison, Finding, History, Journal, Merged, Verification, Warehouse, days};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, is_text};
 use crate::engine::{Engine, FilesTable, exact_sum, number};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::stage::{Manifest, StagedObject};
@@ -360,8 +360,7 @@ impl Warehouse for DeltaWarehouse {
 
 /// Text is text, however Arrow keeps it.
 fn same_type(a: &DataType, b: &DataType) -> bool {
-    let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-    a == b || (text(a) && text(b))
+    a == b || (is_text(a) && is_text(b))
 }
 
 /// What an error of delta-rs means for the table in a folder.

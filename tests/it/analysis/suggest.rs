@@ -4,6 +4,7 @@ use super::{files, oracle, run};
 use crate::cli::Desk;
 use crate::rows::write;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::DataType;
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -129,12 +130,14 @@ fn three_columns_together_are_found() {
 #[test]
 fn a_text_stands_in_for_null_and_other_columns_with_null_are_no_part() {
     let rows = 0..3_100;
+    let categories = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
+    let side = texts(rows.clone().map(|row| (row % 31 > 0).then(|| format!("s{}", row % 31))));
     let columns = [
         (
             "number",
             Arc::new(rows.clone().map(|row| (row % 9 > 0).then_some(mixed(row))).collect::<Int64Array>()) as ArrayRef,
         ),
-        ("side", texts(rows.clone().map(|row| (row % 31 > 0).then(|| format!("s{}", row % 31))))),
+        ("side", arrow::compute::cast(&side, &categories).unwrap()),
         ("block", numbers(rows.clone().map(|row| row / 31))),
         ("nothing", texts(rows.clone().map(|_| None))),
     ];
@@ -223,6 +226,9 @@ fn a_narrower_key_whose_rows_are_versions_is_told() {
     assert_eq!((&own["rows_kept"], &own["keys_that_differ"]), (&json!(2_000), &json!(80)));
     assert_eq!(own["differs_in"], json!(["status", "updated_at"]));
     assert_eq!(own["verdict"], "one row per order_id, versions of 80 keys, which differ in status, updated_at");
+    let report = suggested(&columns, &["--order", "updated_at DESC", "--volatile", "status"]);
+    let flags = "--key \"order_id, updated_at\" --order \"updated_at DESC NULLS LAST\" --volatile status";
+    assert_eq!(report["suggestion"]["flags"], flags, "{:#}", report["suggestion"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use tradefold::generate::{Profile, Recipe, generate};
 use tradefold::kernel::{Budget, Size};
@@ -64,6 +64,27 @@ fn dedup_and_analyze_stay_in_the_memory_that_they_are_given() {
     }
 }
 
+/// 1,000 columns of small numbers, which take little in a file: 16 bytes for each value of a batch are far too many.
+#[test]
+fn keys_are_tried_on_wide_rows_in_the_memory_given() {
+    const WIDE_ROWS: i64 = 20_000;
+    let desk = Desk::new();
+    std::fs::create_dir_all(desk.path("raw")).unwrap();
+    let numbers = |of: fn(i64) -> i64| -> ArrayRef { Arc::new((0..WIDE_ROWS).map(of).collect::<Int64Array>()) };
+    let few = numbers(|row| row % 7);
+    let mut columns = vec![("a".to_string(), numbers(|row| row / 200)), ("b".into(), numbers(|row| row % 200))];
+    columns.extend((0..1_000).map(|at| (format!("c{at}"), Arc::clone(&few))));
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    write(&desk.path("raw/0.parquet"), &[batch], WIDE_ROWS as usize / 2);
+    let raw = desk.path("raw").display().to_string();
+    for arguments in [format!("analyze {raw} --key a,b"), format!("analyze {raw} --suggest-key --run-column b")] {
+        let (report, peak_bytes) = measured(&desk, &format!("{arguments} --memory {MEMORY_BYTES} --threads 2"));
+        println!("{arguments}: {peak_bytes} bytes");
+        assert!(peak_bytes < MEMORY_BYTES + BESIDE_BYTES, "{arguments}: {peak_bytes} bytes");
+        assert_eq!((&report["key"], number(&report, "/keys")), (&json!(["a", "b"]), WIDE_ROWS as u64));
+    }
+}
+
 #[test]
 fn a_key_of_very_many_different_rows_is_refused_before_memory_runs_out() {
     let desk = Desk::new();
@@ -101,7 +122,7 @@ fn shares_of_memory_fit_into_it() {
         for threads in [1, 2, 16, 128] {
             for (rows, order_bytes) in [(0, 0), (1_000_000, 100), (30_000_000, 20_000), (500_000_000, 1_000)] {
                 let partitions = (rows as usize / 65_536).clamp(1, 4_096).next_power_of_two();
-                let size = Size { rows, partitions, footers_bytes: 1_000_000, order_columns: 20, order_bytes };
+                let size = Size { rows, records: rows, footers_bytes: 1_000_000, order_columns: 20, order_bytes };
                 let budget = Budget::new(memory_bytes, threads, size);
                 if !budget.is_enough() {
                     assert!(rows / 8 * 5 > memory_bytes as u64, "{budget:?}");
@@ -131,10 +152,14 @@ fn shares_of_memory_fit_into_it() {
         }
     }
     let size =
-        Size { rows: 165_000_000, partitions: 4_096, footers_bytes: 1_000_000, order_columns: 20, order_bytes: 0 };
+        Size { rows: 165_000_000, records: 165_000_000, footers_bytes: 1_000_000, order_columns: 20, order_bytes: 0 };
     let plenty = Budget::new(16_000_000_000, 8, size);
     assert_eq!((plenty.threads, plenty.settling_threads(0), plenty.encoders(), plenty.chunk_rows()), (8, 8, 4, 256));
     assert!(plenty.records_bytes() > 165_000_000 * 40, "nothing waits on disk where there is room");
+    // Where keys are tried each row makes several records, and partitions are as large as those are many.
+    let trying = Budget::new(1_000_000_000, 8, Size { records: 25 * size.rows, ..size });
+    assert!(trying.partition_rows_max() > 25 * 165_000_000 / 4_096, "{trying:?}");
+    assert_eq!((trying.settling_threads(trying.records_bytes()), trying.fixed_bytes), (1, plenty.fixed_bytes));
 }
 
 #[test]
@@ -199,6 +224,30 @@ fn long_values_take_no_more_than_the_memory_given() {
     let (report, peak_bytes) = measured(&desk, &arguments);
     assert!(peak_bytes < MEMORY_BYTES + BESIDE_BYTES, "{peak_bytes} bytes");
     assert_eq!((number(&report, "/balance/winners"), number(&report, "/rows")), (1_512_000, 1_536_000));
+}
+
+#[test]
+fn columns_that_are_not_tried_on_every_key_say_at_least() {
+    let desk = Desk::new();
+    wide(&desk, 40, 20_000);
+    // A key with more rows than may be compared column by column in this memory.
+    let rows = 0..1_000;
+    let id: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.clone().map(|_| 1_000)));
+    let note: ArrayRef = Arc::new(StringArray::from_iter_values(rows.map(|row| format!("{row:08}").repeat(2_500))));
+    let batch = RecordBatch::try_from_iter([("id", id), ("note", note)]).unwrap();
+    write(&desk.path("raw/3.parquet"), &[batch], 1_000);
+    let added = |memory: &str| {
+        let report = desk.report(0, &format!("analyze raw --key id --memory {memory}"));
+        let own = report["advice"]["candidates"][1].clone();
+        assert_eq!(own["key"], json!(["id", "note"]), "{:#}", report["advice"]);
+        (number(&report, "/advice/untried_keys"), number(&own, "/rows_kept"), own["verdict"].to_string())
+    };
+    let (untried, kept, verdict) = added("32MB");
+    assert_eq!((untried, kept), (1, 40 * 3 + 1), "the large key counts as one row");
+    assert!(verdict.contains("at least 40 keys") && verdict.contains("at least so many rows"), "{verdict}");
+    let (untried, kept, verdict) = added("2GB");
+    assert_eq!((untried, kept), (0, 40 * 3 + 1_000));
+    assert!(verdict.contains("41 keys") && !verdict.contains("at least"), "{verdict}");
 }
 
 #[test]
