@@ -2,12 +2,15 @@
 
 use crate::dedup::{Decision, Dedup, Flagged};
 use crate::error::{Doing, Error, Result};
+use crate::kernel::key_prints;
 use crate::landing::SOURCE;
 use crate::report::GroupRows;
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// How many keys are shown: suspect ones, others whose rows differ, and the largest.
 const OF_EACH: usize = 5;
@@ -32,6 +35,8 @@ pub(super) async fn groups(dedup: &Dedup<'_>, decision: &Decision<'_>) -> Result
         shown: Vec::new(),
     };
     let mut groups: Vec<GroupRows> = keys.iter().map(group).collect();
+    // Fingerprints of the values of each group's first row: what is shown may be cut, and lists as text are ambiguous.
+    let mut firsts: Vec<Vec<u128>> = vec![Vec::new(); groups.len()];
     let of_print: HashMap<u128, usize> = keys.iter().enumerate().map(|(at, (print, _))| (*print, at)).collect();
     let mut rows = dedup.rows_of(&Flagged::listed(&keys)).await?;
     while let Some(batch) = rows.try_next().await.doing("read the rows of a key")? {
@@ -43,41 +48,39 @@ pub(super) async fn groups(dedup: &Dedup<'_>, decision: &Decision<'_>) -> Result
             if let Some((at, group)) = group
                 && group.shown.len() + waiting(at) < ROWS
             {
-                wanted.push(row);
+                wanted.push(row as u64);
                 of_row.push(at);
             }
         }
-        let shown = texts(&batch, columns.len(), &wanted)?;
-        for ((at, row), values) in of_row.into_iter().zip(wanted).zip(shown) {
-            let group = &mut groups[at];
+        let batch = take_record_batch(&batch, &UInt64Array::from(wanted)).doing("pick the rows of a key")?;
+        let values = batch.columns()[..columns.len()].iter();
+        let prints = values.map(|column| key_prints(&[Arc::clone(column)], batch.num_rows()));
+        let prints: Vec<Vec<u128>> = prints.collect::<Result<_>>()?;
+        for (row, (at, values)) in of_row.into_iter().zip(texts(&batch, columns.len())?).enumerate() {
+            let (group, first) = (&mut groups[at], &mut firsts[at]);
             if group.shown.is_empty() {
                 group.key = kernel.key_texts(&batch.slice(row, 1))?;
+                first.extend(prints.iter().map(|column| column[row]));
+            }
+            for ((differs, column), first) in group.differs.iter_mut().zip(&prints).zip(first) {
+                *differs |= column[row] != *first;
             }
             group.shown.push(values);
-        }
-    }
-    for group in &mut groups {
-        for column in 0..columns.len() {
-            let mut values = group.shown.iter().map(|(_, values)| &values[column]);
-            let first = values.next();
-            group.differs[column] = values.any(|value| Some(value) != first);
         }
     }
     Ok(groups)
 }
 
-/// The input and the values of some rows.
-fn texts(batch: &RecordBatch, columns: usize, rows: &[usize]) -> Result<Vec<(String, Vec<Option<String>>)>> {
+/// The input and the values of each row.
+fn texts(batch: &RecordBatch, columns: usize) -> Result<Vec<(String, Vec<Option<String>>)>> {
     let sources = batch.column_by_name(SOURCE).and_then(|column| column.as_string_opt::<i32>());
     let sources = sources.ok_or_else(|| Error::bug("say where rows came from"))?;
-    let mut found: Vec<(String, Vec<Option<String>>)> = rows
-        .iter()
-        .map(|row| (if sources.is_valid(*row) { sources.value(*row) } else { "" }.to_string(), Vec::new()))
-        .collect();
+    let mut found: Vec<(String, Vec<Option<String>>)> =
+        sources.iter().map(|source| (source.unwrap_or_default().to_string(), Vec::new())).collect();
     for column in &batch.columns()[..columns] {
         let texts = ArrayFormatter::try_new(column.as_ref(), &FormatOptions::new()).doing("show a value")?;
-        for (row, (_, values)) in rows.iter().zip(&mut found) {
-            values.push(column.is_valid(*row).then(|| short(texts.value(*row).to_string())));
+        for (row, (_, values)) in found.iter_mut().enumerate() {
+            values.push(column.is_valid(row).then(|| short(texts.value(row).to_string())));
         }
     }
     Ok(found)

@@ -19,6 +19,9 @@ pub async fn first_rejects(landed: &Landed, folder: &Folder) -> Result<Vec<Rejec
     }
     let mut rejects = Vec::new();
     for url in &landed.rejects {
+        if rejects.len() == TOLD {
+            break;
+        }
         // A landing from before its folder was moved names what is not there any more.
         let Some(name) = url.strip_prefix(folder.url().as_str()) else { continue };
         for line in folder.first_lines(name, TOLD - rejects.len()).await? {

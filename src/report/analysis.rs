@@ -41,7 +41,8 @@ pub struct Analysis {
     pub key_parts: Vec<KeyPart>,
     /// Different keys that are nearly the same.
     pub near: Neighbours,
-    /// Some of the keys whose rows differ, else some of the largest, with their rows side by side.
+    /// Some keys with their rows side by side: of the suspect ones, of others whose rows differ and of all others the
+    /// largest five.
     pub groups: Vec<GroupRows>,
     /// Other keys that were tried.
     pub advice: Advice,
@@ -119,7 +120,7 @@ pub struct GroupRows {
     pub rows: u64,
     /// The columns, in the order of the files.
     pub columns: Vec<String>,
-    /// For each column whether the rows that are shown differ in it.
+    /// For each column whether the rows that are shown differ in it, be it only in what is cut of their values.
     pub differs: Vec<bool>,
     /// The rows that are shown: the first of them in the order of the input, each with the input that it came from and
     /// its values, `None` for NULL.

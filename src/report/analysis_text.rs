@@ -1,7 +1,7 @@
 //! The report of an analysis as text.
 
-use super::text::{balance, line, n, rejected, share};
-use super::{Analysis, Change, GroupRows, NearKeys, Runs, Suggestion, counted};
+use super::text::{balance, line, n, names, rejected, share, shown, value, whole};
+use super::{Analysis, Change, GroupRows, NearKeys, OtherRuns, Runs, Suggestion, counted};
 use crate::dedup::Tally;
 use std::cmp::Reverse;
 use std::fmt::Write;
@@ -16,12 +16,12 @@ const CHARACTERS_SHOWN: usize = 40;
 
 /// The report of an analysis.
 pub fn analysis_text(report: &Analysis) -> String {
-    let order = if report.order.is_empty() { "none".to_string() } else { report.order.join(", ") };
+    let order = if report.order.is_empty() { "none".to_string() } else { names(&report.order) };
     let mut text = String::new();
     if let Some(found) = &report.suggestion {
         suggestion(&mut text, found);
     }
-    let _ = writeln!(text, "key   {}\norder {order}\n", report.key.join(", "));
+    let _ = writeln!(text, "key   {}\norder {order}\n", names(&report.key));
     line(&mut text, "rows", report.rows, "");
     line(&mut text, "unique keys", report.keys, "");
     line(&mut text, "duplicates", report.rows - report.keys, &format!("{:.2} %", 100.0 * report.duplicate_share()));
@@ -29,8 +29,8 @@ pub fn analysis_text(report: &Analysis) -> String {
     balance(&mut text, &report.balance);
     rejected(&mut text, &report.rejects_by_reason);
     for row in report.rejects.iter().take(LARGEST_SHOWN) {
-        let column = row.column.as_ref().map(|column| format!("{column}: ")).unwrap_or_default();
-        let _ = writeln!(text, "    {} row {}: {column}{}", row.file, row.row, row.reason);
+        let column = row.column.as_ref().map(|column| format!("{}: ", whole(column))).unwrap_or_default();
+        let _ = writeln!(text, "    {} row {}: {column}{}", whole(&row.file), row.row, whole(&row.reason));
     }
     if !report.rows_by_day.is_empty() {
         let _ = writeln!(text, "\n  {:<12}{:>12}{:>12}{:>12}{:>12}", "day", "rows", "exact", "superseded", "conflict");
@@ -70,6 +70,13 @@ fn tallied(text: &mut String, rows: u64, losers: Tally, name: &str) {
     let _ = writeln!(text, "  {:>12}{:>12}{:>12}{:>12}  {name}", row[0], row[1], row[2], row[3]);
 }
 
+/// The same for those that have no line of their own, if there are any.
+fn tallied_others(text: &mut String, others: OtherRuns, one: &str) {
+    if others.values > 0 {
+        tallied(text, others.rows, others.losers, &format!("… and {}", counted(others.values, one)));
+    }
+}
+
 fn tally_heading(text: &mut String, name: &str) {
     let _ = writeln!(text, "\n  {:>12}{:>12}{:>12}{:>12}  {name}", "rows", "exact", "superseded", "conflict");
 }
@@ -84,34 +91,20 @@ fn by_file(text: &mut String, report: &Analysis) {
     }
     let others = files.split_off(files.len().min(FILES_SHOWN));
     for (file, rows) in files {
-        tallied(text, rows, losers(file), file);
+        tallied(text, rows, losers(file), &whole(file));
     }
-    if !others.is_empty() {
-        let mut sum = (0, Tally::default());
-        for (file, rows) in &others {
-            sum.0 += rows;
-            sum.1 += losers(file);
-        }
-        tallied(text, sum.0, sum.1, &format!("… and {}", counted(others.len() as u64, "more file")));
-    }
+    let others = OtherRuns::default().and(others.into_iter().map(|(file, rows)| (rows, losers(file))));
+    tallied_others(text, others, "more file");
 }
 
 /// Rows by the values of a column.
 fn by_run(text: &mut String, runs: &Runs) {
-    tally_heading(text, &format!("{}{}", runs.column, if runs.by_day { ", by UTC day" } else { "" }));
+    tally_heading(text, &format!("{}{}", whole(&runs.column), if runs.by_day { ", by UTC day" } else { "" }));
     let (shown, more) = runs.told.split_at(runs.told.len().min(FILES_SHOWN));
     for run in shown {
-        tallied(text, run.rows, run.losers, &run.value.as_deref().map_or("NULL".into(), cut));
+        tallied(text, run.rows, run.losers, &short(run.value.as_deref()));
     }
-    let mut sum = (runs.others.rows, runs.others.losers);
-    for run in more {
-        sum.0 += run.rows;
-        sum.1 += run.losers;
-    }
-    let values = runs.others.values + more.len() as u64;
-    if values > 0 {
-        tallied(text, sum.0, sum.1, &format!("… and {}", counted(values, "more value")));
-    }
+    tallied_others(text, runs.others.and(more.iter().map(|run| (run.rows, run.losers))), "more value");
 }
 
 /// The keys that were found.
@@ -121,24 +114,26 @@ fn suggestion(text: &mut String, found: &Suggestion) {
     let _ = writeln!(text, "  {:>12}{:>14}{:>12}  key", "rows kept", "that differ", "in keys");
     for own in &found.candidates {
         let numbers = [own.rows_kept, own.merged_rows_that_differ, own.keys_that_differ].map(n);
-        let key = own.key.join(", ");
-        let _ = writeln!(text, "  {:>12}{:>14}{:>12}  {key}: {}", numbers[0], numbers[1], numbers[2], own.verdict);
+        let key = names(&own.key);
+        let _ =
+            writeln!(text, "  {:>12}{:>14}{:>12}  {key}: {}", numbers[0], numbers[1], numbers[2], whole(&own.verdict));
     }
     for column in &found.numbering {
+        let column = whole(column);
         let _ = writeln!(text, "  {column} looks as if it numbers copies, and counts as volatile");
     }
     if !found.looks_volatile.is_empty() {
-        let columns = found.looks_volatile.join(",");
+        let columns = whole(&found.looks_volatile.join(","));
         let _ = writeln!(text, "  {columns} may say how rows were collected: if so, give --volatile {columns}");
     }
     for out in found.left_out.iter().take(LARGEST_SHOWN) {
-        let _ = writeln!(text, "  {} is in no key: {}", out.column, out.why);
+        let _ = writeln!(text, "  {} is in no key: {}", whole(&out.column), whole(&out.why));
     }
     if found.left_out.len() > LARGEST_SHOWN {
         let more = counted((found.left_out.len() - LARGEST_SHOWN) as u64, "more column");
         let _ = writeln!(text, "  … and {more} can be in no key");
     }
-    let flags = found.flags.as_ref().map(|flags| format!(", as with {flags}")).unwrap_or_default();
+    let flags = found.flags.as_ref().map(|flags| format!(", as with {}", whole(flags))).unwrap_or_default();
     let _ = writeln!(text, "\nanalyzed by the first of them{flags}\n");
 }
 
@@ -161,7 +156,7 @@ fn shape(text: &mut String, report: &Analysis) {
     line(text, "and on another day", far.other_day, &share(far.other_day, repeats));
     for part in report.key_parts.iter().filter(|part| part.null_rows + part.empty_rows > 0) {
         let (null, empty) = (counted(part.null_rows, "row"), counted(part.empty_rows, "row"));
-        let _ = writeln!(text, "\n  {} is NULL in {null}, and an empty text in {empty}", part.part);
+        let _ = writeln!(text, "\n  {} is NULL in {null}, and an empty text in {empty}", whole(&part.part));
     }
 }
 
@@ -181,7 +176,7 @@ fn near(text: &mut String, report: &Analysis) {
     tell("", "if upper and lower case were the same", &near.by_case);
     tell("", "if times that are whole hours apart were the same", &near.by_hours);
     for (part, keys) in &near.by_missing {
-        tell("at least ", &format!("without {part}, which some have and some have not"), keys);
+        tell("at least ", &format!("without {}, which some have and some have not", whole(part)), keys);
     }
 }
 
@@ -189,8 +184,9 @@ fn near(text: &mut String, report: &Analysis) {
 fn differing(text: &mut String, group: &GroupRows) {
     let _ = writeln!(text, "  {:>8}  {}", n(group.rows), key(&group.key));
     for (at, column) in group.columns.iter().enumerate().filter(|(at, _)| group.differs[*at]) {
-        let values = group.shown.iter().map(|(_, values)| values[at].as_deref().map_or("NULL".into(), cut));
-        let _ = writeln!(text, "            {column}: {}", values.collect::<Vec<String>>().join(" | "));
+        let values = group.shown.iter().map(|(_, values)| short(values[at].as_deref()));
+        let values = values.collect::<Vec<String>>().join(" | ");
+        let _ = writeln!(text, "            {}: {values}", whole(column));
     }
 }
 
@@ -206,22 +202,25 @@ fn advice(text: &mut String, report: &Analysis) {
     for candidate in &advice.candidates {
         let change = match &candidate.change {
             Change::Given => "as given".to_string(),
-            Change::Added(column) => format!("+ {column}"),
-            Change::Dropped(part) => format!("- {part}"),
+            Change::Added(column) => format!("+ {}", whole(column)),
+            Change::Dropped(part) => format!("- {}", whole(part)),
         };
         let numbers = [candidate.rows_kept, candidate.merged_rows_that_differ, candidate.suspects_separated].map(n);
-        let _ =
-            writeln!(text, "  {:>12}{:>14}{:>12}  {change}: {}", numbers[0], numbers[1], numbers[2], candidate.verdict);
+        let _ = writeln!(
+            text,
+            "  {:>12}{:>14}{:>12}  {change}: {}",
+            numbers[0],
+            numbers[1],
+            numbers[2],
+            whole(&candidate.verdict)
+        );
     }
 }
 
 fn key(parts: &[Option<String>]) -> String {
-    parts.iter().map(|part| part.as_deref().unwrap_or("NULL")).collect::<Vec<_>>().join(" ")
+    parts.iter().map(|part| whole(value(part.as_deref()))).collect::<Vec<_>>().join(" ")
 }
 
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(CHARACTERS_SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_string(),
-    }
+fn short(text: Option<&str>) -> String {
+    shown(value(text), CHARACTERS_SHOWN)
 }

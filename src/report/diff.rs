@@ -1,6 +1,6 @@
 //! What `diff` found, as a value and as text.
 
-use super::text::{line, n, place, rejected};
+use super::text::{line, n, names, place, rejected, shown, whole};
 use crate::diff::{Differences, KeyDifferences, SideCount};
 use crate::landing::LandingCounts;
 use serde::{Deserialize, Serialize};
@@ -108,32 +108,33 @@ fn side_text(text: &mut String, name: &str, side: &SideReport) {
     }
     rejected(text, &side.rejects_by_reason);
     if !side.columns_only_here.is_empty() {
-        let _ = writeln!(text, "  only here, not compared: {}", side.columns_only_here.join(", "));
+        let _ = writeln!(text, "  only here, not compared: {}", names(&side.columns_only_here));
     }
 }
 
 fn columns(text: &mut String, report: &DiffReport) {
     for (name, keys) in &report.found.keys.columns {
-        line(text, &format!("- in {name}"), *keys, "");
+        line(text, &format!("- in {}", whole(name)), *keys, "");
     }
     for (name, kind) in &report.casts {
-        let _ = writeln!(text, "  the types of {name} differ: compared as {kind}");
+        let _ = writeln!(text, "  the types of {} differ: compared as {kind}", whole(name));
     }
     if !report.not_compared.is_empty() {
-        let _ = writeln!(text, "  not compared: {}", report.not_compared.join(", "));
+        let _ = writeln!(text, "  not compared: {}", names(&report.not_compared));
     }
 }
 
 fn day_text(text: &mut String, day: &str, keys: &KeyDifferences) {
     let cells = [keys.only_a, keys.only_b, keys.same, keys.different].map(n);
-    let columns: Vec<String> = keys.columns.iter().map(|(name, keys)| format!("{name} {}", n(*keys))).collect();
+    let columns: Vec<String> =
+        keys.columns.iter().map(|(name, keys)| format!("{} {}", whole(name), n(*keys))).collect();
     let row = format!("  {day:<12}{:>12}{:>12}{:>12}{:>12}", cells[0], cells[1], cells[2], cells[3]);
     let _ = writeln!(text, "{}", format!("{row}  {}", columns.join(", ")).trim_end());
 }
 
 fn examples(text: &mut String, report: &DiffReport) {
     let examples = &report.found.examples;
-    let key = |key: &[Option<String>]| key.iter().map(|part| shown(part.as_deref())).collect::<Vec<_>>().join(" ");
+    let key = |key: &[Option<String>]| key.iter().map(|part| quoted(part.as_deref())).collect::<Vec<_>>().join(" ");
     for (name, keys) in [("A", &examples.only_a), ("B", &examples.only_b)] {
         if !keys.is_empty() {
             let _ = writeln!(text, "\n  some keys only in {name}");
@@ -148,18 +149,13 @@ fn examples(text: &mut String, report: &DiffReport) {
     for example in examples.different.iter().take(EXAMPLES_SHOWN) {
         let _ = writeln!(text, "  {}", key(&example.key));
         for (name, values) in &example.columns {
-            let (a, b) = (shown(values.a.as_deref()), shown(values.b.as_deref()));
-            let _ = writeln!(text, "    {name}: {a} in A, {b} in B");
+            let (a, b) = (quoted(values.a.as_deref()), quoted(values.b.as_deref()));
+            let _ = writeln!(text, "    {}: {a} in A, {b} in B", whole(name));
         }
     }
 }
 
-/// A value on one line, cut where it is long.
-fn shown(value: Option<&str>) -> String {
-    let Some(value) = value else { return "NULL".into() };
-    let value = value.escape_debug().to_string();
-    match value.char_indices().nth(VALUE_CHARS) {
-        Some((end, _)) => format!("`{}…`", &value[..end]),
-        None => format!("`{value}`"),
-    }
+/// A value between marks, since a blank at its end may be all that differs.
+fn quoted(value: Option<&str>) -> String {
+    value.map_or_else(|| "NULL".into(), |value| format!("`{}`", shown(value, VALUE_CHARS)))
 }

@@ -40,3 +40,15 @@ pub struct OtherRuns {
     /// Those of them that did not win.
     pub losers: Tally,
 }
+
+impl OtherRuns {
+    /// These and more of them, each with its rows and those of them that did not win.
+    pub(super) fn and(mut self, more: impl IntoIterator<Item = (u64, Tally)>) -> OtherRuns {
+        for (rows, losers) in more {
+            self.values += 1;
+            self.rows += rows;
+            self.losers += losers;
+        }
+        self
+    }
+}

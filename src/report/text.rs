@@ -30,6 +30,61 @@ pub(super) fn line(text: &mut String, name: &str, rows: u64, note: &str) {
     let _ = writeln!(text, "  {name:<22}{:>14}{note}", n(rows));
 }
 
+/// A value as SQL writes it where there is nothing to be seen of it.
+pub(super) fn value(value: Option<&str>) -> &str {
+    match value {
+        None => "NULL",
+        Some("") => "''",
+        Some(text) => text,
+    }
+}
+
+/// Control characters and marks without a shape of their own: two texts may differ in nothing else, and some of them
+/// end the line, turn it around or command a terminal.
+pub(super) fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\0'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
+            | '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// A text of the data on one line, of so many characters at most: what can't be seen is escaped.
+pub(super) fn shown(text: &str, chars: usize) -> String {
+    let mut shown = String::new();
+    for c in text.chars() {
+        match c {
+            // So that a text which looks like an escape is none.
+            '\\' => shown.push_str("\\\\"),
+            c if is_unseen(c) => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    if let Some((end, _)) = shown.char_indices().nth(chars) {
+        shown.truncate(end);
+        shown.push('…');
+    }
+    shown
+}
+
+/// The same, whole: names of files and columns, and reasons.
+pub(super) fn whole(text: &str) -> String {
+    shown(text, usize::MAX)
+}
+
+/// Names of columns, with commas between them.
+pub(super) fn names<T: AsRef<str>>(names: &[T]) -> String {
+    names.iter().map(|name| whole(name.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
 /// A part of a whole in percent; nothing where the whole is.
 pub(super) fn share(part: u64, whole: u64) -> String {
     if whole == 0 { String::new() } else { format!("{:.2} %", 100.0 * part as f64 / whole as f64) }
@@ -99,7 +154,7 @@ fn stops(text: &mut String, stops: &[Stop], page: Option<&str>) {
 
 pub(super) fn rejected(text: &mut String, by_reason: &BTreeMap<String, u64>) {
     for (reason, rows) in by_reason {
-        let _ = writeln!(text, "  rejected: {reason}: {}", n(*rows));
+        let _ = writeln!(text, "  rejected: {}: {}", whole(reason), n(*rows));
     }
 }
 
@@ -115,7 +170,7 @@ pub fn backfill_text(report: &RunReport) -> String {
     }
     for (field, (rows, files)) in left_out {
         let (rows, files) = (counted(rows, "row"), counted(files, "file"));
-        let _ = writeln!(text, "  left out: `{field}`: {rows} of {files} had it");
+        let _ = writeln!(text, "  left out: `{}`: {rows} of {files} had it", whole(field));
     }
     if !report.batches.is_empty() {
         batches(&mut text, report);
@@ -300,7 +355,7 @@ fn orphans(text: &mut String, found: &OrphansReport) {
     line(text, "without a market", found.rows, &format!("of {}", counted(found.ids, "id")));
     line(text, "with an empty id", found.empty_rows, "");
     for orphan in &found.largest {
-        let _ = writeln!(text, "  {:<22}{:>14}   {}", "", n(orphan.rows), orphan.id);
+        let _ = writeln!(text, "  {:<22}{:>14}   {}", "", n(orphan.rows), whole(&orphan.id));
     }
 }
 

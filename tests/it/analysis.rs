@@ -4,10 +4,13 @@ mod runs;
 mod suggest;
 
 use crate::googlesql::python;
+use crate::rows::write;
+use arrow::array::{ArrayRef, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use tradefold::generate::{Profile, Recipe, generate};
 
 fn run(command: &mut Command) -> String {
@@ -148,6 +151,27 @@ fn duckdb_counts_the_same() {
         let counted: Json = serde_json::from_str(&run(&mut counting)).unwrap();
         assert_eq!(figures(&report, &COLUMNS), counted, "{key}");
     }
+}
+
+#[test]
+fn rows_differ_by_their_values_and_not_by_what_is_shown_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = |end: char| format!("{}{end}", "x".repeat(3_000));
+    let list = |texts: &[&str]| Some(texts.iter().map(|text| Some(text.to_string())).collect::<Vec<_>>());
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    [list(&["a, b"]), list(&["a", "b"]), list(&["a", "b"])].into_iter().for_each(|list| lists.append_option(list));
+    let columns: [(&str, ArrayRef); 4] = [
+        ("id", Arc::new(Int64Array::from(vec![1, 1, 1]))),
+        ("payload", Arc::new(StringArray::from(vec![long('1'), long('1'), long('2')]))),
+        ("tags", Arc::new(lists.finish())),
+        ("same", Arc::new(StringArray::from(vec![long('1'), long('1'), long('1')]))),
+    ];
+    write(&folder.path().join("a.parquet"), &[RecordBatch::try_from_iter(columns).unwrap()], 10);
+    let group = &analyze(folder.path(), &["--key", "id"])["groups"][0];
+    assert_eq!(group["columns"], json!(["id", "payload", "tags", "same"]));
+    assert_eq!(group["differs"], json!([false, true, true, false]), "{group:#}");
+    let shown = |row: usize, column: usize| &group["shown"][row][1][column];
+    assert_eq!((shown(0, 1), shown(0, 2)), (shown(2, 1), shown(2, 2)), "as they are shown they look alike");
 }
 
 /// Every finding finds what was planted, all of it and nothing else.

@@ -6,7 +6,7 @@ use super::periods::Period;
 use super::table::{Cell, Row, folded, table};
 use crate::dedup::Tally;
 use crate::report::text::{n, place, share};
-use crate::report::{Analysis, RejectedRow, counted};
+use crate::report::{Analysis, OtherRuns, RejectedRow, counted};
 use std::collections::BTreeMap;
 
 /// Of the inputs those with the most duplicates are shown.
@@ -356,14 +356,11 @@ pub(super) fn by_input(page: &mut Page, report: &Analysis) {
         })
         .collect();
     if !others.is_empty() {
-        let mut sum = (0, Tally::default());
-        for (file, rows) in &others {
-            sum.0 += rows;
-            sum.1 += tally(file).copied().unwrap_or_default();
-        }
-        let heading = Cell::Heading(counted(others.len() as u64, "other input"));
-        let values = [sum.0, sum.1.exact, sum.1.superseded, sum.1.conflict].map(Cell::Reckoned);
-        let cells = std::iter::once(heading).chain(values).chain([Cell::Share(sum.1.total(), sum.0)]);
+        let losers = |file: &str| tally(file).copied().unwrap_or_default();
+        let sum = OtherRuns::default().and(others.iter().map(|(file, rows)| (*rows, losers(file))));
+        let heading = Cell::Heading(counted(sum.values, "other input"));
+        let values = [sum.rows, sum.losers.exact, sum.losers.superseded, sum.losers.conflict].map(Cell::Reckoned);
+        let cells = std::iter::once(heading).chain(values).chain([Cell::Share(sum.losers.total(), sum.rows)]);
         rows.push(("total", cells.collect()));
     }
     let columns = ["input", "rows", "exact", "superseded", "conflict", "share of duplicates"];

@@ -4,27 +4,20 @@
 use super::chart::{Bar, Piece, lying};
 use super::page::{Page, pointer};
 use super::table::{Cell, Row, SideBySide, folded, table};
-use crate::report::text::{n, share};
+use crate::report::text::{n, share, value};
 use crate::report::{Analysis, Change, NearKeys, counted};
 
-/// The most examples, groups, rows of a group and columns of a row that are shown.
+/// The most examples and columns of a row that are shown.
 const EXAMPLES_SHOWN: usize = 5;
-const GROUPS_SHOWN: usize = 20;
-const ROWS_SHOWN: usize = 8;
 const COLUMNS_SHOWN: usize = 200;
 /// The most lines of a table of sizes.
 const SIZES_SHOWN: usize = 100;
 /// The most bars of the histogram of sizes before sizes are put together.
 const SIZE_BARS: usize = 12;
 
-/// A key as text, an empty part of it as SQL writes it.
+/// A key as text.
 fn key_text(key: &[Option<String>]) -> String {
-    let part = |part: &Option<String>| match part.as_deref() {
-        None => "NULL".to_string(),
-        Some("") => "''".to_string(),
-        Some(text) => text.to_string(),
-    };
-    key.iter().map(part).collect::<Vec<_>>().join(" · ")
+    key.iter().map(|part| value(part.as_deref())).collect::<Vec<_>>().join(" · ")
 }
 
 /// How many keys have how many rows.
@@ -212,12 +205,12 @@ pub(super) fn groups(page: &mut Page, report: &Analysis) {
              row, by a line below them.",
         ),
     }
-    for (at, group) in report.groups.iter().take(GROUPS_SHOWN).enumerate() {
+    for (at, group) in report.groups.iter().enumerate() {
         page.element("h3", &[("class", "value")], &key_text(&group.key));
         page.open("p", &[]);
         page.number("span", group.rows, &format!("/groups/{at}/rows"));
         page.text(if group.rows == 1 { " row" } else { " rows" });
-        let shown = &group.shown[..group.shown.len().min(ROWS_SHOWN)];
+        let shown = &group.shown;
         if (shown.len() as u64) < group.rows {
             page.text(&format!("; the first {} are shown", n(shown.len() as u64)));
         }
@@ -238,12 +231,6 @@ pub(super) fn groups(page: &mut Page, report: &Analysis) {
                 counted((group.columns.len() - columns.len()) as u64, "column")
             ));
         }
-    }
-    if report.groups.len() > GROUPS_SHOWN {
-        page.sentence(&format!(
-            "{} are in the JSON only.",
-            counted((report.groups.len() - GROUPS_SHOWN) as u64, "key")
-        ));
     }
     page.close("section");
 }

@@ -1,7 +1,7 @@
 //! A page while it is written. What is not a literal of the program gets in only by [`Page::text`] or as the value of
 //! an attribute, and both escape.
 
-use crate::report::text::n;
+use crate::report::text::{is_unseen, n};
 use std::fmt::Write;
 
 /// The most characters of a text that are shown. The embedded JSON has all of them.
@@ -117,25 +117,14 @@ fn escape(html: &mut String, text: &str) {
     }
 }
 
-/// A text as it is shown: control characters and marks without a shape of their own by number, since two keys may
-/// differ in nothing else and some of them turn the line around; and no more of it than a cell can hold.
+/// A text as it is shown: what can't be seen by its number, and no more of it than a cell can hold.
 fn visible(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars().take(SHOWN_CHARS) {
-        match c {
-            '\0'..='\u{1f}'
-            | '\u{7f}'..='\u{9f}'
-            | '\u{ad}'
-            | '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{e0000}'..='\u{e007f}' => {
-                let _ = write!(shown, "[U+{:04X}]", c as u32);
-            }
-            c => shown.push(c),
+        if is_unseen(c) {
+            let _ = write!(shown, "[U+{:04X}]", c as u32);
+        } else {
+            shown.push(c);
         }
     }
     // The text may be long: what is left over is counted once.

@@ -4,9 +4,8 @@ use super::chart::{Bar, Piece, legend, lying};
 use super::counts::pieces;
 use super::page::Page;
 use super::table::{Cell, Row, folded};
-use crate::dedup::Tally;
-use crate::report::text::{n, share};
-use crate::report::{Analysis, OtherRuns, RunRows, counted};
+use crate::report::text::{n, share, value};
+use crate::report::{Analysis, RunRows, counted};
 
 /// Of the values those with the most rows are shown.
 const VALUES_SHOWN: usize = 50;
@@ -33,11 +32,7 @@ pub(super) fn by_run(page: &mut Page, report: &Analysis) {
         return;
     }
     let (shown, more) = runs.told.split_at(runs.told.len().min(VALUES_SHOWN));
-    let others = more.iter().fold(runs.others, |sum, run| OtherRuns {
-        values: sum.values + 1,
-        rows: sum.rows + run.rows,
-        losers: plus(sum.losers, run.losers),
-    });
+    let others = runs.others.and(more.iter().map(|run| (run.rows, run.losers)));
     if runs.others.values > 0 {
         page.open("p", &[]);
         page.text("Of ");
@@ -52,7 +47,7 @@ pub(super) fn by_run(page: &mut Page, report: &Analysis) {
     let bars: Vec<Bar> = shown
         .iter()
         .map(|run| Bar {
-            label: name(run),
+            label: value(run.value.as_deref()).to_string(),
             pieces: pieces(run.rows, run.losers),
             figure: share(run.losers.total(), run.rows),
         })
@@ -60,9 +55,9 @@ pub(super) fn by_run(page: &mut Page, report: &Analysis) {
     legend(page, &Piece::ROWS, false);
     lying(page, "runs-chart", "Rows by the values of a column, with the share of duplicates", &bars);
     let line = |(at, run): (usize, &RunRows)| -> Row {
-        let number = |value, name: &str| Cell::Number(value, format!("/by_run/told/{at}/{name}"));
+        let number = |number, name: &str| Cell::Number(number, format!("/by_run/told/{at}/{name}"));
         let cells = [
-            Cell::Heading(name(run)),
+            Cell::Heading(value(run.value.as_deref()).to_string()),
             number(run.rows, "rows"),
             number(run.losers.exact, "losers/exact"),
             number(run.losers.superseded, "losers/superseded"),
@@ -73,9 +68,9 @@ pub(super) fn by_run(page: &mut Page, report: &Analysis) {
     };
     let mut rows: Vec<Row> = shown.iter().enumerate().map(line).collect();
     if others.values > 0 {
-        let number = |value, name: &str| match more.is_empty() {
-            true => Cell::Number(value, format!("/by_run/others/{name}")),
-            false => Cell::Reckoned(value),
+        let number = |number, name: &str| match more.is_empty() {
+            true => Cell::Number(number, format!("/by_run/others/{name}")),
+            false => Cell::Reckoned(number),
         };
         let cells = [
             Cell::Heading(counted(others.values, "other value")),
@@ -90,17 +85,4 @@ pub(super) fn by_run(page: &mut Page, report: &Analysis) {
     let columns = ["value", "rows", "exact", "superseded", "conflict", "share of duplicates"];
     folded(page, "rows by the values of a column", &columns, &rows);
     page.close("section");
-}
-
-fn name(run: &RunRows) -> String {
-    match run.value.as_deref() {
-        None => "NULL".into(),
-        Some("") => "''".into(),
-        Some(value) => value.into(),
-    }
-}
-
-fn plus(mut sum: Tally, more: Tally) -> Tally {
-    sum += more;
-    sum
 }

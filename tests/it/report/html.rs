@@ -2,7 +2,7 @@
 
 use super::examples::{FIRST, HOSTILE, analysis_html, counted, full, messy, nothing};
 use tradefold::dedup::{KeyCount, Tally};
-use tradefold::report::{Analysis, RunRows};
+use tradefold::report::{Analysis, RunRows, analysis_text};
 use tradefold::window::Day;
 
 /// The text of a page up to the embedded JSON, and the JSON.
@@ -26,6 +26,22 @@ fn nothing_of_the_data_becomes_markup_and_what_can_not_be_seen_is_shown() {
     // What turns a line around is in none of the texts; attributes that name a place in the JSON have it as it is.
     let texts: String = page.split('<').filter_map(|piece| piece.split_once('>')).map(|(_, text)| text).collect();
     assert!(!texts.contains(['\u{202e}', '\u{2066}', '\u{200f}', '\0']), "an unseen mark");
+}
+
+#[test]
+fn nothing_of_the_data_gets_into_the_text_report_as_it_is_either() {
+    let mut report = messy();
+    report.census.largest[0].key = vec![Some("a\n  99  other\u{1b}[31m".into()), Some(String::new()), None];
+    let text = analysis_text(&report);
+    assert!(text.contains("  a\\n  99  other\\u{1b}[31m '' NULL\n"), "{text}");
+    let odd = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{2066}\u{200b}\u{200f}\u{feff}".contains(c);
+    assert!(!text.contains(odd), "{text:?}");
+    // In the key, the order, by file, rejects, a key, those nearly the same, columns, advice and runs.
+    let shown = "\\u{202e}txt.exe\\u{2066} a\\u{200b}b \\u{0}\\n\\u{feff}";
+    assert!(text.matches(shown).count() >= 14, "{} times", text.matches(shown).count());
+    report = full(3);
+    report.groups[0].shown[0].1[0] = Some("wide".repeat(50));
+    assert!(!analysis_text(&report).contains(&"wide".repeat(11)), "40 characters of a value");
 }
 
 #[test]
