@@ -115,9 +115,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     // An empty folder may be in the way.
     let _ = std::fs::remove_dir(&output);
     std::fs::rename(&done, &output).doing("move the output to its place").map_err(full)?;
-    if let Some((page, analysis)) = analysis {
-        page.write(&analysis, &named(&args.files))?;
-    }
+    let failed = analysis.and_then(|(page, analysis)| page.write(&analysis, &named(&args.files)).err());
     let report = DedupReport {
         output: args.output.display().to_string(),
         files: written.files.len() as u64,
@@ -126,7 +124,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         spilled_bytes: decision.spilled_bytes(),
         balance,
     };
-    Outcome::new(dedup_text(&report), &report, None)
+    Ok(Outcome { failed, ..Outcome::new(dedup_text(&report), &report, None)? })
 }
 
 fn have(rows: u64) -> String {

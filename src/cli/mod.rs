@@ -91,12 +91,14 @@ struct Outcome {
     ends_as: Option<Kind>,
     /// Said on stderr after the report.
     stopped: Option<String>,
+    /// What went wrong once the work was done: said after the report, and the command ends with its code.
+    failed: Option<Error>,
 }
 
 impl Outcome {
     fn new(text: String, report: &impl serde::Serialize, ends_as: Option<Kind>) -> Result<Outcome> {
         let json = serde_json::to_value(report).doing("write a report as JSON")?;
-        Ok(Outcome { text, json, ends_as, stopped: None })
+        Ok(Outcome { text, json, ends_as, stopped: None, failed: None })
     }
 
     /// The same, ended by a stop where there is one.
@@ -147,7 +149,7 @@ pub fn main(arguments: Vec<OsString>, environment: Vec<(String, String)>, now_us
                         // If stderr is closed the exit code says it.
                         let _ = writeln!(std::io::stderr(), "stopped: {why}");
                     }
-                    ExitCode::from(ends_as.map_or(0, Kind::exit_code))
+                    outcome.failed.as_ref().map_or_else(|| ExitCode::from(ends_as.map_or(0, Kind::exit_code)), fail)
                 }
                 Err(error) => fail(&error),
             }
@@ -198,7 +200,7 @@ async fn dispatch(command: Command, world: &World, json: bool) -> Result<Outcome
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tradefold", &mut script);
             let text = String::from_utf8_lossy(&script).into_owned();
-            Ok(Outcome { json: serde_json::Value::String(text.clone()), text, ends_as: None, stopped: None })
+            Outcome::new(text.clone(), &text, None)
         }
     }
 }

@@ -33,7 +33,8 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
                 .hint("name the place of a table in BigQuery: --warehouse bigquery://project.dataset"));
         };
         let text = ddl(&args.run.dataset.load()?, &place, layout)? + ";\n";
-        return Ok(Outcome { json: serde_json::json!({ "ddl": text }), text, ends_as: None, stopped: None });
+        let json = serde_json::json!({ "ddl": text });
+        return Outcome::new(text, &json, None);
     }
     let Ready { dataset, options, engine, inputs, target } = args.run.ready(world).await?;
     let warehouse = target.warehouse.as_ref();

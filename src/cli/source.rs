@@ -244,8 +244,8 @@ impl Rounds<'_> {
         for table in taken {
             report = table.writer.done(report).await;
         }
-        let report = report?;
-        Outcome::new(sync_text(&report), &report, report.ends_as())
+        let (report, failed) = report?;
+        Ok(Outcome { failed, ..Outcome::new(sync_text(&report), &report, report.ends_as())? })
     }
 
     async fn take(
@@ -269,6 +269,7 @@ impl Rounds<'_> {
         Ok(Taken { dataset, target, writer, feeds })
     }
 
+    /// Gives the report, and why there is no page about what it tells.
     async fn round(
         &self,
         taken: &mut [Taken],
@@ -277,7 +278,7 @@ impl Rounds<'_> {
         source: &Source,
         world: &World,
         wish: SyncWish,
-    ) -> Result<SyncReport> {
+    ) -> Result<(SyncReport, Option<Error>)> {
         let now_us = &world.now_us;
         let options = SyncOptions {
             wish: crate::follow::Wish {
@@ -332,27 +333,31 @@ impl Rounds<'_> {
             [trades, markets, events] => sync(trades, Some((markets, events)), &options).await,
             _ => Err(Error::bug("follow tables")),
         };
-        let (Some(page), Some(trades)) = (self.page, tables.first()) else { return report };
+        let (Some(page), Some(trades)) = (self.page, tables.first()) else {
+            return report.map(|report| (report, None));
+        };
         // Also where a later table has failed: no other round brings these rows in.
         let shown = self.show(page, trades, since, world).await;
-        let (mut report, shown) = (report?, shown?);
+        let mut report = report?;
+        let (shown, failed) = match shown {
+            Ok(shown) => (shown, None),
+            Err(error) => (None, Some(error)),
+        };
         for run in report.trades.runs.iter_mut().chain(report.late.iter_mut().flat_map(|late| &mut late.runs)) {
             run.page.clone_from(&shown);
         }
-        Ok(report)
+        Ok((report, failed))
     }
 
     /// Writes the page about the trades that came in since the ledger had so many entries, or that wait.
     async fn show(&self, page: &Page, trades: &Table<'_>, since: usize, world: &World) -> Result<Option<String>> {
         let run = trades.follower.run;
         let about = format!("what was fetched for {}", self.target.shown(&run.dataset.name));
-        match run.analyse_parts(trades.ledger, since).await? {
-            Some(analysis) => page.write(&analysis, &about).map(Some),
-            None => {
-                world.progress.note("no rows came in, so there is no new page");
-                Ok(None)
-            }
+        let shown = run.show_parts(trades.ledger, since, &|analysis| page.write(analysis, &about)).await?;
+        if shown.is_none() {
+            world.progress.note("no rows came in, so there is no new page");
         }
+        Ok(shown)
     }
 }
 

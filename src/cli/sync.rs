@@ -121,7 +121,8 @@ pub(super) async fn run(args: Args, world: &World, show: &(dyn Fn(&Outcome) -> R
             }
             return Ok(false);
         }
-        show(&outcome).map(|()| true)
+        show(&outcome)?;
+        outcome.failed.map_or(Ok(true), Err)
     };
     every(period, &world.now_us, wait, world.progress.as_ref(), round).await?;
     let outcome = last.into_inner().ok().flatten();

@@ -2,7 +2,7 @@
 
 use super::endpoint::Piece;
 use crate::error::{Doing, Error, Result};
-use crate::source::{Input, Page};
+use crate::source::{Input, Page, page_name};
 use crate::spans::Spans;
 use crate::window::{SECOND_US, Window};
 use std::fs;
@@ -29,7 +29,7 @@ impl PageFile {
     /// What the file system says.
     pub fn input(&self, shown: &str, window: Option<Window>, pass: u64) -> Result<Input> {
         let page = Page { fetched_at_us: self.fetched_at_us, pass, window };
-        Input::of_page(format!("{shown} page {}", self.number), &self.path, page)
+        Input::of_page(page_name(shown, self.number), &self.path, page)
     }
 
     /// Its body, as it came.

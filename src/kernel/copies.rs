@@ -1,6 +1,7 @@
 //! How far copies lie from the first row of their key, and how many rows keys have.
 
 use super::verdict::Run;
+use crate::source::piece_of;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,13 +16,14 @@ pub(super) struct Origins {
 }
 
 impl Origins {
-    /// From runs in the order of their places. Rows that name their input are of that; others are of their file.
+    /// From runs in the order of their places. Rows that name their input are of that, and those of the pages of a
+    /// piece of that piece; others are of their file.
     pub(super) fn of(runs: &[Run]) -> Origins {
         let mut numbers: HashMap<(Option<&str>, usize), usize> = HashMap::new();
         let mut origins = Origins::default();
         for run in runs {
             let name = match &run.source {
-                Some(source) => (Some(source.as_ref()), 0),
+                Some(source) => (Some(piece_of(source)), 0),
                 None => (None, run.file),
             };
             let next = numbers.len();

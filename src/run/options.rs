@@ -36,7 +36,7 @@ pub struct RunOptions {
     pub keep_losers: bool,
     /// Whether the staged objects stay once the run is done.
     pub keep_staged: bool,
-    /// Whether the landed rows of parts stay once the run is done, for [`super::Run::analyse_parts`].
+    /// Whether the landed rows of parts stay once the run is done, for [`super::Run::show_parts`].
     pub keep_parts: bool,
     /// The column that names rows of another table: its values are written down before the run is done.
     pub wants: Option<String>,

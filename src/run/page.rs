@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::landing::Landed;
 use crate::ledger::{Entry, Ledger};
 use crate::report::{Analysis, RunReport};
+use crate::source::piece_of;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
@@ -43,13 +44,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Analyses the rows of all parts that runs have brought in since the ledger had so many entries, together with
-    /// those that wait for a run. `None`: there are no such rows. Landed rows that [`super::RunOptions::keep_parts`]
-    /// has kept are removed.
+    /// Hands on an analysis of the rows of all parts that runs have brought in since the ledger had so many entries,
+    /// together with those that wait for a run, and says where it is to be found. `None`: there are no such rows. Once
+    /// `page` has it, landed rows that [`super::RunOptions::keep_parts`] has kept are removed.
     ///
     /// # Errors
-    /// When landed rows are gone or can't be read, the disk is full, or rows do not balance.
-    pub async fn analyse_parts(&self, ledger: &Ledger, since: usize) -> Result<Option<Analysis>> {
+    /// Those of `page`; when landed rows are gone or can't be read, the disk is full, or rows do not balance.
+    pub async fn show_parts(&self, ledger: &Ledger, since: usize, page: PageWriter<'_>) -> Result<Option<String>> {
         let mut done = Vec::new();
         for record in ledger.records().iter().skip(since) {
             if let Entry::Finished { parts, .. } = &record.entry {
@@ -59,11 +60,11 @@ impl Run<'_> {
         let gone = gone_parts(&self.home, &self.work, ledger, &self.dataset.digest()).await?;
         let waiting = ledger.pending().into_iter().map(|(part, _)| part.to_string());
         let parts: Vec<String> = done.iter().cloned().chain(waiting.filter(|part| !gone.contains(part))).collect();
-        let analysis = self.analyse_all(&parts, ledger).await;
+        let shown = self.analyse_all(&parts, ledger).await?.as_ref().map(page).transpose()?;
         for part in &done {
             self.files_of(part).clear_work(false).await?;
         }
-        analysis
+        Ok(shown)
     }
 
     async fn analyse_all(&self, parts: &[String], ledger: &Ledger) -> Result<Option<Analysis>> {
@@ -92,8 +93,7 @@ impl Run<'_> {
 fn by_piece<T: AddAssign + Default>(by_page: BTreeMap<String, T>) -> BTreeMap<String, T> {
     let mut pieces: BTreeMap<String, T> = BTreeMap::new();
     for (page, counted) in by_page {
-        let piece = page.rsplit_once(" page ").map_or(page.as_str(), |(piece, _)| piece);
-        *pieces.entry(piece.to_string()).or_default() += counted;
+        *pieces.entry(piece_of(&page).to_string()).or_default() += counted;
     }
     pieces
 }

@@ -134,6 +134,19 @@ impl Local {
     }
 }
 
+/// What stands between the name of a piece and the number of its page; no URL has a blank.
+const PAGE: &str = " page ";
+
+/// What a page of a piece is called.
+pub(crate) fn page_name(piece: &str, number: u32) -> String {
+    format!("{piece}{PAGE}{number}")
+}
+
+/// The name of the piece that a page belongs to, or of any other input as it is.
+pub(crate) fn piece_of(input: &str) -> &str {
+    input.rsplit_once(PAGE).map_or(input, |(piece, _)| piece)
+}
+
 /// Brings inputs to the local disk, a few at a time, in their order.
 pub(crate) fn fetch(
     inputs: impl Stream<Item = Result<Input>> + Send,

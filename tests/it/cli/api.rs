@@ -185,6 +185,35 @@ async fn a_page_is_about_all_trades_that_a_command_brings_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn copies_on_two_pages_of_a_window_are_in_one_input() {
+    let settings = Settings { copies: 3.0, ..Settings::default() };
+    let caller = Caller::new(Known::generate(5, 3_000, 4, FIRST_S), settings).await;
+    caller.report(0, &format!("backfill {FOUR_DAYS} --no-catalogue --window-hours 96 --html p.html"));
+    let (page, _) = embedded(&caller.desk, "p.html");
+    let repeats = number(&page, "/rows") - number(&page, "/keys");
+    assert!(repeats > 5_000, "{repeats}");
+    let far = serde_json::json!({ "same_page": repeats, "same_input": 0, "other_input": 0, "other_day": 0 });
+    assert_eq!(page["distances"], far);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_fails_at_the_end_takes_no_report_with_it() {
+    let caller = Caller::new(Known::generate(3, 600, 4, FIRST_S), Settings::default()).await;
+    // There is a folder of this name once the table is made.
+    let report = caller.report(2, &format!("backfill {FOUR_DAYS} --html lake"));
+    assert_eq!((rows_after(&report), &report["trades"]["runs"][0]["page"]), (600, &Value::Null));
+    let ran = caller.run(&format!("backfill {FOUR_DAYS} --html p.html"));
+    assert!(ran.code == 0 && ran.err.contains("no rows came in"), "{}", ran.err);
+    let landed = || {
+        let files = caller.desk.files("lake/_tradefold/trades/runs").into_iter();
+        files.filter(|name| name.contains("/landing/")).count()
+    };
+    assert!(landed() > 0, "what was to be shown is still there");
+    caller.desk.report(0, "gc --remove");
+    assert_eq!(landed(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_has_landed_by_another_contract_is_fetched_again() {
     let settings =
         Settings { row_faults: vec![crate::fetch::RowFault::MissingKey], row_fault_every: 20, ..Settings::default() };

@@ -94,6 +94,18 @@ fn dedup_writes_the_page_of_its_input() {
     assert_eq!(report, plain, "the flag changes nothing else");
 }
 
+#[test]
+fn a_page_that_fails_at_the_end_takes_no_report_with_it() {
+    let desk = Desk::new();
+    // There is a folder of this name by then.
+    let call = "dedup fixtures/demo-suspects --key tx_hash";
+    let ran = desk.run(&format!("{call} -o clean --html clean"));
+    let plain = desk.run(&format!("{call} -o plain")).out.replace("plain", "clean");
+    assert_eq!((ran.code, ran.out), (2, plain));
+    assert!(ran.err.contains("write an analysis as a page") && ran.err.contains("it is a folder"), "{}", ran.err);
+    assert!(desk.path("clean/part-00000.parquet").is_file());
+}
+
 fn page_number(desk: &Desk, path: &str) -> u64 {
     number(&embedded(desk, "report.html").0, path)
 }
