@@ -6,7 +6,7 @@ use crate::analysis::{Asked, Rows, Suggested, first_rejects, suggest};
 use crate::dataset::{Dataset, KeyPart, OrderColumn, is_text, parse_order};
 use crate::engine::{DataFile, Engine};
 use crate::error::{Doing, Error, Result};
-use crate::landing::{LandingCounts, columns_at_first_sight, land_inferred};
+use crate::landing::{Inferred, LandingCounts, Texts, columns_at_first_sight, land_inferred};
 use crate::report::RejectedRow;
 use crate::run::landed_files;
 use crate::source::{Format, Input, Local, fetch};
@@ -14,10 +14,9 @@ use crate::storage::Folder;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use clap::Args;
 use futures::TryStreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tempfile::TempDir;
-use url::Url;
 
 /// Inputs that are looked at to say which columns there are: those before may have no rows.
 const INPUTS_SIGHTED: usize = 10;
@@ -118,7 +117,8 @@ impl AdHocArgs {
 
     /// Fetches the files and makes a dataset of their columns.
     pub(super) async fn read(&self, inputs: Vec<Input>, named: &DatasetArgs, world: &World) -> Result<AdHoc> {
-        let read = self.as_they_are(inputs, named, world).await?;
+        let Choice { key, order, .. } = self.choice(named)?;
+        let read = AsTheyAre::read(inputs, key, order, world).await?;
         Ok(AdHoc { dataset: self.dataset(SchemaRef::clone(&read.schema), named)?, read })
     }
 
@@ -139,53 +139,103 @@ impl AdHocArgs {
         Ok((AdHoc { dataset, read }, found))
     }
 
-    /// Fetches the files, reads the footers of Parquet and converts any other to it.
+    /// Converts the files of sides that are compared, as far as they are no Parquet, with types that one column has on
+    /// all of them where it can. `others` are columns of sides that are no files.
     pub(super) async fn as_they_are(
         &self,
-        inputs: Vec<Input>,
+        sides: Vec<Opened>,
+        others: &[Arc<Field>],
         named: &DatasetArgs,
         world: &World,
-    ) -> Result<AsTheyAre> {
+    ) -> Result<Vec<AsTheyAre>> {
         let Choice { key, order, .. } = self.choice(named)?;
-        AsTheyAre::read(inputs, key, order, world).await
+        AsTheyAre::convert(sides, others, &key, &order, world).await
+    }
+}
+
+/// Files of one side of which those of Parquet are at hand, and no other was read yet.
+pub(super) struct Opened {
+    files: Vec<DataFile>,
+    copies: Vec<Local>,
+    footers: Footers,
+    texts: Vec<Input>,
+}
+
+impl Opened {
+    /// Fetches files of Parquet and reads their footers.
+    pub(super) async fn open(inputs: Vec<Input>) -> Result<Opened> {
+        let (parquet, texts): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| input.format == Format::Parquet);
+        let (mut files, mut copies) = (Vec::new(), Vec::new());
+        let mut fetched = std::pin::pin!(fetch(futures::stream::iter(parquet.into_iter().map(Ok))));
+        while let Some((input, local)) = fetched.try_next().await? {
+            files.push(DataFile::of(&input, &local)?);
+            copies.push(local);
+        }
+        Ok(Opened { footers: footers(&files)?, files, copies, texts })
     }
 }
 
 impl AsTheyAre {
     async fn read(inputs: Vec<Input>, key: Vec<KeyPart>, order: Vec<OrderColumn>, world: &World) -> Result<AsTheyAre> {
-        let (parquet, texts): (Vec<_>, Vec<_>) = inputs.into_iter().partition(|input| input.format == Format::Parquet);
-        let is_parquet = !parquet.is_empty();
-        let (mut files, mut copies) = (Vec::new(), Vec::new());
-        let mut fetched = std::pin::pin!(fetch(futures::stream::iter(parquet.into_iter().map(Ok))));
-        while let Some((input, local)) = fetched.try_next().await? {
-            files.push(data_file(&input, &local)?);
-            copies.push(local);
+        let mut read = AsTheyAre::convert(vec![Opened::open(inputs).await?], &[], &key, &order, world).await?;
+        read.pop().ok_or_else(|| Error::bug("read files"))
+    }
+
+    async fn convert(
+        sides: Vec<Opened>,
+        others: &[Arc<Field>],
+        key: &[KeyPart],
+        order: &[OrderColumn],
+        world: &World,
+    ) -> Result<Vec<AsTheyAre>> {
+        let mut known: Vec<Arc<Field>> =
+            sides.iter().flat_map(|side| &side.footers.fields).chain(others).cloned().collect();
+        let room = |side: &Opened| if side.texts.is_empty() { Ok(None) } else { temporary_folder().map(Some) };
+        let rooms: Vec<Option<(TempDir, Folder)>> = sides.iter().map(room).collect::<Result<_>>()?;
+        let texts = sides.iter().zip(&rooms).filter_map(|(side, room)| {
+            // What a column is in files that are read along comes before what it is on another side.
+            let given = Schema::new(side.footers.fields.iter().chain(&known).cloned().collect::<Vec<_>>());
+            room.as_ref().map(|(_, into)| Texts { inputs: &side.texts, given, into })
+        });
+        let texts: Vec<Texts<'_>> = texts.collect();
+        let names: Vec<String> = key.iter().flat_map(KeyPart::columns).map(String::from).collect();
+        let landed = match texts.is_empty() {
+            true => Vec::new(),
+            false => land_inferred(&texts, &names, world.progress.as_ref()).await?,
+        };
+        known.extend(landed.iter().flat_map(|inferred| inferred.schema.fields()).cloned());
+        let named = names.iter().map(String::as_str).chain(order.iter().map(|item| item.column.as_str()));
+        let named: BTreeSet<&str> = named.collect();
+        let (mut landed, mut read) = (landed.into_iter(), Vec::new());
+        for (side, room) in sides.into_iter().zip(rooms) {
+            let found = room.and_then(|room| landed.next().map(|inferred| (inferred, room)));
+            let mut own = AsTheyAre::of(side, found).await?;
+            if own.schema.fields().is_empty() && own.files.is_empty() && own.landing.landed == 0 {
+                // Nothing says what the columns are, and no row can contradict.
+                let kind = |name: &str| known.iter().find(|field| field.name() == name).map(|field| field.data_type());
+                let field = |name: &&str| Field::new(*name, kind(name).cloned().unwrap_or(DataType::Utf8), true);
+                own.schema = Arc::new(Schema::new(named.iter().map(field).collect::<Vec<_>>()));
+            }
+            read.push(own);
         }
-        let Footers { mut fields, mut rows_by_file } = footers(&files)?;
+        Ok(read)
+    }
+
+    /// The files of a side, with what came of those that had to land.
+    async fn of(side: Opened, found: Option<(Inferred, (TempDir, Folder))>) -> Result<AsTheyAre> {
+        let Opened { mut files, copies, footers: Footers { mut fields, mut rows_by_file }, texts } = side;
         let rows = rows_by_file.values().sum();
         let mut landing = LandingCounts { read: rows, landed: rows, ..LandingCounts::default() };
-        let mut converted = None;
         let (mut rejects_by_reason, mut rejects) = (BTreeMap::new(), Vec::new());
-        if let Some(first) = texts.first() {
-            let (folder, into) = temporary_folder()?;
-            let names: Vec<String> = key.iter().flat_map(KeyPart::columns).map(String::from).collect();
-            let given = Schema::new(fields.clone());
-            let inferred = land_inferred(&texts, &names, &given, &into, world.progress.as_ref()).await?;
-            merge_fields(&mut fields, &inferred.schema, &first.url)?;
-            let landed = inferred.landed;
+        let mut converted = None;
+        if let (Some((Inferred { schema, landed }, (folder, into))), Some(first)) = (found, texts.first()) {
+            merge_fields(&mut fields, &schema, &first.url)?;
             rows_by_file.extend(landed.inputs.iter().map(|input| (input.url.clone(), input.counts.landed)));
             files.extend(landed_files(&landed));
             landing += landed.counts;
             rejects = first_rejects(&landed, &into).await?;
             rejects_by_reason = landed.rejects_by_reason;
             converted = Some(folder);
-        }
-        if fields.is_empty() && !is_parquet && landing.landed == 0 {
-            // Nothing says what the columns are, and no row can contradict.
-            let named = key.iter().flat_map(KeyPart::columns).chain(order.iter().map(|item| item.column.as_str()));
-            let columns: BTreeMap<&str, Arc<Field>> =
-                named.map(|name| (name, Arc::new(Field::new(name, DataType::Utf8, true)))).collect();
-            fields = columns.into_values().collect();
         }
         let schema: SchemaRef = Arc::new(Schema::new(fields));
         let kept = Kept { _copies: copies, _converted: converted };
@@ -271,29 +321,12 @@ pub(super) struct Footers {
 pub(super) fn footers(files: &[DataFile]) -> Result<Footers> {
     let mut found = Footers { fields: Vec::new(), rows_by_file: BTreeMap::new() };
     for file in files {
-        let doing = "open a Parquet file";
-        let path = Url::parse(&file.url).ok().and_then(|url| url.to_file_path().ok());
-        let path = path.ok_or_else(|| Error::bug(doing).with("file", &file.label))?;
-        let open = std::fs::File::open(path).doing(doing).map_err(|error| error.with("file", &file.label))?;
-        let metadata = crate::footer::read(&open).map_err(|error| {
-            Error::data("read a Parquet file's footer")
-                .with("file", &file.label)
-                .because(error)
-                .hint("the file is cut short or damaged: fetch it again")
-        })?;
+        let metadata = file.footer()?;
         merge_fields(&mut found.fields, metadata.schema(), &file.label)?;
         let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
         *found.rows_by_file.entry(file.label.clone()).or_default() += rows;
     }
     Ok(found)
-}
-
-/// An input that lies on the local disk.
-fn data_file(input: &Input, local: &Local) -> Result<DataFile> {
-    let doing = "open a Parquet file";
-    let stat = std::fs::metadata(local.path()).doing(doing).map_err(|error| error.with("file", &input.url))?;
-    let url = Url::from_file_path(local.path()).map_err(|()| Error::bug(doing).with("file", &input.url))?;
-    Ok(DataFile { url: url.into(), label: input.url.clone(), size_bytes: stat.len() })
 }
 
 /// Adds columns to those of other files. A dictionary of texts is text: how often a text is stored says nothing of it.

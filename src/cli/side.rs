@@ -1,7 +1,7 @@
 //! One side of a comparison: files that land, files as they are, a Delta table, or a table of BigQuery.
 
 use super::access::ExportArgs;
-use super::ad_hoc::{AdHocArgs, Footers, Kept, footers, temporary_folder};
+use super::ad_hoc::{AdHocArgs, AsTheyAre, Footers, Kept, Opened, footers, temporary_folder};
 use super::common::{DatasetArgs, RowsArgs, World};
 use super::target::open_local;
 use crate::dataset::Dataset;
@@ -93,25 +93,7 @@ pub(super) async fn find_files(
 }
 
 impl Named {
-    /// Takes rows as they are; files that are no Parquet become it.
-    async fn unlanded(self, text: &str, rows: &RowsArgs, world: &World) -> Result<Side> {
-        let inputs = match self {
-            Named::Files(inputs) => inputs,
-            Named::Table(folder, table) => return of_table(&folder, table),
-            Named::Exported(table, access, stage) => return of_export(&table, *access, &stage).await,
-        };
-        let read = rows.ad_hoc.as_they_are(inputs, &rows.dataset, world).await?;
-        let report = SideReport {
-            place: text.to_string(),
-            files: read.rows_by_file.len() as u64,
-            landing: read.landing,
-            rejects_by_reason: read.rejects_by_reason,
-            ..SideReport::default()
-        };
-        Ok(Side { files: read.files, schema: read.schema, report, _kept: read.kept, _export: None })
-    }
-
-    /// As [`Named::unlanded`], but files land as the contract says.
+    /// Takes rows as the contract says: files land.
     async fn by_contract(
         self,
         text: &str,
@@ -140,6 +122,38 @@ impl Named {
         let schema = SchemaRef::clone(dataset.schema());
         Ok(Side { files: landed_files(&landed), schema, report, _kept: Kept::landing(scratch), _export: None })
     }
+}
+
+/// Takes the rows of both sides as they are; files that are no Parquet become it, in types that both sides can have.
+async fn as_they_are(named: [Named; 2], texts: [&str; 2], rows: &RowsArgs, world: &World) -> Result<[Side; 2]> {
+    let (mut tables, mut opened) = ([None, None], Vec::new());
+    for (side, table) in named.into_iter().zip(&mut tables) {
+        match side {
+            Named::Files(inputs) => opened.push(Opened::open(inputs).await?),
+            Named::Table(folder, files) => *table = Some(of_table(&folder, files)?),
+            Named::Exported(name, access, stage) => *table = Some(of_export(&name, *access, &stage).await?),
+        }
+    }
+    let others: Vec<_> = tables.iter().flatten().flat_map(|side: &Side| side.schema.fields()).cloned().collect();
+    let mut read = rows.ad_hoc.as_they_are(opened, &others, &rows.dataset, world).await?.into_iter();
+    let mut side = |table: Option<Side>, text: &str| match table {
+        Some(side) => Ok(side),
+        None => read.next().map(|read| of_files(read, text)).ok_or_else(|| Error::bug("read files")),
+    };
+    let [first, second] = tables;
+    Ok([side(first, texts[0])?, side(second, texts[1])?])
+}
+
+/// Files as they are.
+fn of_files(read: AsTheyAre, text: &str) -> Side {
+    let report = SideReport {
+        place: text.to_string(),
+        files: read.rows_by_file.len() as u64,
+        landing: read.landing,
+        rejects_by_reason: read.rejects_by_reason,
+        ..SideReport::default()
+    };
+    Side { files: read.files, schema: read.schema, report, _kept: read.kept, _export: None }
 }
 
 /// A Delta table, as its newest version has it.
@@ -178,11 +192,10 @@ impl Sides {
         world: &World,
     ) -> Result<Sides> {
         let RowsArgs { dataset: which, ad_hoc, .. } = rows;
-        let [first, second] = named;
         if ad_hoc.is_given() || which.key_only()?.is_some() {
-            let both = [first.unlanded(texts[0], rows, world).await?, second.unlanded(texts[1], rows, world).await?];
-            return Sides::ad_hoc(both, which, ad_hoc);
+            return Sides::ad_hoc(Box::pin(as_they_are(named, texts, rows, world)).await?, which, ad_hoc);
         }
+        let [first, second] = named;
         let (dataset, key_chosen) = (which.load()?, which.key_chosen());
         let both = [
             Box::pin(first.by_contract(texts[0], &dataset, key_chosen, engine, world)).await?,

@@ -1,6 +1,8 @@
 //! Parquet files as one table.
 
 use crate::error::{Doing, Error, Result};
+use crate::footer;
+use crate::source::{Input, Local};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -14,9 +16,14 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
 use object_store::path::Path;
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use url::Url;
+
+/// What the program does when it does this.
+const OPEN: &str = "open a Parquet file";
 
 /// A Parquet file on the local disk.
 #[derive(Clone, Debug)]
@@ -37,6 +44,28 @@ impl DataFile {
     pub fn path(&self) -> Result<PathBuf> {
         let url = Url::parse(&self.url).doing("read a file's URL")?;
         url.to_file_path().map_err(|()| Error::bug("read a file's URL").with("file", url))
+    }
+
+    /// An input whose bytes are at hand.
+    pub(crate) fn of(input: &Input, local: &Local) -> Result<DataFile> {
+        let named = |error: Error| error.with("file", &input.url);
+        let size_bytes = std::fs::metadata(local.path()).doing(OPEN).map_err(named)?.len();
+        let url = Url::from_file_path(local.path()).map_err(|()| named(Error::bug(OPEN)))?;
+        Ok(DataFile { url: url.into(), label: input.url.clone(), size_bytes })
+    }
+
+    /// What its footer says.
+    ///
+    /// # Errors
+    /// When it can't be opened; data, when it is no Parquet file or a damaged one.
+    pub fn footer(&self) -> Result<ArrowReaderMetadata> {
+        let open = File::open(self.path()?).doing(OPEN).map_err(|error| error.with("file", &self.label))?;
+        footer::read(&open).map_err(|error| {
+            Error::data("read a Parquet file's footer")
+                .with("file", &self.label)
+                .because(error)
+                .hint("the file is cut short or damaged: fetch it again")
+        })
     }
 }
 

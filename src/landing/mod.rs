@@ -22,7 +22,7 @@ mod values;
 mod work;
 
 pub use columns::{SOURCE, SOURCE_ROW, landing_schema};
-pub use inferred::{Inferred, columns_at_first_sight, land_inferred};
+pub use inferred::{Inferred, Texts, columns_at_first_sight, land_inferred};
 pub use landed::{InputReport, Landed, LandedFile, LandingCounts, LeftOut};
 
 use crate::dataset::Dataset;

@@ -7,6 +7,7 @@ mod bigquery;
 mod commands;
 mod diff;
 mod diff_tables;
+mod diff_texts;
 mod disk_full;
 mod fixtures;
 mod memory;

@@ -24,6 +24,12 @@ impl Fractions {
         self.0.entry(fraction.len()).and_modify(|least| *least = left.min(*least)).or_insert(left);
     }
 
+    pub(super) fn merge(&mut self, other: &Fractions) {
+        for (digits, left) in &other.0 {
+            self.0.entry(*digits).and_modify(|least| *least = *left.min(least)).or_insert(*left);
+        }
+    }
+
     /// Whether no two of the fractions can be the same but for zeros at the end.
     pub(super) fn is_one_to_one(&self) -> bool {
         self.0.keys().zip(self.0.iter().skip(1)).all(|(shorter, (_, left))| left > shorter)

@@ -117,6 +117,19 @@ pub(super) fn look(inputs: &[(Input, Local)], key: &[String], progress: &dyn Pro
     Ok(looked)
 }
 
+/// Makes columns of one name what the values of all sides say that they are.
+pub(super) fn align(sides: &mut [Looked]) {
+    let mut all: HashMap<String, Seen> = HashMap::new();
+    for (name, seen) in sides.iter().flat_map(|side| &side.found.columns) {
+        all.entry(name.clone()).and_modify(|known| known.merge(seen)).or_insert_with(|| seen.clone());
+    }
+    for (name, seen) in sides.iter_mut().flat_map(|side| &mut side.found.columns) {
+        if let Some(known) = all.get(name) {
+            seen.clone_from(known);
+        }
+    }
+}
+
 /// Reads the rows of an input. `told` hears how many stored bytes were read since the last word.
 pub(super) fn each_row(
     input: &Input,

@@ -31,7 +31,7 @@ use crate::source::{self, Input};
 use crate::storage::Folder;
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::TryStreamExt;
-use look::look;
+use look::{align, look};
 use tokio::sync::mpsc;
 use work::Work;
 
@@ -47,53 +47,64 @@ pub struct Inferred {
     pub landed: Landed,
 }
 
-/// Lands text inputs, in their order, as Parquet in `into`, a folder of the landing's own. An input in which there is
-/// nothing has no rows. A JSON object that has none of the columns of `key`, but an array of objects that have one, is
-/// a page with those as its rows. `given` are columns with the types that they have in Parquet files which are read
-/// along. Progress is in stored bytes; there are two steps of it.
+/// Text inputs that land together.
+#[derive(Debug)]
+pub struct Texts<'a> {
+    /// The inputs, in their order.
+    pub inputs: &'a [Input],
+    /// Columns with the types that they have in Parquet files which are read along, of several of one name the first.
+    pub given: Schema,
+    /// Where they land: a folder of the landing's own.
+    pub into: &'a Folder,
+}
+
+/// Lands text inputs as Parquet. An input in which there is nothing has no rows. A JSON object that has none of the
+/// columns of `key`, but an array of objects that have one, is a page with those as its rows. Of several sides each
+/// lands by itself, with the columns that it has; but the values of all of them say what a column is. Progress is in
+/// stored bytes; there are two steps of it.
 ///
 /// Two columns can't have one name. A name that SQL can't hold gets `_` for what it can't have in it.
 ///
 /// # Errors
 /// Usage, where a header of CSV is wrong, or there are more columns than can be told apart. Data, where an input is cut
-/// short, damaged or no UTF-8, has changed in between, or where a row is lost (R1). Nothing is left in `into` then.
-pub async fn land_inferred(
-    inputs: &[Input],
-    key: &[String],
-    given: &Schema,
-    into: &Folder,
-    progress: &dyn Progress,
-) -> Result<Inferred> {
-    let inferred = Box::pin(land(inputs, key, given, into, progress)).await;
-    if inferred.is_err() && into.clear().await.is_err() {
-        progress.note(&format!("{} could not be emptied and holds an unfinished landing", into.url()));
+/// short, damaged or no UTF-8, has changed in between, or where a row is lost (R1). Nothing is left in the folders.
+pub async fn land_inferred(sides: &[Texts<'_>], key: &[String], progress: &dyn Progress) -> Result<Vec<Inferred>> {
+    let inferred = Box::pin(land(sides, key, progress)).await;
+    if inferred.is_err() {
+        for Texts { into, .. } in sides {
+            if into.clear().await.is_err() {
+                progress.note(&format!("{} could not be emptied and holds an unfinished landing", into.url()));
+            }
+        }
     }
     inferred
 }
 
-async fn land(
-    inputs: &[Input],
-    key: &[String],
-    given: &Schema,
-    into: &Folder,
-    progress: &dyn Progress,
-) -> Result<Inferred> {
-    let size_bytes = inputs.iter().map(|input| input.size_bytes).sum();
-    let all: Vec<Result<Input>> = inputs.iter().cloned().map(Ok).collect();
-    let fetched: Vec<_> = source::fetch(futures::stream::iter(all)).try_collect().await?;
+async fn land(sides: &[Texts<'_>], key: &[String], progress: &dyn Progress) -> Result<Vec<Inferred>> {
+    let size_bytes = sides.iter().flat_map(|side| side.inputs).map(|input| input.size_bytes).sum();
+    let mut fetched = Vec::new();
+    for side in sides {
+        let all: Vec<Result<Input>> = side.inputs.iter().cloned().map(Ok).collect();
+        fetched.push(source::fetch(futures::stream::iter(all)).try_collect::<Vec<_>>().await?);
+    }
     progress.begin("find columns and their types", Some(size_bytes));
     let key = key.to_vec();
     let (fetched, looked) = off_thread(progress, move |progress| {
-        let looked = look(&fetched, &key, progress)?;
+        let mut looked = fetched.iter().map(|side| look(side, &key, progress)).collect::<Result<Vec<_>>>()?;
+        align(&mut looked);
         Ok((fetched, looked))
     })
     .await?;
     progress.begin("read inputs", Some(size_bytes));
-    let (to_write, received) = mpsc::channel(WAITING);
-    let work = Work::new(looked, given, to_write)?;
-    let schema = work.schema();
-    let reading = tokio::task::spawn_blocking(move || work.run(&fetched));
-    let done = async { reading.await.doing("read inputs").and_then(|read| read) };
-    let landed = gather(received, done, into, FILE_BYTES, progress).await.map_err(Error::in_temporary_folder)?;
-    Ok(Inferred { schema, landed })
+    let mut inferred = Vec::new();
+    for ((side, fetched), looked) in sides.iter().zip(fetched).zip(looked) {
+        let (to_write, received) = mpsc::channel(WAITING);
+        let work = Work::new(looked, &side.given, to_write)?;
+        let schema = work.schema();
+        let reading = tokio::task::spawn_blocking(move || work.run(&fetched));
+        let done = async { reading.await.doing("read inputs").and_then(|read| read) };
+        let landed = gather(received, done, side.into, FILE_BYTES, progress).await;
+        inferred.push(Inferred { schema, landed: landed.map_err(Error::in_temporary_folder)? });
+    }
+    Ok(inferred)
 }

@@ -111,6 +111,24 @@ impl Seen {
         }
     }
 
+    /// Takes in what was seen of the column elsewhere.
+    pub(super) fn merge(&mut self, other: &Seen) {
+        self.json |= other.json;
+        self.has_fields |= other.has_fields;
+        self.all_bools &= other.all_bools;
+        self.all_ints &= other.all_ints;
+        self.all_floats &= other.all_floats;
+        self.all_days &= other.all_days;
+        self.all_times &= other.all_times;
+        self.fractions.merge(&other.fractions);
+        self.time_fractions.merge(&other.time_fractions);
+        match (&self.time_form, &other.time_form) {
+            (Some(own), Some(form)) => self.all_times &= own == form,
+            (None, form) => self.time_form.clone_from(form),
+            (Some(_), None) => {}
+        }
+    }
+
     fn not_bool(&mut self) {
         self.all_bools = false;
     }

@@ -5,7 +5,7 @@ use arrow::datatypes::Schema;
 use serde_json::json;
 use tempfile::TempDir;
 use tradefold::error::Kind;
-use tradefold::landing::{Inferred, columns_at_first_sight, land_inferred};
+use tradefold::landing::{Inferred, Texts, columns_at_first_sight, land_inferred};
 use tradefold::progress::Silent;
 use tradefold::source::discover;
 use tradefold::storage::Folder;
@@ -19,8 +19,9 @@ async fn land(files: &[(&str, &[u8])]) -> Result<(TempDir, tradefold::error::Res
     let inputs = discover(&[dir.path().join("in").display().to_string()], &[]).await?;
     let into = Folder::open(&dir.path().join("out").display().to_string(), &[])?;
     let key = ["id".to_string()];
-    let inferred = land_inferred(&inputs, &key, &Schema::empty(), &into, &Silent).await;
-    Ok((dir, inferred))
+    let side = Texts { inputs: &inputs, given: Schema::empty(), into: &into };
+    let inferred = land_inferred(&[side], &key, &Silent).await;
+    Ok((dir, inferred.map(|mut sides| sides.remove(0))))
 }
 
 /// The types of the columns, as `name type`.
