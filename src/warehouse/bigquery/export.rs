@@ -9,11 +9,10 @@ use super::answers::type_of;
 use super::client::Client;
 use super::jobs::{self, Done, Work};
 use crate::engine::DataFile;
-use crate::error::{Doing, Error, Kind, Result};
-use crate::footer;
-use crate::source::{Compression, Format, Input, Local, damaged, fetch};
+use crate::error::{Error, Kind, Result};
+use crate::source::{Compression, Format, Input, Local, fetch};
 use crate::storage::Folder;
-use crate::window::{Day, text_of_us};
+use crate::window::{SECOND_US, text_of_us};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use futures::TryStreamExt;
 use google_cloud_bigquery_v2::model::{
@@ -21,7 +20,10 @@ use google_cloud_bigquery_v2::model::{
 };
 use object_store::ObjectMeta;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+/// The time within which a table that has not changed is exported by the same jobs.
+const HOUR_US: i64 = 3_600 * SECOND_US;
 /// How often a table may change while it is looked at, before that is the answer.
 const LOOKS_MAX: u32 = 5;
 
@@ -41,7 +43,7 @@ pub struct Export {
 }
 
 /// Exports a table through `stage`, a folder of Cloud Storage in the location of its dataset, and brings its rows here.
-/// What a killed export of the same table has left there is taken up on the same day, unless the table has changed.
+/// What a killed export of the same table has left there is taken up in the same hour, unless the table has changed.
 ///
 /// # Errors
 /// Usage, when there is no such table, or it is none whose rows BigQuery holds itself; busy, when it is written to all
@@ -60,22 +62,24 @@ pub async fn export(access: Access, table: &TableName, stage: &Folder) -> Result
     }
     client.progress().note(&format!("exporting {} rows of {table} as of {}", moment.rows, text_of_us(moment.at_us)));
     // Whoever wants the rows of a table that has not changed wants the same ones. Attempts are counted, so that there
-    // are enough of them each day.
-    let today = Day::of_us((client.access().now_us)());
-    let wanted = format!("{} {} {today} {}", moment.table.last_modified_time, moment.rows, stage.url());
+    // are enough of them each hour.
+    let hour = (client.access().now_us)().div_euclid(HOUR_US);
+    let wanted = format!("{} {} {hour} {}", moment.table.last_modified_time, moment.rows, stage.url());
     let target = table.to_string();
     let work = Work { batch_id: &wanted, target: &target, target_created_ms: moment.table.creation_time };
     let place = &table.place;
     let home = stage.join(&format!("_tradefold/{}.{}.{}/exports", place.project, place.dataset, table.table));
     // Objects of attempts must not mix, and who removes those of one touches no others.
     let folder = |attempt: u32| home.join(&format!("{}_{attempt}", work.digest()));
+    let attempts = AtomicU32::new(0);
     let configuration = |attempt: u32| {
+        attempts.store(attempt, Ordering::Relaxed);
         let extract = JobConfigurationExtract::new()
             .set_source_table(moment.of(&table.reference()))
             .set_destination_uris([folder(attempt).url_of("*.parquet")])
             .set_destination_format("PARQUET")
             .set_compression("ZSTD");
-        Box::new(JobConfiguration::new().set_extract(extract).set_labels(jobs::labels(&client, "", "export")))
+        Box::new(JobConfiguration::new().set_extract(extract).set_labels(jobs::labels(&client, "", jobs::EXPORT)))
     };
     // Its objects may have been read and removed, by whoever began it.
     let effect = |done: Done| {
@@ -85,9 +89,9 @@ pub async fn export(access: Access, table: &TableName, stage: &Folder) -> Result
             Ok((found > 0 && objects_of(&done.job).is_none_or(|said| said == found)).then_some(done))
         }
     };
-    let done = jobs::run(&client, &work, "export", configuration, None, effect).await.map_err(named)?;
-    let folder = folder(done.attempt);
     let read = async {
+        let done = jobs::run(&client, &work, jobs::EXPORT, configuration, None, effect).await?;
+        let folder = folder(done.attempt);
         let objects = folder.list().await?;
         let missing = objects_of(&done.job).filter(|said| *said != objects.len());
         if let Some(said) = missing {
@@ -99,13 +103,14 @@ pub async fn export(access: Access, table: &TableName, stage: &Folder) -> Result
         read(&client, &folder, &objects, &moment).await
     };
     let read = Box::pin(read).await;
-    // They were of use only here, whatever came of it.
-    let cleared = folder.clear().await;
-    let export = read.map_err(named)?;
-    if let Err(error) = cleared {
-        client.progress().note(&format!("exported objects are left in {}: {}", folder.url(), error.on_one_line()));
+    // They were of use only here, whatever came of it. An attempt that failed may have written some.
+    for attempt in 1..=attempts.into_inner() {
+        let folder = folder(attempt);
+        if let Err(error) = folder.clear().await {
+            client.progress().note(&format!("exported objects are left in {}: {}", folder.url(), error.on_one_line()));
+        }
     }
-    Ok(export)
+    read.map_err(named)
 }
 
 const AGAIN: &str = "another command that read the same table may have removed them: run the same command again";
@@ -203,16 +208,13 @@ async fn read(client: &Client, folder: &Folder, objects: &[ObjectMeta], moment: 
     let (mut files, mut copies, mut rows, mut fields) = (Vec::new(), Vec::new(), 0, Vec::new());
     let gone = |error: Error| if error.kind() == Kind::Usage { error.hint(AGAIN) } else { error };
     while let Some((input, local)) = fetched.try_next().await.map_err(gone)? {
-        let doing = "open an exported object";
-        let file = std::fs::File::open(local.path()).doing(doing).map_err(|error| error.with("file", &input.url))?;
-        let footer =
-            footer::read(&file).map_err(|error| damaged(&input.url, error).hint("run the same command again"))?;
+        let file = DataFile::of(&input, &local)?;
+        let footer = file.footer().map_err(|error| error.hint("run the same command again"))?;
         rows += u64::try_from(footer.metadata().file_metadata().num_rows()).unwrap_or(0);
         if fields.is_empty() {
             fields = footer.schema().fields().iter().map(|field| typed(field, moment.fields())).collect();
         }
-        let url = url::Url::from_file_path(local.path()).map_err(|()| Error::bug(doing).with("file", &input.url))?;
-        files.push(DataFile { url: url.into(), label: input.url, size_bytes: input.size_bytes });
+        files.push(file);
         copies.push(local);
         client.progress().advance(1);
     }

@@ -108,7 +108,10 @@ where
     Err(Error::data("run a job")
         .with("job", work.job_id(step, ATTEMPTS_MAX))
         .because(format!("{ATTEMPTS_MAX} attempts were made before, and what none of them did is there"))
-        .hint("look at these jobs in BigQuery; another --batch-days makes other batches, with ids of their own"))
+        .hint(match step {
+            EXPORT => "look at these jobs in BigQuery; in the next hour the same table is exported by others",
+            _ => "look at these jobs in BigQuery; another --batch-days makes other batches, with ids of their own",
+        }))
 }
 
 /// Begins a job once it is written down. `None`: its id is taken. What was begun before is not written down again.
@@ -139,6 +142,9 @@ fn reference_of(name: &str) -> Option<JobReference> {
     let reference = JobReference::new().set_project_id(project).set_job_id(id);
     Some(if location.is_empty() { reference } else { reference.set_location(location) })
 }
+
+/// The step of a job that exports a table.
+pub(super) const EXPORT: &str = "export";
 
 /// The step of a job that did nothing, and was begun only so that its id is taken.
 const BURN: &str = "burn";

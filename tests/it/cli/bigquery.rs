@@ -52,16 +52,25 @@ impl Cloud {
 
     /// Runs a command over both services.
     pub(super) fn ask(&self, stage: &str, arguments: &str) -> Ran {
+        self.desk.read(self.asking(stage, arguments).output().unwrap())
+    }
+
+    /// The same, not run yet.
+    pub(super) fn asking(&self, stage: &str, arguments: &str) -> std::process::Command {
         let services = format!("--stage gs://{}/{stage} --emulator {}", self.place.dataset, self.endpoint);
-        self.read(&format!("{arguments} {services} --label team=tests"))
+        self.command(&format!("{arguments} {services} --label team=tests"))
     }
 
     /// Runs a command that finds the bucket.
     pub(super) fn read(&self, arguments: &str) -> Ran {
+        self.desk.read(self.command(arguments).output().unwrap())
+    }
+
+    fn command(&self, arguments: &str) -> std::process::Command {
         let mut command = self.desk.command(arguments);
         command.env("GOOGLE_BASE_URL", &servers().storage).env("GOOGLE_SKIP_SIGNATURE", "true");
         command.env("TRADEFOLD_API_KEY", KEY);
-        self.desk.read(command.output().unwrap())
+        command
     }
 
     pub(super) fn report(&self, code: i32, arguments: &str) -> Value {

@@ -4,6 +4,7 @@ use super::front::Front;
 use super::script::{Fault, refusal};
 use super::servers::servers;
 use super::stand::{BigQueryStand, access, stage};
+use crate::warehouse::NOW_US;
 use crate::warehouse::{DAY_S, EDGE_S, Stand, fill};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -55,6 +56,21 @@ impl World {
         assert!(error.kind() == kind && text.contains(why) && text.contains("hint:"), "{text}");
         assert_eq!(self.left().await, 0, "{text}");
         error
+    }
+
+    /// An export that dies when its job is done.
+    async fn killed(&self) {
+        let (before, never) = (self.front.came().len(), Arc::new(Notify::new()));
+        self.front.fail("GET job export", 1, Fault::Hold(never));
+        let waits = async {
+            while !self.front.came()[before..].iter().any(|line| line == "GET job export") {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            read = self.export() => panic!("{read:?}"),
+            () = waits => {}
+        }
     }
 
     /// How many objects are in the stage.
@@ -166,19 +182,45 @@ async fn an_answer_that_is_lost_makes_no_second_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_export_has_left_is_taken_up() {
-    let world = World::new().await;
-    world.front.fail("GET job export", 1, refusal(403, "accessDenied"));
-    assert_eq!(world.export().await.unwrap_err().kind(), Kind::Refused);
+async fn what_a_killed_export_has_left_is_taken_up_within_the_hour() {
+    let mut world = World::new().await;
+    world.killed().await;
     assert_eq!((world.front.ran("export"), world.left().await), (1, 1));
     assert_eq!((world.export().await.unwrap().rows, world.front.ran("export")), (3, 1));
     assert_eq!(world.left().await, 0);
     // Not of a table that has changed.
     world.insert("0xd").await;
-    world.front.fail("GET job export", 1, refusal(403, "accessDenied"));
-    world.export().await.unwrap_err();
+    world.killed().await;
     world.insert("0xe").await;
     assert_eq!((world.export().await.unwrap().rows, world.front.ran("export")), (5, 3));
+    // Later the jobs are others, so that those of the hours before take none of its attempts.
+    world.insert("0xf").await;
+    world.killed().await;
+    world.access.now_us = || NOW_US + 3_600_000_000;
+    assert_eq!((world.export().await.unwrap().rows, world.front.ran("export")), (6, 5));
+    let before = world.front.came().len();
+    world.access.now_us = || NOW_US + 7_200_000_000;
+    world.export().await.unwrap();
+    let came = world.front.came();
+    assert_eq!(came[before..].iter().filter(|line| *line == "POST job export").count(), 1, "{came:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_jobs_have_written_is_removed() {
+    let world = World::new().await;
+    world.front.fail("POST job export", 2, Fault::FailAfter("backendError"));
+    assert_eq!((world.export().await.unwrap().rows, world.front.ran("export")), (3, 3));
+    assert_eq!(world.left().await, 0);
+    // Where that is the end of it too.
+    let world = World::new().await;
+    world.front.fail("POST job export", 1, Fault::FailAfter("backendError"));
+    world.front.fail("POST job export", 1, Fault::FailAfter("accessDenied"));
+    world.refused(Kind::Refused, "the job said accessDenied").await;
+    // And where nobody knows how it ended.
+    let world = World::new().await;
+    world.front.fail("GET job export", 1, refusal(403, "accessDenied"));
+    world.refused(Kind::Refused, "said accessDenied").await;
+    assert_eq!((world.export().await.unwrap().rows, world.front.ran("export")), (3, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

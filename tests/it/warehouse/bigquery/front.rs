@@ -2,7 +2,7 @@
 //! an identity, take their time and tell what they did, tables keep count, and whatever can go wrong on the way does so
 //! where a test wants it.
 
-use super::script::{Fault, error, line};
+use super::script::{Fault, error, failed, line};
 use super::servers::PROJECT;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -297,9 +297,8 @@ impl Shared {
         self.state().log.push(line.to_string());
         let reference = json!({ "projectId": PROJECT, "jobId": id, "location": LOCATION });
         if let Some(Fault::FailJob(reason)) = fault {
-            let error = json!({ "reason": reason, "message": format!("the job said {reason}") });
             let job = json!({ "jobReference": reference, "configuration": body["configuration"],
-                "status": { "state": "DONE", "errorResult": error, "errors": [error] } });
+                "status": failed(reason) });
             self.state().jobs.insert(id, job);
         } else {
             let sql = body["configuration"]["query"]["query"].as_str().unwrap_or_default();
@@ -341,6 +340,9 @@ impl Shared {
                 }
             }
             job["jobReference"] = reference.clone();
+            if let Some(Fault::FailAfter(reason)) = fault {
+                job["status"] = failed(reason);
+            }
             self.state().jobs.insert(id, job);
         }
         // Jobs take their time.

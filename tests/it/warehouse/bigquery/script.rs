@@ -20,6 +20,8 @@ pub enum Fault {
     Hold(Arc<Notify>),
     /// The job that it begins ends with this error, and did nothing.
     FailJob(&'static str),
+    /// The job that it begins does its work, and ends with this error all the same.
+    FailAfter(&'static str),
     /// The job that it begins says that it loaded or inserted this many rows more.
     Miscount(i64),
     /// Its first so many lookups find nothing.
@@ -34,6 +36,12 @@ pub fn refusal(status: u16, reason: &str) -> Fault {
 pub fn error(status: u16, reason: &str) -> Value {
     json!({ "error": { "code": status, "message": format!("said {reason}"), "errors":
         [{ "reason": reason, "domain": "global", "message": format!("said {reason}") }] } })
+}
+
+/// How a job stands that has failed.
+pub fn failed(reason: &str) -> Value {
+    let error = json!({ "reason": reason, "message": format!("the job said {reason}") });
+    json!({ "state": "DONE", "errorResult": error, "errors": [error] })
 }
 
 /// A request as the log names it.
