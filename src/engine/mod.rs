@@ -75,8 +75,8 @@ impl Engine {
         Ok(Engine { context, options })
     }
 
-    /// The same tables and the same memory, for queries over whole tables: their parts share the memory, so that many of
-    /// them get too little each.
+    /// The same tables and the same memory, for queries over whole tables: their parts share the memory, so that many
+    /// of them get too little each.
     #[must_use]
     pub fn in_few_parts(&self) -> Engine {
         let mut state = self.context.state();

@@ -63,7 +63,8 @@ fn a_wrong_call_of_another_command_is_refused_too() {
         ("plan fixtures/none.csv", "no such file"),
         ("status --warehouse s3://bucket/lake", "on the local disk"),
         ("completions tcsh", "possible values: bash"),
-        ("migrate", "unrecognized subcommand 'migrate'"),
+        ("migrate", "--from <PLACE>"),
+        ("merge", "unrecognized subcommand 'merge'"),
     ] {
         let desk = Desk::new();
         let ran = desk.run(arguments);

@@ -52,7 +52,7 @@ fn a_staging_table_is_planned_migrated_proven_and_taken_back() {
     assert_eq!(differs["keys"]["only_a"].to_string() + &differs["keys"]["only_b"].to_string(), "00", "{differs:#}");
     let ran = desk.run(&format!("{back} --yes"));
     assert_eq!(ran.code, 2);
-    assert!(ran.err.contains(&format!("migration: {name}")), "{}", ran.err);
+    assert!(ran.err.contains(&format!("migration `{name}`")), "{}", ran.err);
     assert!(ran.err.contains("nothing was brought in by migrate, or all of it was taken back"), "{}", ran.err);
 }
 
