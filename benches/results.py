@@ -4,7 +4,8 @@ import textwrap
 
 PREFACE = """# Results
 
-`make bench` and `make bench-full` write this file; benches/dedup.py is what they run. Each section is one run of it.
+`make bench` and `make bench-full` write this file; benches/dedup.py is what they run, and benches/analyze.py for
+sections that begin with analyze, which say what they measure. Each section is one run. For dedup:
 
 - All keep the first row of each key of generated trades (the `trades` contract: key, order) and write Parquet with
   zstd at the level of the section, all columns. tradefold copies row groups all of whose rows win as they are, which

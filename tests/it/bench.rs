@@ -66,6 +66,31 @@ fn tradefold_and_its_peers_agree() {
     }
 }
 
+/// `analyze.py` on 20,000 rows.
+fn analyze(tradefold: &Path, folder: &Path) -> Output {
+    let mut command = Command::new(python());
+    command.arg("-B").arg(benches().join("analyze.py")).arg(tradefold).args(["--rows", "20000", "--runs", "1"]);
+    command.args(["--own", "", "--cases", "spread:0.1", "--memory", "2GB", "--data"]).arg(folder.join("data"));
+    command.arg("--out").arg(folder.join("results.md")).output().unwrap()
+}
+
+#[test]
+fn an_analysis_and_duckdb_count_the_same_or_the_script_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = analyze(Path::new(TRADEFOLD), folder.path());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let results = fs::read_to_string(folder.path().join("results.md")).unwrap();
+    let measured = |line: &&str| line.starts_with("| tradefold") || line.starts_with("| duckdb");
+    assert_eq!(results.lines().filter(measured).count(), 4, "{results}");
+    let wrong = folder.path().join("wrong");
+    let script = format!("#!/bin/sh\n{TRADEFOLD} \"$@\" | sed 's/\"keys\": 7/\"keys\": 8/'\n");
+    fs::write(&wrong, script).unwrap();
+    fs::set_permissions(&wrong, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = analyze(&wrong, folder.path());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.contains("the counts differ"), "{stderr}");
+}
+
 #[test]
 fn a_wrong_answer_fails_the_script() {
     let folder = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tradefold::migrate::prove;
+use tradefold::report::Proof;
 use tradefold::run::Work;
 use tradefold::window::Day;
 
@@ -36,64 +37,43 @@ async fn suffer(stand: &LocalStand, loss: Loss) {
     }
 }
 
-#[tokio::test]
-async fn every_loss_that_is_planted_is_found_and_named() {
+/// What is done, and what the proof then tells: of each check that does not hold its name, how many by day or column,
+/// and of which wallets.
+fn cases() -> Vec<(Loss, String)> {
     let day = |s: i64| Day::of_us(s * 1_000_000).to_string();
-    let (edge, early) = (day(EDGE_S), day(EDGE_S - DAY_S));
-    // What is done, and for each finding what it tells, by day or column, and of which wallets.
-    type Told = (&'static str, Vec<(String, u64)>, Vec<&'static str>);
-    let cases: Vec<(Loss, Vec<Told>)> = vec![
+    let (edge, early, late) = (day(EDGE_S), day(EDGE_S - DAY_S), day(EDGE_S + 40 * DAY_S));
+    vec![
+        // Staging has it, too.
         (
             Loss::Delete("wallet = '0xa2'"),
-            vec![
-                ("lost_keys", vec![(edge.clone(), 1)], vec!["0xa2"]),
-                // Staging has it, too.
-                ("missing_winners", vec![(edge.clone(), 1)], vec!["0xa2"]),
-                ("keys", vec![], vec![]),
-                ("rows", vec![], vec![]),
-            ],
+            format!("lost_keys {edge} 1 0xa2; missing_winners {edge} 1 0xa2; keys; rows"),
         ),
-        (
-            Loss::Delete("wallet = '0xa5'"),
-            vec![
-                ("lost_keys", vec![(day(EDGE_S + 40 * DAY_S), 1)], vec!["0xa5"]),
-                ("keys", vec![], vec![]),
-                ("rows", vec![], vec![]),
-            ],
-        ),
-        (
-            Loss::Delete("wallet = '0xb1'"),
-            vec![
-                ("missing_winners", vec![(early.clone(), 1)], vec!["0xb1"]),
-                ("keys", vec![], vec![]),
-                ("rows", vec![], vec![]),
-            ],
-        ),
+        (Loss::Delete("wallet = '0xa5'"), format!("lost_keys {late} 1 0xa5; keys; rows")),
+        (Loss::Delete("wallet = '0xb1'"), format!("missing_winners {early} 1 0xb1; keys; rows")),
         (
             Loss::Set("wallet = '0xa2'", "rev", "0"),
-            vec![
-                ("lowered_rows", vec![(edge.clone(), 1)], vec!["0xa2"]),
-                ("lower_than_winners", vec![(edge.clone(), 1)], vec!["0xa2"]),
-            ],
+            format!("lowered_rows {edge} 1 0xa2; lower_than_winners {edge} 1 0xa2"),
         ),
-        (
-            Loss::Set("wallet = '0xb1'", "rev", "0"),
-            vec![("lower_than_winners", vec![(early.clone(), 1)], vec!["0xb1"])],
-        ),
-        (
-            Loss::Set("wallet = '0xa5'", "price", "NULL"),
-            vec![("blanked_columns", vec![("price".into(), 1)], vec!["0xa5"])],
-        ),
-        (
-            Loss::Add(fill("0xa2", json!("o"), EDGE_S, 2, 0.2)),
-            vec![("duplicates", vec![(edge.clone(), 1)], vec!["0xa2"]), ("rows", vec![], vec![])],
-        ),
+        (Loss::Set("wallet = '0xb1'", "rev", "0"), format!("lower_than_winners {early} 1 0xb1")),
+        (Loss::Set("wallet = '0xa5'", "price", "NULL"), "blanked_columns price 1 0xa5".into()),
+        (Loss::Add(fill("0xa2", json!("o"), EDGE_S, 2, 0.2)), format!("duplicates {edge} 1 0xa2; rows")),
         // A key that nobody has brought, in the place of one that somebody has: their number is right.
-        (
-            Loss::Set("wallet = '0xa5'", "wallet", "'0xa6'"),
-            vec![("lost_keys", vec![(day(EDGE_S + 40 * DAY_S), 1)], vec!["0xa5"]), ("keys", vec![], vec![])],
-        ),
-    ];
+        (Loss::Set("wallet = '0xa5'", "wallet", "'0xa6'"), format!("lost_keys {late} 1 0xa5; keys")),
+    ]
+}
+
+/// The checks of a proof that do not hold, as [`cases`] has them.
+fn told(proof: &Proof) -> String {
+    let failed = proof.checks.iter().filter(|check| check.found > 0).map(|check| {
+        let by = check.by.iter().map(|(of, rows)| format!(" {of} {rows}"));
+        let wallets = check.examples.iter().map(|key| format!(" {}", key[0].as_ref().unwrap()));
+        check.name.clone() + &by.chain(wallets).collect::<String>()
+    });
+    failed.collect::<Vec<_>>().join("; ")
+}
+
+#[tokio::test]
+async fn every_loss_that_is_planted_is_found_and_named() {
     let stand = crowded().await;
     merged(&stand, &production()).await;
     let inputs = input(&stand, &staging()).await;
@@ -102,35 +82,21 @@ async fn every_loss_that_is_planted_is_found_and_named() {
     let report = Box::pin(run(&stand, options()).bring_in(work, &mut ledger(&stand).await)).await.unwrap();
     assert_eq!(report.stops, []);
     let places = BTreeMap::new();
-    for (at, (loss, expected)) in cases.into_iter().enumerate() {
+    for (at, (loss, expected)) in cases().into_iter().enumerate() {
         suffer(&stand, loss).await;
         let proof = prove(&run(&stand, options()), &name, &places, &ledger(&stand).await).await.unwrap();
-        let told: Vec<(String, Vec<(String, u64)>, Vec<String>)> = proof
-            .checks
-            .iter()
-            .filter(|check| check.found > 0)
-            .map(|check| {
-                let wallets = check.examples.iter().map(|key| key[0].clone().unwrap()).collect();
-                (check.name.clone(), check.by.clone().into_iter().collect(), wallets)
-            })
-            .collect();
-        let expected: Vec<_> = expected
-            .into_iter()
-            .map(|(name, by, wallets)| {
-                (name.to_string(), by, wallets.into_iter().map(str::to_string).collect::<Vec<_>>())
-            })
-            .collect();
-        assert_eq!(told, expected, "case {at}");
-        assert_eq!(proof.findings, told.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>(), "case {at}");
-        let rows = stand.folder.path().join("lake/_tradefold/fills/runs").join(&name).join("migration");
-        std::fs::write(rows.join("proof.sql"), proof.sql()).unwrap();
-        std::fs::write(rows.join("proof.json"), serde_json::to_string(&proof).unwrap()).unwrap();
+        assert_eq!(told(&proof), expected, "case {at}");
+        let names: Vec<&str> = expected.split("; ").map(|check| check.split(' ').next().unwrap()).collect();
+        assert_eq!(proof.findings, names, "case {at}");
+        let folder = stand.folder.path().join("lake/_tradefold/fills/runs").join(&name).join("migration");
+        std::fs::write(folder.join("proof.sql"), proof.sql()).unwrap();
+        std::fs::write(folder.join("proof.json"), serde_json::to_string(&proof).unwrap()).unwrap();
         asked_by_duckdb(&stand, &name);
         // As it was before the loss.
         Stand::roll_back(&stand).await;
     }
     let proof = prove(&run(&stand, options()), &name, &places, &ledger(&stand).await).await.unwrap();
-    assert_eq!(proof.findings, Vec::<String>::new());
+    assert_eq!(told(&proof), "");
 }
 
 #[tokio::test]
