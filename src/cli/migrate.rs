@@ -18,6 +18,7 @@ use crate::storage::Folder;
 use crate::warehouse::bigquery::SCHEME;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,7 +177,8 @@ pub(super) async fn sources(from: &[String], named: &DatasetArgs, world: &World)
         };
         for input in found {
             // A file that two places name is that of the first.
-            if places.insert(input.url.clone(), place.clone()).is_none() {
+            if let Entry::Vacant(free) = places.entry(input.url.clone()) {
+                free.insert(place.clone());
                 inputs.push(input);
             }
         }

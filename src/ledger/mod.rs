@@ -288,13 +288,16 @@ impl Ledger {
     /// Runs that began and neither finished nor stopped for a decision, and migrations that are not proven, the oldest
     /// first.
     pub fn unfinished(&self) -> Vec<&str> {
+        // Looked up once: a ledger may have a hundred thousand entries, and few migrations.
+        let is_unproven = |name: &&str| self.migration(name).is_some_and(|known| !known.is_proven);
+        let unproven: Vec<&str> = self.migrations().into_iter().filter(is_unproven).collect();
         let mut open: Vec<&str> = Vec::new();
         for record in &self.records {
             match &record.entry {
                 Entry::Landed { run_id, .. } | Entry::Planned { run_id, .. } if !open.contains(&run_id.as_str()) => {
                     open.push(run_id);
                 }
-                Entry::Finished { run_id, .. } if self.migration(run_id).is_some_and(|known| !known.is_proven) => {}
+                Entry::Finished { run_id, .. } if unproven.contains(&run_id.as_str()) => {}
                 Entry::Stopped { run_id, .. } | Entry::Finished { run_id, .. } | Entry::RolledBack { run_id, .. } => {
                     open.retain(|id| id != run_id);
                 }

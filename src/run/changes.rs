@@ -11,7 +11,7 @@ use crate::stage::RowFile;
 use crate::warehouse::{Finding, History};
 use futures::TryStreamExt;
 
-/// Keys of the target's own rows, where the input was told apart by another key.
+/// What to do where two keys disagree.
 const HINT: &str = "look at the rows; choose --on-key-difference keep (the key of the table decides) or \
                     --on-key-difference quarantine (no row of them goes in)";
 

@@ -37,6 +37,9 @@ fn a_staging_table_is_planned_migrated_proven_and_taken_back() {
     let audit = desk.report(0, "audit --warehouse lake --against staging --against fixtures/demo/run-1-000.parquet");
     assert_eq!((number(&audit, "/against/missing_keys"), number(&audit, "/against/higher_rows")), (0, 0));
     assert_eq!(number(&audit, "/against/sources/staging"), 9_508);
+    // Files that two places name are those of the first.
+    let twice = desk.report(0, "audit --warehouse lake --against staging --against staging/trades");
+    assert_eq!(twice["against"]["sources"], serde_json::json!({ "staging": 9_508 }));
     // What was kept of it is nobody's leftover.
     desk.report(0, "gc --warehouse lake --remove");
     let name = proof["migration"].as_str().unwrap();
