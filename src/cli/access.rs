@@ -40,12 +40,17 @@ pub(super) struct ExportArgs {
 impl ExportArgs {
     /// How BigQuery is asked for the table `place`, and the folder that it is exported to.
     pub(super) fn open(&self, place: &str, world: &World) -> Result<(Access, Folder)> {
-        let stage = open_stage(self.stage.as_deref(), place, "BigQuery exports to Cloud Storage", world)?;
-        Ok((self.access.access(world)?, stage))
+        self.access.export(self.stage.as_deref(), place, world)
     }
 }
 
 impl AccessArgs {
+    /// How BigQuery is asked for the table `place`, and the folder that it is exported to.
+    pub(super) fn export(&self, stage: Option<&str>, place: &str, world: &World) -> Result<(Access, Folder)> {
+        let stage = open_stage(stage, place, "BigQuery exports to Cloud Storage", world)?;
+        Ok((self.access(world)?, stage))
+    }
+
     /// The settings of a connection; no limit and no price for what is billed.
     pub(super) fn access(&self, world: &World) -> Result<Access> {
         if self.label.len() > LABELS_MAX {

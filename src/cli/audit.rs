@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::ad_hoc::{Footers, footers};
 use super::common::{DatasetArgs, EngineArgs, World};
-use super::migrate::{planned, sources};
+use super::migrate::{Sourcing, planned};
 use super::page::Page;
 use super::target::{Target, TargetArgs};
 use crate::analysis::{Rows, analyse};
@@ -37,9 +37,9 @@ pub(super) struct Args {
     /// Don't look for trades whose market is not in the table `markets` beside them. In BigQuery it bills one column.
     #[arg(long)]
     no_orphans: bool,
-    /// Look for the rows of a Delta table, a lake or files in the table, too: which of their keys it lacks, and which
-    /// rows it has in an older state. Any of them ends it with exit code 65. May be given several times; the table is
-    /// one of the embedded warehouse.
+    /// Look for the rows of a Delta table, a lake, files or a table of BigQuery in the table, too: which of their keys
+    /// it lacks, and which rows it has in an older state. Any of them ends it with exit code 65. May be given several
+    /// times.
     #[arg(long, value_name = "PLACE")]
     against: Vec<String>,
     /// Also write an analysis of the table's rows as a page for a browser: one file that needs no network, in one step.
@@ -79,7 +79,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     };
     let against = match args.against.is_empty() {
         true => None,
-        false => Some(against(&args, &dataset, &engine, &target, world).await?),
+        false => Some(against(&args, &dataset, &engine, world).await?),
     };
     if against.as_ref().is_some_and(|found| found.missing_keys + found.higher_rows > 0) {
         findings.push("missing_rows".into());
@@ -103,14 +103,10 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
 }
 
 /// Looks for the rows of other places in the table, as a migration would before it writes anything.
-async fn against(
-    args: &Args,
-    dataset: &Dataset,
-    engine: &Engine,
-    target: &Target,
-    world: &World,
-) -> Result<AgainstReport> {
-    let sources = sources(&args.against, &args.dataset, world).await?;
+async fn against(args: &Args, dataset: &Arc<Dataset>, engine: &Engine, world: &World) -> Result<AgainstReport> {
+    let target = &args.target.open_to_compare(engine, dataset, world).await?;
+    let place = Sourcing { named: &args.dataset, dataset, bigquery: args.target.bigquery(), target };
+    let found = place.sources(&args.against, false, true, world).await?;
     // Nothing is decided here: whatever the rows are, it is told whether they are there.
     let options = RunOptions {
         on_suspect: Choice::Keep,
@@ -119,8 +115,8 @@ async fn against(
         key_chosen: args.dataset.key_chosen(),
         ..RunOptions::default()
     };
-    let found = planned(dataset, engine, target, options, sources, world).await?;
-    Ok(AgainstReport::of(found))
+    let plan = planned(dataset, engine, target, options, found.sources, world).await?;
+    Ok(AgainstReport::of(plan))
 }
 
 /// The folder of the table that a page is to be about.

@@ -5,7 +5,7 @@ use super::backfill::Decisions;
 use super::common::{DatasetArgs, EngineArgs, World};
 use super::side::find_files;
 use super::source::wants;
-use super::target::Target;
+use super::target::{BigQueryArgs, Target, nonce};
 use crate::dataset::{Dataset, parse_key};
 use crate::engine::{DataFile, Engine};
 use crate::error::{Doing, Error, Kind, Result};
@@ -13,12 +13,13 @@ use crate::ledger::Ledger;
 use crate::migrate::{Sources, migrate, plan, roll_back};
 use crate::report::{MigrationReport, migration_text, roll_back_text};
 use crate::run::{Choice, Run, RunOptions};
-use crate::source::discover;
+use crate::source::{Input, discover};
 use crate::storage::Folder;
-use crate::warehouse::bigquery::SCHEME;
+use crate::warehouse::bigquery::{KEEP_DAYS, Options, SCHEME, TableName, export_into};
 use clap::{Args as ClapArgs, ValueEnum};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,10 +38,11 @@ use std::time::Duration;
 
 A stop, and a proof that does not hold, end with exit code 65.")]
 pub(super) struct Args {
-    /// Where the rows are: a Delta table, a lake, files, folders and globs; may be given several times.
+    /// Where the rows are: a Delta table, a lake, files, folders and globs, or bigquery://project.dataset.table, which
+    /// is exported; may be given several times.
     #[arg(long, required_unless_present = "roll_back", value_name = "PLACE")]
     from: Vec<String>,
-    /// The folder of the embedded warehouse; the table is named for the dataset.
+    /// The folder of the embedded warehouse, or bigquery://project.dataset; the table is named for the dataset.
     #[arg(long, default_value = "lake", value_name = "PLACE")]
     to: String,
     /// Only say what it would do, and write nothing.
@@ -60,9 +62,17 @@ pub(super) struct Args {
     /// Do what --roll-back has said.
     #[arg(long, conflicts_with = "from")]
     yes: bool,
+    /// Take times of Parquet files that have no zone for UTC, as BigQuery exports a TIMESTAMP.
+    #[arg(long)]
+    times_are_utc: bool,
+    /// In BigQuery: how many days what the migration keeps is there, so that it can be proven anew and taken back.
+    #[arg(long, value_name = "DAYS", default_value_t = KEEP_DAYS, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    keep_days: u32,
     /// How many seconds to wait for another writer.
     #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
     wait: u64,
+    #[command(flatten)]
+    bigquery: BigQueryArgs,
     #[command(flatten)]
     dataset: DatasetArgs,
     #[command(flatten)]
@@ -86,9 +96,11 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let engine = args.engine.start()?;
     let options = options(&args, &dataset)?;
     let (wait, is_plan) = (Duration::from_secs(args.wait), args.plan);
-    let sources = sources(&args.from, &args.dataset, world).await?;
-    not_in_bigquery(&args.to)?;
-    let target = Target::in_lake(&args.to, &engine, &dataset)?;
+    let settings = Options { only_compares: is_plan, keep_days: args.keep_days, ..Options::default() };
+    let target = args.bigquery.target(&args.to, &engine, &dataset, world, settings).await?;
+    let place = Sourcing { named: &args.dataset, dataset: &dataset, bigquery: &args.bigquery, target: &target };
+    let found = place.sources(&args.from, args.times_are_utc, is_plan, world).await?;
+    let Found { sources, exports, .. } = found;
     if is_plan {
         let report = planned(&dataset, &engine, &target, options, sources, world).await?;
         let would_stop = !report.run.stops.is_empty();
@@ -114,6 +126,10 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let report = Box::pin(migrate(&run, sources, &mut writer.ledger)).await;
     let report = writer.done(report).await?;
     let is_well = report.run.stops.is_empty() && report.proof.as_ref().is_none_or(|proof| proof.findings.is_empty());
+    // Whoever comes again because of a stop finds them.
+    for folder in exports.iter().filter(|_| is_well) {
+        std::fs::remove_dir_all(folder).doing("remove an exported table")?;
+    }
     Outcome::new(migration_text(&report), &report, (!is_well).then_some(Kind::Data))
 }
 
@@ -128,19 +144,28 @@ pub(super) async fn planned(
 ) -> Result<MigrationReport> {
     let scratch = tempfile::tempdir().doing("make room for a plan").map_err(Error::in_temporary_folder)?;
     let folder = Folder::open(&scratch.path().to_string_lossy(), &[])?;
+    // BigQuery loads from Cloud Storage.
+    let home = match target.home.local_path() {
+        Some(_) => folder.clone(),
+        None => target.home.join(&format!("plans/{}", nonce(world))),
+    };
     let run = Run {
         dataset,
         engine,
         warehouse: target.warehouse.as_ref(),
         work: folder.clone(),
-        home: folder.clone(),
+        home: home.clone(),
         options,
         page: None,
         progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };
     let mut ledger = Ledger::open(folder.join("ledger"), String::new()).await?;
-    Box::pin(plan(run, sources, &mut ledger)).await
+    let planned = Box::pin(plan(run, sources, &mut ledger)).await;
+    if home.local_path().is_none() {
+        home.clear().await?;
+    }
+    planned
 }
 
 fn options(args: &Args, dataset: &Dataset) -> Result<RunOptions> {
@@ -159,39 +184,81 @@ fn options(args: &Args, dataset: &Dataset) -> Result<RunOptions> {
     })
 }
 
-/// Finds the files of every source. Of a Delta table only those that its newest version has.
-pub(super) async fn sources(from: &[String], named: &DatasetArgs, world: &World) -> Result<Sources> {
-    let (mut inputs, mut places) = (Vec::new(), BTreeMap::new());
-    for place in from {
-        not_in_bigquery(place)?;
-        let found = match find_files(place, named, world).await? {
-            (inputs, None) => inputs,
-            (_, Some((folder, table))) => {
-                let path = |file: &DataFile| match Folder::open(&file.url, &[])?.local_path() {
-                    Some(path) => Ok(path.display().to_string()),
-                    None => Err(Error::bug("find the files of a table").with("table", folder.url())),
-                };
-                let paths = table.files.iter().map(path).collect::<Result<Vec<_>>>()?;
-                if paths.is_empty() { Vec::new() } else { discover(&paths, &world.environment).await? }
-            }
-        };
-        for input in found {
-            // A file that two places name is that of the first.
-            if let Entry::Vacant(free) = places.entry(input.url.clone()) {
-                free.insert(place.clone());
-                inputs.push(input);
-            }
-        }
-    }
-    Ok(Sources { inputs, places })
+/// Where sources are looked for.
+pub(super) struct Sourcing<'a> {
+    pub(super) named: &'a DatasetArgs,
+    pub(super) dataset: &'a Dataset,
+    pub(super) bigquery: &'a BigQueryArgs,
+    pub(super) target: &'a Target,
 }
 
-/// Refuses a table of BigQuery, on either side.
-fn not_in_bigquery(place: &str) -> Result<()> {
-    if !place.starts_with(SCHEME) {
-        return Ok(());
+/// What was found.
+pub(super) struct Found {
+    pub(super) sources: Sources,
+    /// The folders of tables that were exported.
+    pub(super) exports: Vec<PathBuf>,
+    /// The folder that they are in, where they go with it.
+    _scratch: Option<tempfile::TempDir>,
+}
+
+impl Sourcing<'_> {
+    /// Finds the files of every source. Of a Delta table only those that its newest version has; a table of BigQuery is
+    /// exported. With `is_plan` what is exported goes with what is given back.
+    pub(super) async fn sources(&self, from: &[String], is_utc: bool, is_plan: bool, world: &World) -> Result<Found> {
+        let (mut inputs, mut places, mut exports) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let scratch = match is_plan {
+            true => Some(tempfile::tempdir().doing("make room for exports").map_err(Error::in_temporary_folder)?),
+            false => None,
+        };
+        let work = self.target.work.local_path().map(|folder| folder.join("exports")).unwrap_or_default();
+        let into = scratch.as_ref().map_or(work.as_path(), tempfile::TempDir::path);
+        for place in from {
+            let is_exported = place.starts_with(SCHEME);
+            let found = match is_exported {
+                true => {
+                    let folder = self.exported(place, into, world).await?;
+                    let found = self.files(&folder.to_string_lossy(), world).await;
+                    exports.push(folder);
+                    found?
+                }
+                false => self.files(place, world).await?,
+            };
+            for mut input in found {
+                input.is_utc = is_utc || is_exported;
+                // A file that two places name is that of the first.
+                if let Entry::Vacant(free) = places.entry(input.url.clone()) {
+                    free.insert(place.clone());
+                    inputs.push(input);
+                }
+            }
+        }
+        Ok(Found { sources: Sources { inputs, places }, exports, _scratch: scratch })
     }
-    Err(Error::usage("migrate").with("place", place).because("tables of BigQuery can't be migrated yet").hint(
-        "export the staging table as Parquet to gs:// and bring it in with backfill: diff then compares the two tables",
-    ))
+
+    /// The files of a place that is none of BigQuery.
+    async fn files(&self, place: &str, world: &World) -> Result<Vec<Input>> {
+        let (folder, table) = match find_files(place, self.named, world).await? {
+            (inputs, None) => return Ok(inputs),
+            (_, Some(found)) => found,
+        };
+        let path = |file: &DataFile| match Folder::open(&file.url, &[])?.local_path() {
+            Some(path) => Ok(path.display().to_string()),
+            None => Err(Error::bug("find the files of a table").with("table", folder.url())),
+        };
+        let paths = table.files.iter().map(path).collect::<Result<Vec<_>>>()?;
+        if paths.is_empty() { Ok(Vec::new()) } else { discover(&paths, &world.environment).await }
+    }
+
+    /// Exports a table of BigQuery. Gives the folder of its files.
+    async fn exported(&self, place: &str, into: &Path, world: &World) -> Result<PathBuf> {
+        let table = TableName::parse(place, || Ok(self.dataset.name.clone()))?;
+        if table.to_string() == self.target.warehouse.target() {
+            return Err(Error::usage("migrate")
+                .with("source", place)
+                .because("it is the target")
+                .hint("name the table that is to be retired, or another target"));
+        }
+        let (access, stage) = self.bigquery.export(place, world)?;
+        Box::pin(export_into(access, &table, &stage, self.dataset, into)).await
+    }
 }

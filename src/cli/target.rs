@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
-use crate::warehouse::bigquery::{Access, BigQueryWarehouse, Layout, Options, Place, SCHEME};
+use crate::warehouse::bigquery::{Access, BigQueryWarehouse, Layout, Options, Place, SCHEME, TableName};
 use crate::warehouse::local::DeltaWarehouse;
 use crate::writer::{Lease, Terms, WriterLock, holder, lock};
 use clap::Args;
@@ -28,7 +28,7 @@ pub(super) struct TargetArgs {
 /// Settings of a target in BigQuery.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "BigQuery")]
-struct BigQueryArgs {
+pub(super) struct BigQueryArgs {
     /// Where winners are staged and the ledger is kept, such as gs://bucket/prefix; always the same for a table.
     #[arg(long, value_name = "URL")]
     stage: Option<String>,
@@ -73,7 +73,7 @@ pub(super) struct Writer {
 
 impl Target {
     /// A table of the embedded warehouse in a folder of the local disk; it need not be there yet.
-    pub(super) fn in_lake(warehouse: &str, engine: &Engine, dataset: &Arc<Dataset>) -> Result<Target> {
+    fn in_lake(warehouse: &str, engine: &Engine, dataset: &Arc<Dataset>) -> Result<Target> {
         let lake = open_lake(warehouse, dataset)?;
         let warehouse = Box::new(DeltaWarehouse::new(engine.clone(), Arc::clone(dataset), lake.table));
         Ok(Target { warehouse, work: lake.home.clone(), home: lake.home })
@@ -115,17 +115,30 @@ impl Writer {
 }
 
 /// A name that no other writer has: the process and the moment.
-fn nonce(world: &World) -> String {
+pub(super) fn nonce(world: &World) -> String {
     format!("{}-{}", std::process::id(), (world.now_us)())
 }
 
 impl TargetArgs {
     /// Opens the table, which need not be there yet.
     pub(super) async fn open(&self, engine: &Engine, dataset: &Arc<Dataset>, world: &World) -> Result<Target> {
-        if self.warehouse.starts_with(SCHEME) {
-            return self.bigquery.open(&self.warehouse, dataset, world).await;
-        }
-        Target::in_lake(&self.warehouse, engine, dataset)
+        self.bigquery.target(&self.warehouse, engine, dataset, world, Options::default()).await
+    }
+
+    /// The same, for who only compares rows with those of the table.
+    pub(super) async fn open_to_compare(
+        &self,
+        engine: &Engine,
+        dataset: &Arc<Dataset>,
+        world: &World,
+    ) -> Result<Target> {
+        let options = Options { only_compares: true, ..Options::default() };
+        self.bigquery.target(&self.warehouse, engine, dataset, world, options).await
+    }
+
+    /// The settings of BigQuery.
+    pub(super) fn bigquery(&self) -> &BigQueryArgs {
+        &self.bigquery
     }
 
     /// A dataset's table, in the words in which somebody has named it.
@@ -149,12 +162,29 @@ impl TargetArgs {
 }
 
 impl BigQueryArgs {
+    /// How BigQuery is asked for the table `place`, and the folder that it is exported to.
+    pub(super) fn export(&self, place: &str, world: &World) -> Result<(Access, Folder)> {
+        self.access.export(self.stage.as_deref(), place, world)
+    }
+
     fn layout(&self) -> Layout {
         Layout { is_unpartitioned: self.unpartitioned, requires_partition_filter: self.require_partition_filter }
     }
 
-    async fn open(&self, warehouse: &str, dataset: &Arc<Dataset>, world: &World) -> Result<Target> {
-        let place = Place::parse(warehouse)?;
+    /// Opens a table of the embedded warehouse or of BigQuery, which need not be there yet. Of `options` those are
+    /// taken that no flag has.
+    pub(super) async fn target(
+        &self,
+        warehouse: &str,
+        engine: &Engine,
+        dataset: &Arc<Dataset>,
+        world: &World,
+        options: Options,
+    ) -> Result<Target> {
+        if !warehouse.starts_with(SCHEME) {
+            return Target::in_lake(warehouse, engine, dataset);
+        }
+        let place = place_of(warehouse, dataset)?;
         let stage = open_stage(self.stage.as_deref(), warehouse, "BigQuery loads from Cloud Storage", world)?;
         let access = Access {
             max_billed_bytes: self.max_bytes_billed,
@@ -165,6 +195,7 @@ impl BigQueryArgs {
             layout: self.layout(),
             allows_field_addition: self.allow_field_addition,
             stage: stage.url().to_string(),
+            ..options
         };
         let warehouse = BigQueryWarehouse::connect(access, Arc::clone(dataset), place.clone(), options).await?;
         let own = format!("_tradefold/{}.{}.{}", place.project, place.dataset, dataset.name);
@@ -177,6 +208,18 @@ impl BigQueryArgs {
         }
         Ok(Target { warehouse: Box::new(warehouse), home: stage.join(&own), work: work.join(&own) })
     }
+}
+
+/// The place of a target in BigQuery, which may be named with its table.
+fn place_of(warehouse: &str, dataset: &Dataset) -> Result<Place> {
+    let TableName { place, table } = TableName::parse(warehouse, || Ok(dataset.name.clone()))?;
+    if table == dataset.name {
+        return Ok(place);
+    }
+    Err(Error::usage("open the warehouse")
+        .with("warehouse", warehouse)
+        .because(format!("the table is named for the dataset, which is `{}`", dataset.name))
+        .hint("name a dataset or a contract of this name with --dataset, or leave the table out"))
 }
 
 /// Reads a price, which may be nothing.

@@ -218,12 +218,19 @@ pub fn number(column: &dyn Array, row: usize) -> Option<i64> {
     }
 }
 
-/// The sum of a column of exact decimal numbers without a fraction; NULL is none.
+/// The sum of a column of exact decimal numbers without a fraction, which may be written as text; NULL is none.
 ///
 /// # Errors
 /// Bug, for a column of another type.
 pub fn exact_sum(column: &dyn Array) -> Result<i128> {
-    let numbers = column.as_primitive_opt::<Decimal128Type>();
-    let numbers = numbers.ok_or_else(|| Error::bug("add numbers up").because("they are of another type"))?;
-    Ok(numbers.iter().flatten().sum())
+    let wrong = || Error::bug("add numbers up").because("they are no whole numbers");
+    if let Some(numbers) = column.as_primitive_opt::<Decimal128Type>() {
+        return Ok(numbers.iter().flatten().sum());
+    }
+    let texts = column.as_string_opt::<i32>().ok_or_else(wrong)?;
+    let number = |text: &str| {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        whole.parse::<i128>().ok().filter(|_| fraction.bytes().all(|digit| digit == b'0'))
+    };
+    texts.iter().flatten().map(|text| number(text).ok_or_else(wrong)).sum()
 }

@@ -7,9 +7,10 @@ use super::rules::Rules;
 use super::values::{Values, is_exact, unreadable};
 use crate::error::{Doing, Error, Result};
 use crate::footer;
-use crate::source::damaged;
+use crate::source::{Input, damaged};
 use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use std::fs::File;
 use std::path::Path;
@@ -27,30 +28,33 @@ pub(crate) struct ParquetInput<'a> {
     pub(super) slots: Vec<Option<(usize, usize)>>,
     /// Its rows, as the footer says.
     pub(crate) rows: u64,
+    is_utc: bool,
 }
 
 impl<'a> ParquetInput<'a> {
     /// Reads the footer and refuses what can't land at all: a column whose type has no meaning for the contract.
-    pub(crate) fn open(url: &'a str, copy: &'a Path, rules: &Rules) -> Result<ParquetInput<'a>> {
+    pub(crate) fn open(input: &'a Input, copy: &'a Path, rules: &Rules) -> Result<ParquetInput<'a>> {
+        let Input { url, is_utc, .. } = input;
         let file = open(url, copy)?;
         let metadata = footer::read(&file).map_err(|error| damaged(url, error))?;
         let schema = Arc::clone(metadata.schema());
         let slots: Vec<_> = schema.fields().iter().map(|field| rules.slot(field.name())).collect();
         for (field, slot) in schema.fields().iter().zip(&slots) {
             let Some((column, _)) = slot else { continue };
-            if let Some(why) = unreadable(field.data_type(), &rules.columns[*column]) {
+            if let Some(why) = unreadable(&with_zone(field.data_type(), *is_utc), &rules.columns[*column]) {
                 let kind = rules.columns[*column].kind.name();
                 return Err(Error::usage("read a column of a Parquet file")
                     .with("file", url)
                     .with("column", field.name())
                     .because(format!("{why}: it is {}, the contract says {kind}", field.data_type()))
                     .hint(
-                        "write the file anew with the contract's type, or give the column a `zone` in the contract",
+                        "write the file anew with the contract's type, or give the column a `zone` in the contract; \
+                         migrate takes such times for UTC with --times-are-utc",
                     ));
             }
         }
         let rows = metadata.metadata().file_metadata().num_rows().max(0) as u64;
-        Ok(ParquetInput { url, copy, metadata, schema, slots, rows })
+        Ok(ParquetInput { url, copy, metadata, schema, slots, rows, is_utc: *is_utc })
     }
 
     /// Whether the file has any column for this one of the contract.
@@ -86,7 +90,9 @@ impl<'a> ParquetInput<'a> {
         for ((array, field), slot) in batch.columns().iter().zip(self.schema.fields()).zip(&self.slots) {
             if let Some(slot) = slot {
                 let named = |error: Error| error.with("file", self.url).with("column", field.name());
-                values.push((*slot, Values::of(array, field, &rules.columns[slot.0]).map_err(named)?));
+                let array = cast(array, &with_zone(array.data_type(), self.is_utc)).doing("read a column");
+                let values_of = |array| Values::of(&array, field, &rules.columns[slot.0]);
+                values.push((*slot, array.and_then(values_of).map_err(named)?));
             }
         }
         Ok(values)
@@ -113,6 +119,14 @@ impl<'a> ParquetInput<'a> {
     /// The error for a file whose rows after `rows` can't be read.
     pub(crate) fn cut(&self, rows: u64, error: arrow::error::ArrowError) -> Error {
         damaged(self.url, error).with("row", rows + 1)
+    }
+}
+
+/// A type; with `is_utc` times without a zone have one.
+fn with_zone(data_type: &DataType, is_utc: bool) -> DataType {
+    match data_type {
+        DataType::Timestamp(unit, None) if is_utc => DataType::Timestamp(*unit, Some("UTC".into())),
+        other => other.clone(),
     }
 }
 

@@ -215,7 +215,7 @@ impl Work {
     fn parquet(&mut self, input: &Input, local: Local, tally: &mut Tally) -> Result<Stored> {
         let url = &input.url;
         let stored = digest(url, local.path())?;
-        let file = ParquetInput::open(url, local.path(), &self.rules)?;
+        let file = ParquetInput::open(input, local.path(), &self.rules)?;
         if file.rows > 0 {
             self.require_key(url, |column| file.has(column))?;
         }

@@ -1,12 +1,11 @@
 //! Takes back what a migration has changed, and nothing else.
 
 use super::unknown;
-use crate::engine::DataFile;
 use crate::error::{Error, Result};
 use crate::ledger::{Entry, Ledger, Migration};
 use crate::report::RollBackReport;
-use crate::run::Run;
-use crate::warehouse::{Moment, Undone};
+use crate::run::{Merging, Run, settle_jobs};
+use crate::warehouse::{Kept, Moment, Undoing, Undone};
 use std::collections::BTreeSet;
 
 /// Takes a migration back, the last merge first; with `is_plan` it only says what that would do. Rows that somebody has
@@ -18,6 +17,9 @@ use std::collections::BTreeSet;
 pub async fn roll_back(run: &Run<'_>, name: &str, ledger: &mut Ledger, is_plan: bool) -> Result<RollBackReport> {
     let history = run.history()?;
     run.warehouse.check_target().await?;
+    if !is_plan {
+        settle_jobs(run.warehouse, ledger, (run.now_us)()).await?;
+    }
     let known = known(run, name, ledger)?;
     let now = |moment: Option<Moment>| moment.map_or((0, None), |moment| (moment.rows, Some(moment.version)));
     let (rows, _) = now(history.moment().await?);
@@ -28,15 +30,11 @@ pub async fn roll_back(run: &Run<'_>, name: &str, ledger: &mut Ledger, is_plan: 
     let folder = run.files_of(name).migration;
     let mut undone = Undone { rows_before, ..Undone::default() };
     run.progress.begin("undo merges", Some(known.changes.len() as u64));
-    for (batch_id, object, _) in known.changes.iter().rev() {
-        let Some(meta) = folder.head(object).await? else {
-            return Err(Error::data(DOING)
-                .with("file", folder.url_of(object))
-                .because("what a merge has changed was kept in it, and it is gone")
-                .hint("restore the file, or the table to the version before the migration"));
-        };
-        let file = DataFile { url: folder.url_of(object), label: object.clone(), size_bytes: meta.size };
-        undone += history.undo(batch_id, &file, is_plan).await?;
+    for (batch_id, name, _) in known.changes.iter().rev() {
+        let kept = Kept { folder: folder.clone(), name: name.clone() };
+        let mut journal = Merging { batch_id, ledger, now_us: run.now_us };
+        let how = if is_plan { Undoing::Dry } else { Undoing::Real(&mut journal) };
+        undone += history.undo(batch_id, &kept, how).await?;
         run.progress.advance(1);
     }
     (undone.rows_after, undone.version) = match is_plan {
@@ -60,6 +58,11 @@ pub async fn roll_back(run: &Run<'_>, name: &str, ledger: &mut Ledger, is_plan: 
             ledger.append(Entry::Unseen { covers, rows: None }, (run.now_us)()).await?;
         }
         ledger.append(Entry::RolledBack { run_id: name.to_string(), undone }, (run.now_us)()).await?;
+        // Each was waited for.
+        let jobs: Vec<String> = ledger.unsettled().into_iter().map(str::to_string).collect();
+        if !jobs.is_empty() {
+            ledger.append(Entry::Settled { jobs }, (run.now_us)()).await?;
+        }
     }
     Ok(report)
 }

@@ -112,6 +112,9 @@ pub struct RunReport {
     pub stops: Vec<Stop>,
     /// What it took of a warehouse that counts jobs and bills bytes.
     pub usage: Option<Usage>,
+    /// What it would take of such a warehouse, where it is only a plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
     /// The page about the input, where one was wanted.
     #[serde(default)]
     pub page: Option<String>,

@@ -1,6 +1,6 @@
 //! What a migration has done, and the proof that nothing was lost by it.
 
-use super::text::{line, n, place};
+use super::text::{line, n, place, usage, without_dedup};
 use super::{BatchReport, RunReport, backfill_text, counted};
 use crate::warehouse::{Moment, Undone};
 use crate::window::Day;
@@ -190,6 +190,10 @@ pub fn migration_text(report: &MigrationReport) -> String {
             "puts together",
             n(other.put_together)
         );
+    }
+    if let Some(estimate) = &report.run.estimate {
+        usage(&mut text, &estimate.usage);
+        without_dedup(&mut text, &estimate.without_dedup);
     }
     if report.is_plan {
         text.push_str("\nnothing was written to the target: this is a plan\n");

@@ -231,7 +231,7 @@ fn batches(text: &mut String, report: &RunReport) {
 }
 
 /// What a run takes of a warehouse that counts jobs and bills bytes.
-fn usage(text: &mut String, usage: &Usage) {
+pub(super) fn usage(text: &mut String, usage: &Usage) {
     let _ = writeln!(text, "\n  {:<36}{:>12}{:>12}", "limit", "used", "allowed");
     for limit in &usage.limits {
         let line = format!("  {:<36}{:>12}{:>12}   {}", limit.what, n(limit.used), n(limit.allowed), limit.note);
@@ -251,7 +251,7 @@ fn price(cents: u64) -> String {
 }
 
 /// What it would be without deduplication before the load.
-fn without_dedup(text: &mut String, other: &WithoutDedup) {
+pub(super) fn without_dedup(text: &mut String, other: &WithoutDedup) {
     let _ = writeln!(text, "\n  with a load job for each page of 1,000 rows, and one MERGE of the staging table");
     line(text, "load jobs", other.load_jobs, &format!("{} of the table's quota", counted(other.days_of_quota, "day")));
     line(text, "rows staged", other.rows, &counted(other.staging_bytes, "byte"));

@@ -1,6 +1,6 @@
 //! What a migration keeps beside what every run does: the target as it was, and what each merge is about to change.
 
-use super::halves::{Compared, to_update};
+use super::halves::{Compared, Merging, to_update};
 use super::{Choice, Run, RunFiles};
 use crate::dataset::Dataset;
 use crate::dedup::{Dedup, Flagged, other_key};
@@ -8,7 +8,7 @@ use crate::error::{Doing, Error, Result};
 use crate::ledger::{Entry, Ledger};
 use crate::report::{RunReport, Stop, counted};
 use crate::stage::RowFile;
-use crate::warehouse::{Finding, History};
+use crate::warehouse::{History, Kept};
 use futures::TryStreamExt;
 
 /// What to do where two keys disagree.
@@ -24,8 +24,8 @@ impl Run<'_> {
         self.warehouse.history().ok_or_else(|| {
             Error::usage("look at what the target was")
                 .with("target", self.warehouse.target())
-                .because("this is only done in the embedded warehouse until now")
-                .hint("bring the rows in with backfill, which takes files and gs:// as well")
+                .because("it does not know that")
+                .hint("bring the rows in with backfill")
         })
     }
 
@@ -34,7 +34,7 @@ impl Run<'_> {
         if ledger.migration(run_id).is_some_and(|known| !known.is_proven) {
             return Ok(());
         }
-        let (before, contract) = (self.history()?.moment().await?, self.dataset.digest());
+        let (before, contract) = (self.history()?.keep().await?, self.dataset.digest());
         ledger.append(Entry::Migrating { run_id: run_id.to_string(), before, contract }, (self.now_us)()).await
     }
 
@@ -56,23 +56,20 @@ impl Run<'_> {
         let again = if tried.is_some() && !came().await? { tried } else { None };
         let name = again.map_or_else(|| format!("changes-{:08}.parquet", ledger.records().len()), str::to_string);
         let is_known = again.is_some();
-        let mut file = RowFile::new(&name)?;
-        let mut rows = self.warehouse.rows_of(&one.manifest, &one.touched, Finding::Changed).await?;
-        while let Some(batch) = rows.try_next().await.doing("look up what a merge changes")? {
-            file.push(&batch)?;
-        }
+        let kept = Kept { folder: files.migration.clone(), name };
+        let mut journal = Merging { batch_id: id, ledger, now_us: self.now_us };
+        let rows = self.history()?.keep_changes(&one.manifest, &one.touched, &kept, &mut journal).await?;
         let expected = one.found.new + to_update(self.dataset, &one.found);
-        if file.rows() != expected {
+        if rows != expected {
             return Err(Error::data("write down what a merge changes")
-                .with("batch", &one.manifest.batch_id)
-                .because(format!("it was to change {expected} rows, and {} are there", file.rows())));
+                .with("batch", id)
+                .because(format!("it was to change {expected} rows, and {rows} are there")));
         }
-        let (batch_id, rows) = (id.clone(), file.rows());
-        if file.finish(&files.migration).await?.is_none() || is_known {
+        if is_known {
             return Ok(());
         }
-        let file = name;
-        ledger.append(Entry::Changing { run_id: run_id.to_string(), batch_id, file, rows }, (self.now_us)()).await
+        let (run_id, batch_id, file) = (run_id.to_string(), id.clone(), kept.name);
+        ledger.append(Entry::Changing { run_id, batch_id, file, rows }, (self.now_us)()).await
     }
 
     /// The contract with the other key.

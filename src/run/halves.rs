@@ -42,14 +42,7 @@ impl Run<'_> {
         let (mut compared, mut aside) = (Vec::new(), Vec::new());
         for manifest in batches {
             let one = self.compare(manifest).await?;
-            report.batches.push(BatchReport {
-                batch_id: manifest.batch_id.clone(),
-                days: ends(manifest),
-                winners: manifest.batch.rows,
-                comparison: one.found,
-                to_update: to_update(self.dataset, &one.found),
-                merged: None,
-            });
+            report.batches.push(compared_batch(manifest, one.found, to_update(self.dataset, &one.found)));
             aside.extend(self.judge(&one, files, report).await?);
             aside.extend(Some(self.judge_by_other_key(&one, files, report).await?).filter(|found| found.keys > 0));
             compared.push(one);
@@ -223,10 +216,19 @@ impl Run<'_> {
 }
 
 /// Writes the jobs of a batch into the ledger.
-struct Merging<'a> {
-    batch_id: &'a str,
-    ledger: &'a mut Ledger,
-    now_us: &'a (dyn Fn() -> i64 + Sync),
+pub struct Merging<'a> {
+    /// The batch.
+    pub batch_id: &'a str,
+    /// The target's ledger.
+    pub ledger: &'a mut Ledger,
+    /// The time now, in microseconds since 1970-01-01 UTC.
+    pub now_us: &'a (dyn Fn() -> i64 + Sync),
+}
+
+impl std::fmt::Debug for Merging<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Merging").field("batch_id", &self.batch_id).finish_non_exhaustive()
+    }
 }
 
 #[async_trait]
@@ -239,6 +241,18 @@ impl Journal for Merging<'_> {
 
 pub(super) fn to_update(dataset: &Dataset, found: &Comparison) -> u64 {
     if dataset.immutable { 0 } else { found.newer }
+}
+
+/// What is told of a batch before it is merged.
+fn compared_batch(manifest: &Manifest, comparison: Comparison, to_update: u64) -> BatchReport {
+    let (batch_id, days, winners) = (manifest.batch_id.clone(), ends(manifest), manifest.batch.rows);
+    BatchReport { batch_id, days, winners, comparison, to_update, merged: None }
+}
+
+/// The same of a batch for a target without rows.
+pub(super) fn all_new(manifest: &Manifest) -> BatchReport {
+    let rows = manifest.batch.rows;
+    compared_batch(manifest, Comparison { staged: rows, new: rows, ..Comparison::default() }, 0)
 }
 
 /// The first and the last day of a batch.

@@ -13,6 +13,7 @@ mod parts;
 mod reduce;
 
 pub use files::RunFiles;
+pub use halves::Merging;
 pub use options::{Choice, RunOptions};
 pub use page::PageWriter;
 pub use parts::gone_parts;
@@ -30,6 +31,7 @@ use crate::source::Input;
 use crate::stage::Manifest;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
+use halves::all_new;
 
 /// What a run brings in.
 #[derive(Clone, Copy, Debug)]
@@ -136,7 +138,7 @@ impl Run<'_> {
             window: self.options.window,
             ..RunReport::default()
         };
-        self.warehouse.check_target().await?;
+        let rows = self.warehouse.check_target().await?;
         let landed = match work {
             Work::Files(inputs) => self.land(inputs, files, ledger, run_id).await?,
             Work::Parts(parts) => self.join(parts, ledger).await?,
@@ -173,6 +175,11 @@ impl Run<'_> {
         loop {
             let reduced = self.reduce(&landed, files, ledger, run_id, &aside, &mut report).await?;
             let Some(batches) = reduced else { return Ok(report) };
+            if self.options.only_compares && rows == 0 {
+                // There is nothing to compare with, and may be no table.
+                report.batches = batches.iter().map(all_new).collect();
+                return Ok(report);
+            }
             let (compared, found) = self.compare_all(&batches, files, loaded, &mut report).await?;
             if !report.stops.is_empty() {
                 return Ok(report);

@@ -47,8 +47,12 @@ impl Run<'_> {
         if !report.stops.is_empty() {
             return Ok(Reduced::Stopped);
         }
-        let batches = self.stage(&decision, landed, files, report).await?;
-        Ok(Reduced::Staged(batches))
+        let staged = self.stage(&decision, landed, files, report).await?;
+        if self.options.only_compares {
+            let batches: Vec<Batch> = staged.iter().map(|manifest| manifest.batch.clone()).collect();
+            report.estimate = self.estimate(&batches, landed).await?;
+        }
+        Ok(Reduced::Staged(staged))
     }
 
     /// What a backfill would do, without staging anything: the balance, the batches, and what they take of a warehouse
@@ -66,18 +70,23 @@ impl Run<'_> {
         report.balance.check()?;
         let days = decision.winners_by_day();
         let batches = plan(self.dataset, &days, &decision.loser_days(), &self.cuts(&decision));
+        let estimate = self.estimate(&batches, &landed).await?;
+        Ok((report.balance, batches, estimate))
+    }
+
+    /// What batches take of a warehouse that counts and bills. The landed rows are known to the engine.
+    async fn estimate(&self, batches: &[Batch], landed: &Landed) -> Result<Option<Estimate>> {
         if self.warehouse.merges_here() {
-            return Ok((report.balance, batches, None));
+            return Ok(None);
         }
         let sums = self.engine.counts(&Widths::sums(self.dataset, TABLE)?).await?;
         let outline = Outline {
-            batches: &batches,
+            batches,
             widths: Widths::of_sums(self.dataset, &sums),
             landed_rows: landed.counts.landed,
             landed_bytes: landed.files.iter().map(|file| file.size_bytes).sum(),
         };
-        let estimate = self.warehouse.estimate(&outline).await?;
-        Ok((report.balance, batches, estimate))
+        self.warehouse.estimate(&outline).await
     }
 
     /// Decides every row, finds the keys that need a decision of the user, and does what was decided for them.

@@ -113,7 +113,8 @@ impl Search<'_> {
         let url = path.display().to_string();
         let Some((format, compression)) = self.format(&url, by_name)? else { return Ok(()) };
         let (place, size_bytes, last_modified_us) = look(path).map_err(|error| error.with("file", &url))?;
-        self.inputs.push(Input { url, size_bytes, last_modified_us, format, compression, page: None, place });
+        let (is_utc, page) = (false, None);
+        self.inputs.push(Input { url, size_bytes, last_modified_us, format, compression, page, is_utc, place });
         Ok(())
     }
 

@@ -92,6 +92,8 @@ pub struct Input {
     pub compression: Compression,
     /// For an answer of an API, when and in which pass it was fetched; `None`: it is a file that somebody has.
     pub page: Option<Page>,
+    /// Whether times of a Parquet file that have no zone are UTC: BigQuery writes its own so.
+    pub is_utc: bool,
     pub(crate) place: Place,
 }
 
@@ -168,7 +170,8 @@ impl Input {
     pub fn of_page(shown: String, path: &Path, page: Page) -> Result<Input> {
         let (place, size_bytes, last_modified_us) = look(path).map_err(|error| error.with("file", path.display()))?;
         let (format, compression) = (Format::Json, Compression::Zstd);
-        Ok(Input { url: shown, size_bytes, last_modified_us, format, compression, page: Some(page), place })
+        let (is_utc, page) = (false, Some(page));
+        Ok(Input { url: shown, size_bytes, last_modified_us, format, compression, page, is_utc, place })
     }
 
     /// An object in a store, which `object` leads to.
@@ -176,7 +179,8 @@ impl Input {
         let url = object.url().to_string();
         let last_modified_us = Some(meta.last_modified.timestamp_micros());
         let place = Place::Remote(object);
-        Input { url, size_bytes: meta.size, last_modified_us, format, compression, page: None, place }
+        let (is_utc, page) = (false, None);
+        Input { url, size_bytes: meta.size, last_modified_us, format, compression, page, is_utc, place }
     }
 
     /// Whether the bytes lie on the local disk.

@@ -276,7 +276,7 @@ impl Exprs<'_> {
     pub fn exact_sum(&self, number: &str) -> String {
         let exact = match self.dialect {
             Dialect::DataFusion => "DECIMAL(38, 0)",
-            Dialect::GoogleSql => "NUMERIC",
+            Dialect::GoogleSql => "NUMERIC(29, 0)",
         };
         format!("SUM(CAST({number} AS {exact}))")
     }

@@ -1,10 +1,11 @@
 //! What a target was, and the way back to it: for who has to show that nothing was lost, and to undo what was done.
 
+use super::Journal;
 use crate::dataset::Dataset;
-use crate::engine::DataFile;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sql::Dialect;
 use crate::stage::Manifest;
+use crate::storage::Folder;
 use crate::window::Day;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -15,7 +16,7 @@ use std::collections::BTreeSet;
 /// What a target was at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
-    /// Its version.
+    /// Its version; where it counts none, the time in milliseconds since 1970-01-01 UTC, by the warehouse's clock.
     pub version: u64,
     /// Its rows.
     pub rows: u64,
@@ -59,6 +60,22 @@ pub struct Undone {
     pub version: Option<u64>,
 }
 
+impl Undone {
+    /// Checks that as many rows are gone as were to be taken out.
+    ///
+    /// # Errors
+    /// Data, when the counts do not balance.
+    pub(super) fn check(&self, target: &str) -> Result<()> {
+        let Undone { removed, rows_before, rows_after, .. } = self;
+        if *rows_before == rows_after + removed {
+            return Ok(());
+        }
+        Err(Error::data("undo a merge")
+            .with("table", target)
+            .because(format!("of {rows_before} rows {removed} were to be taken out, and {rows_after} are left")))
+    }
+}
+
 impl std::ops::AddAssign for Undone {
     /// `other` came after `self`.
     fn add_assign(&mut self, other: Undone) {
@@ -80,6 +97,14 @@ pub trait History: Send + Sync {
     /// # Errors
     /// What the warehouse says.
     async fn moment(&self) -> Result<Option<Moment>>;
+
+    /// The same, and keeps what it is now for [`History::tables`].
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn keep(&self) -> Result<Option<Moment>> {
+        self.moment().await
+    }
 
     /// Makes the target as it was and as it is, and the staged winners of batches, known side by side. `before` is
     /// nothing where there was no target.
@@ -107,10 +132,56 @@ pub trait History: Send + Sync {
     /// What the warehouse says.
     async fn ask(&self, tables: &Tables, sql: &str) -> Result<Vec<RecordBatch>>;
 
-    /// Takes back what the merge of a batch has changed, as a file of [`super::Finding::Changed`] says, in one commit.
-    /// Rows that are not as the merge has left them stay. With `is_dry` it only says what it would do.
+    /// Keeps the rows that the merge of a batch is about to bring in, each beside the one that it replaces. Gives how
+    /// many. What was kept in the same place before goes.
     ///
     /// # Errors
-    /// Busy, when another writer was faster; otherwise what the warehouse says.
-    async fn undo(&self, batch_id: &str, changes: &DataFile, is_dry: bool) -> Result<Undone>;
+    /// What the warehouse says.
+    async fn keep_changes(
+        &self,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        kept: &Kept,
+        journal: &mut dyn Journal,
+    ) -> Result<u64>;
+
+    /// Takes back what the merge of a batch has changed, as it was kept, in one commit. Rows that are not as the merge
+    /// has left them stay.
+    ///
+    /// # Errors
+    /// Data, when what was kept is gone; busy, when another writer was faster; otherwise what the warehouse says.
+    async fn undo(&self, batch_id: &str, kept: &Kept, how: Undoing<'_>) -> Result<Undone>;
+}
+
+/// Where the changes of a merge are kept.
+#[derive(Debug)]
+pub struct Kept {
+    /// The folder of the migration.
+    pub folder: Folder,
+    /// What they are called: a file there, or what the name of a table comes from.
+    pub name: String,
+}
+
+/// Whether something is undone.
+pub enum Undoing<'a> {
+    /// It is only said what that would do.
+    Dry,
+    /// It is. A job that may outlive this process is written down before it is begun.
+    Real(&'a mut dyn Journal),
+}
+
+impl Kept {
+    /// The error for changes that are not there any more.
+    pub(super) fn is_gone(&self) -> Error {
+        Error::data("undo a merge")
+            .with("changes", self.folder.url_of(&self.name))
+            .because("what the merge has changed was kept under this name, and it is gone")
+            .hint("restore it, or the table to the version before the migration")
+    }
+}
+
+impl std::fmt::Debug for Undoing<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if matches!(self, Undoing::Dry) { "Dry" } else { "Real" })
+    }
 }

@@ -11,11 +11,12 @@ mod history;
 pub mod local;
 mod orphans;
 mod statements;
+mod undoing;
 pub mod usage;
 mod values;
 
 pub use audit::{Audit, DayCount};
-pub use history::{History, Moment, Tables, Undone};
+pub use history::{History, Kept, Moment, Tables, Undoing, Undone};
 pub use orphans::{Orphans, orphans};
 pub use statements::Statements;
 
@@ -54,6 +55,10 @@ pub struct Comparison {
     pub repeated: u64,
     /// Rows of the target on the touched days with a key that landing would have folded.
     pub unfolded: u64,
+    /// The sum of the numbers of the keys that are not in the target, where the warehouse tells it so early: what a
+    /// merge inserts, it has in [`Merged::inserted_key_sum`].
+    #[serde(skip)]
+    pub new_key_sum: Option<i128>,
 }
 
 impl Comparison {
@@ -87,6 +92,7 @@ impl std::ops::AddAssign for Comparison {
         self.redated += other.redated;
         self.repeated += other.repeated;
         self.unfolded += other.unfolded;
+        self.new_key_sum = None;
     }
 }
 

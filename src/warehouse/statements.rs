@@ -79,8 +79,20 @@ impl Statements<'_> {
     /// # Errors
     /// As [`Dialect::quote`].
     pub fn compare(&self, touched: &BTreeSet<Day>) -> Result<String> {
-        let joined = self.joined(self.staged, touched, "1 AS _one")?;
-        render(include_str!("../../sql/compare.sql"), &[("joined", &joined)])
+        self.compare_with(touched, "1 AS _one", "")
+    }
+
+    /// The same, with another column of the joined rows and one more of the answer.
+    pub(super) fn compare_with(&self, touched: &BTreeSet<Day>, column: &str, and_sum: &str) -> Result<String> {
+        let joined = self.joined(self.staged, touched, column)?;
+        render(include_str!("../../sql/compare.sql"), &[("joined", &joined), ("and_sum", and_sum)])
+    }
+
+    /// The number of a winner's key, where the target does not have it.
+    pub(super) fn new_key_number(&self) -> Result<String> {
+        let exprs = self.exprs();
+        let number = exprs.key_number(&exprs.key_text("s")?);
+        Ok(format!("CASE WHEN t._found IS NULL THEN {number} END AS _key_number"))
     }
 
     /// How many of the losers that know a number which their winner does not number another event than the target's

@@ -12,6 +12,7 @@ mod disk_full;
 mod fixtures;
 mod memory;
 mod migrate;
+mod migrate_bigquery;
 mod page;
 mod status;
 mod stops;

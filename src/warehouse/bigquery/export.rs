@@ -8,8 +8,9 @@ use super::access::{Access, TableName};
 use super::answers::type_of;
 use super::client::Client;
 use super::jobs::{self, Done, Work};
+use crate::dataset::{ColumnType, Dataset};
 use crate::engine::DataFile;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::source::{Compression, Format, Input, Local, fetch};
 use crate::storage::Folder;
 use crate::window::{SECOND_US, text_of_us};
@@ -19,6 +20,7 @@ use google_cloud_bigquery_v2::model::{
     Job, JobConfiguration, JobConfigurationExtract, Table, TableFieldSchema, TableReference,
 };
 use object_store::ObjectMeta;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -39,7 +41,7 @@ pub struct Export {
     /// The columns as the files have them, but that times of a `TIMESTAMP` are UTC: BigQuery's files do not say so. Of
     /// a table without rows the types that are not known for certain are null.
     pub schema: SchemaRef,
-    _copies: Vec<Local>,
+    copies: Vec<Local>,
 }
 
 /// Exports a table through `stage`, a folder of Cloud Storage in the location of its dataset, and brings its rows here.
@@ -58,7 +60,7 @@ pub async fn export(access: Access, table: &TableName, stage: &Folder) -> Result
     let moment = Moment::note(&client, table).await?;
     if moment.rows == 0 {
         let schema = Arc::new(Schema::new(moment.fields().iter().map(empty).collect::<Vec<_>>()));
-        return Ok(Export { as_of_us: moment.at_us, rows: 0, files: Vec::new(), schema, _copies: Vec::new() });
+        return Ok(Export { as_of_us: moment.at_us, rows: 0, files: Vec::new(), schema, copies: Vec::new() });
     }
     client.progress().note(&format!("exporting {} rows of {table} as of {}", moment.rows, text_of_us(moment.at_us)));
     // Whoever wants the rows of a table that has not changed wants the same ones. Attempts are counted, so that there
@@ -113,6 +115,57 @@ pub async fn export(access: Access, table: &TableName, stage: &Folder) -> Result
     read.map_err(named)
 }
 
+/// As [`export`], but the files stay in a folder below `into` for who comes again: of a table that has not changed
+/// since they are taken from there. Gives that folder.
+///
+/// # Errors
+/// Those of [`export`]; usage, where times of a column have no zone and the contract gives them none; and what the disk
+/// says.
+pub async fn export_into(
+    access: Access,
+    table: &TableName,
+    stage: &Folder,
+    dataset: &Dataset,
+    into: &Path,
+) -> Result<PathBuf> {
+    let doing = "keep an exported table";
+    let client = Client::connect(access.clone(), &table.place).await?;
+    let (found, rows) = look(&client, table).await?;
+    check_zones(dataset, table, &found)?;
+    let state = format!("{table}\n{}\n{}\n{rows}", found.creation_time, found.last_modified_time);
+    let folder = into.join(&blake3::hash(state.as_bytes()).to_hex()[..32]);
+    if folder.is_dir() {
+        client.progress().note(&format!("{table} is exported already"));
+        return Ok(folder);
+    }
+    let read = Box::pin(export(access, table, stage)).await?;
+    std::fs::create_dir_all(into).doing(doing)?;
+    let draft = tempfile::tempdir_in(into).doing(doing)?;
+    for (number, copy) in read.copies.iter().enumerate() {
+        std::fs::copy(copy.path(), draft.path().join(format!("{number:06}.parquet"))).doing(doing)?;
+    }
+    std::fs::rename(draft.keep(), &folder).doing(doing)?;
+    Ok(folder)
+}
+
+/// Refuses local times of which nobody says where.
+fn check_zones(dataset: &Dataset, name: &TableName, table: &Table) -> Result<()> {
+    let fields = table.schema.as_ref().map(|schema| schema.fields.as_slice()).unwrap_or_default();
+    let times = dataset.columns.iter().filter(|column| column.kind == ColumnType::Timestamp && column.zone_s.is_none());
+    for column in times {
+        let is_local =
+            |field: &&TableFieldSchema| field.r#type == "DATETIME" && column.input_names().any(|own| own == field.name);
+        if let Some(field) = fields.iter().find(is_local) {
+            return Err(Error::usage("read a column of a table")
+                .with("table", name)
+                .with("column", &field.name)
+                .because("its type is DATETIME: its times have no zone")
+                .hint("give the column a `zone` in the contract"));
+        }
+    }
+    Ok(())
+}
+
 const AGAIN: &str = "another command that read the same table may have removed them: run the same command again";
 
 /// How many objects a job says that it has written; an emulator may not say it.
@@ -134,12 +187,10 @@ impl Moment {
     async fn note(client: &Client, name: &TableName) -> Result<Moment> {
         let mut before = look(client, name).await?;
         for _ in 0..LOOKS_MAX {
-            let now = client.counts("clock", "", "SELECT UNIX_MICROS(CURRENT_TIMESTAMP()) AS now_us".into()).await?;
+            let at_us = client.now_us().await?;
             let after = look(client, name).await?;
             let is = |(table, rows): &(Box<Table>, u64)| (table.creation_time, table.last_modified_time, *rows);
             if is(&before) == is(&after) {
-                let at_us = now.first().and_then(|now_us| i64::try_from(*now_us).ok());
-                let at_us = at_us.ok_or_else(|| Error::bug("ask BigQuery for the time").with("table", name))?;
                 // Decorators have milliseconds.
                 return Ok(Moment { table: after.0, rows: after.1, at_us: at_us / 1_000 * 1_000 });
             }
@@ -229,7 +280,7 @@ async fn read(client: &Client, folder: &Folder, objects: &[ObjectMeta], moment: 
             .hint("run the same command again; where it says the same, look at the job in BigQuery"));
     }
     let schema = Arc::new(Schema::new(fields));
-    Ok(Export { as_of_us: moment.at_us, rows, files, schema, _copies: copies })
+    Ok(Export { as_of_us: moment.at_us, rows, files, schema, copies })
 }
 
 /// A column of a file by what it is in the table: times of a `TIMESTAMP` are UTC, which files do not say.

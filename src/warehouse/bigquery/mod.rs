@@ -10,6 +10,7 @@ mod audit;
 mod client;
 mod costs;
 mod export;
+mod history;
 mod jobs;
 mod limits;
 mod queries;
@@ -19,12 +20,13 @@ mod target;
 mod writes;
 
 pub use access::{Access, Place, SCHEME, TableName};
-pub use export::{Export, export};
+pub use export::{Export, export, export_into};
 pub use table::{Layout, addition, ddl};
 
 use super::usage::{Estimate, Outline, Usage};
-use super::{Audit, Comparison, Finding, Journal, Merged, Statements, Verification, Warehouse, days};
+use super::{Audit, Comparison, Finding, History, Journal, Merged, Statements, Verification, Warehouse, days};
 use crate::dataset::Dataset;
+use crate::engine::exact_sum;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::sql::merge_bigquery;
 use crate::stage::Manifest;
@@ -36,12 +38,15 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use google_cloud_bigquery_v2::model::TableReference;
 use jobs::{Done, Work};
+use queries::counts_of;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 /// How long a temporary table lives if nobody drops it: longer than any run.
 const TEMPORARY_MS: i64 = 3 * 24 * 3600 * 1000;
+/// How many days a migration can be proven anew and taken back, where nobody says otherwise.
+pub const KEEP_DAYS: u32 = 30;
 /// How the names of temporary tables begin.
 const TEMPORARY: &str = "tradefold_tmp_";
 /// The most partitions that one job may change.
@@ -52,7 +57,7 @@ const URIS_MAX: usize = 10_000;
 const STAGE: &str = "tradefold_stage";
 
 /// How the target is treated.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How it is made where there is none.
     pub layout: Layout,
@@ -61,6 +66,22 @@ pub struct Options {
     /// The URL of the stage, where the ledger is: the target remembers it, since a second ledger would know nothing of
     /// the first.
     pub stage: String,
+    /// Whether the target is only compared with: it is neither made nor mended nor labelled.
+    pub only_compares: bool,
+    /// How many days what a migration keeps of the target is there: what it was, and what was changed.
+    pub keep_days: u32,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            layout: Layout::default(),
+            allows_field_addition: false,
+            stage: String::new(),
+            only_compares: false,
+            keep_days: KEEP_DAYS,
+        }
+    }
 }
 
 /// A table of BigQuery as the target.
@@ -123,6 +144,10 @@ impl Warehouse for BigQueryWarehouse {
         format!("{}.{}", self.place, self.dataset.name)
     }
 
+    fn history(&self) -> Option<&dyn History> {
+        Some(self)
+    }
+
     fn merges_here(&self) -> bool {
         false
     }
@@ -166,13 +191,16 @@ impl Warehouse for BigQueryWarehouse {
         }
         let names = self.names(batch).await?;
         let sql = self.statements(&names).counts_at_once(touched, batch.witnesses.is_some())?;
-        let counts = self.client.counts("compare", &batch.batch_id, sql).await?;
-        let [staged, new, newer, older, same, conflict, suspect, redated, repeated, unfolded, witnesses] = counts[..]
+        let wrong = || Error::bug("compare a batch with the target").because("the counts have another number");
+        let row = self.client.one_row("compare", &batch.batch_id, sql).await?;
+        let (sum, counts) = row.columns().split_last().ok_or_else(wrong)?;
+        let [staged, new, newer, older, same, conflict, suspect, redated, repeated, unfolded, witnesses] =
+            counts_of(counts)?[..]
         else {
-            return Err(Error::bug("compare a batch with the target").because("the counts have another number"));
+            return Err(wrong());
         };
-        let suspect = suspect + witnesses;
-        Ok(Comparison { staged, new, newer, older, same, conflict, suspect, redated, repeated, unfolded })
+        let (suspect, new_key_sum) = (suspect + witnesses, Some(exact_sum(sum.as_ref())?));
+        Ok(Comparison { staged, new, newer, older, same, conflict, suspect, redated, repeated, unfolded, new_key_sum })
     }
 
     async fn key_search(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<BTreeSet<Day>> {
@@ -229,6 +257,9 @@ impl Warehouse for BigQueryWarehouse {
             ("redated", found.redated),
         ] {
             labels.insert(format!("tradefold_{name}"), count.to_string());
+        }
+        if let Some(sum) = found.new_key_sum {
+            labels.insert(writes::NEW_KEY_SUM.into(), sum.to_string());
         }
         let configuration = self.client.query(sql, labels);
         let effect = |done: Done| async move {

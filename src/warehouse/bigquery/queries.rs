@@ -73,11 +73,22 @@ impl Client {
 
     /// Runs a query that answers with one row of counts.
     pub(super) async fn counts(&self, step: &str, batch_id: &str, sql: String) -> Result<Vec<u64>> {
+        let row = self.one_row(step, batch_id, sql).await?;
+        counts_of(row.columns())
+    }
+
+    /// Runs a query that answers with one row.
+    pub(super) async fn one_row(&self, step: &str, batch_id: &str, sql: String) -> Result<RecordBatch> {
         let rows: Vec<RecordBatch> = self.rows(step, batch_id, sql).await?.try_collect().await.doing("count rows")?;
-        let row = rows.iter().find(|batch| batch.num_rows() > 0);
-        let count = |column: &ArrayRef| u64::try_from(number(column.as_ref(), 0)?).ok();
-        let counts = row.and_then(|batch| batch.columns().iter().map(count).collect::<Option<Vec<u64>>>());
-        counts.ok_or_else(|| Error::bug("count rows").because("the answer is no row of whole numbers"))
+        let row = rows.into_iter().find(|batch| batch.num_rows() > 0);
+        row.ok_or_else(|| Error::bug("count rows").because("the answer has no row"))
+    }
+
+    /// The time by BigQuery's clock, in microseconds since 1970-01-01 UTC.
+    pub(super) async fn now_us(&self) -> Result<i64> {
+        let now = self.counts("clock", "", "SELECT UNIX_MICROS(CURRENT_TIMESTAMP()) AS now_us".into()).await?;
+        let now = now.first().and_then(|now_us| i64::try_from(*now_us).ok());
+        now.ok_or_else(|| Error::bug("ask BigQuery for the time").because("the answer is no time"))
     }
 
     /// How many rows a table has. An emulator does not keep count, BigQuery does.
@@ -94,6 +105,13 @@ impl Client {
         let sql = format!("SELECT COUNT(*) AS n FROM {}", quoted(name)?);
         Ok(self.counts("count", "", sql).await?.first().copied())
     }
+}
+
+/// The counts in the first row of columns.
+pub(super) fn counts_of(columns: &[ArrayRef]) -> Result<Vec<u64>> {
+    let count = |column: &ArrayRef| u64::try_from(number(column.as_ref(), 0)?).ok();
+    let counts = columns.iter().map(count).collect::<Option<Vec<u64>>>();
+    counts.ok_or_else(|| Error::bug("count rows").because("the answer is no row of whole numbers"))
 }
 
 /// A table's name for statements.

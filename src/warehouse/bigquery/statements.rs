@@ -1,7 +1,7 @@
 //! The one statement that only BigQuery has: every count of a comparison at once, since each job takes its time and
 //! each is billed for what it reads.
 
-use super::super::statements::Statements;
+use super::super::statements::{Statements, target_prefix};
 use crate::error::Result;
 use crate::sql::render;
 use crate::window::Day;
@@ -71,7 +71,8 @@ impl Statements<'_> {
         Ok(format!("SELECT {columns} FROM {} WHERE {} >= DATE '0001-01-01'", self.target, self.day_of_target("")?))
     }
 
-    /// The counts of a comparison, in their order, and the suspects among the witnesses.
+    /// The counts of a comparison, in their order, the suspects among the witnesses, and the sum of the numbers of the
+    /// keys that are not there.
     ///
     /// # Errors
     /// As [`crate::sql::Dialect::quote`].
@@ -85,9 +86,39 @@ impl Statements<'_> {
             true => format!("({})", self.suspect_witnesses(touched)?),
             false => "0".into(),
         };
+        let sum = format!(",\n  {} AS new_key_sum", self.exprs().exact_sum("_key_number"));
         Ok(format!(
-            "SELECT c.*, {repeated} AS repeated, {unfolded} AS unfolded, {witnesses} AS witnesses\nFROM ({}) AS c",
-            self.compare(touched)?
+            "SELECT c.* EXCEPT (new_key_sum), {repeated} AS repeated, {unfolded} AS unfolded, {witnesses} AS witnesses, \
+             c.new_key_sum AS new_key_sum\nFROM ({}) AS c",
+            self.compare_with(touched, &self.new_key_number()?, &sum)?
         ))
+    }
+
+    /// The MERGE that takes back what the table `changes` holds, on these days.
+    ///
+    /// # Errors
+    /// As [`crate::sql::Dialect::quote`].
+    pub fn undo(&self, changes: &str, touched: &BTreeSet<Day>) -> Result<String> {
+        let exprs = self.exprs();
+        let prefix = target_prefix(self.dataset);
+        let restored = self.dataset.column_names().map(|name| {
+            let before = exprs.column("c", &format!("{prefix}{name}"))?;
+            Ok(format!("{} = {before}", exprs.column("", name)?))
+        });
+        let and_touched = match self.dataset.partition {
+            Some(_) => format!("\n  AND {}", self.touched("t", touched)?),
+            None => String::new(),
+        };
+        render(
+            include_str!("../../../sql/undo_bigquery.sql"),
+            &[
+                ("target", self.target),
+                ("changes", changes),
+                ("same_key", &exprs.same_key("t", "c")?),
+                ("and_touched", &and_touched),
+                ("untouched", &self.untouched()?),
+                ("restored", &restored.collect::<Result<Vec<_>>>()?.join(",\n    ")),
+            ],
+        )
     }
 }

@@ -10,16 +10,44 @@ use crate::window::Day;
 use google_cloud_bigquery_v2::model::{Job, JobConfiguration, JobConfigurationLoad, Table, TableReference};
 use std::collections::BTreeSet;
 
+/// A table that is made for rows and expires.
+pub(super) struct Made {
+    pub(super) name: TableReference,
+    /// When it ends, in milliseconds since 1970-01-01 UTC.
+    pub(super) ends_ms: i64,
+    pub(super) labels: Vec<(String, String)>,
+}
+
+/// The label of a MERGE that has the sum of the numbers of the keys which it inserts.
+pub(super) const NEW_KEY_SUM: &str = "tradefold_new_key_sum";
+
 impl BigQueryWarehouse {
     /// Loads objects into a temporary table of their own. Gives the rows that it then has.
     pub(super) async fn load_into(&self, work: &Work<'_>, objects: &[StagedObject]) -> Result<u64> {
+        let ends_ms = (self.client.access().now_us)() / 1000 + TEMPORARY_MS;
+        let into = Made { name: self.temporary_table(work), ends_ms, labels: self.temporary_labels().into() };
+        let (loaded, is_adopted) = self.load_objects(work, &into, objects).await?;
+        if !is_adopted {
+            self.client.used().staged(objects.iter().map(|object| object.size_bytes).sum());
+        }
+        Ok(loaded)
+    }
+
+    /// Loads objects into a table that is made for them. Gives the rows that it then has, and whether an earlier job
+    /// has done so.
+    pub(super) async fn load_objects(
+        &self,
+        work: &Work<'_>,
+        into: &Made,
+        objects: &[StagedObject],
+    ) -> Result<(u64, bool)> {
         if objects.len() > URIS_MAX {
             return Err(Error::new(Kind::Refused, "load a batch")
                 .with("batch", work.batch_id)
                 .because(format!("it has {} objects, and a load job takes {URIS_MAX}", objects.len()))
                 .hint("bring fewer days together with --batch-days"));
         }
-        let name = self.temporary_table(work);
+        let name = &into.name;
         let rows: u64 = objects.iter().map(|object| object.rows).sum();
         let load = JobConfigurationLoad::new()
             .set_source_uris(objects.iter().map(|object| object.url.clone()))
@@ -31,46 +59,42 @@ impl BigQueryWarehouse {
         let labels = jobs::labels(&self.client, work.batch_id, "load");
         let configuration = Box::new(JobConfiguration::new().set_load(load).set_labels(labels));
         // The table is made anew by each run, and a job that filled another one of its name is none of its own.
-        let step = format!("load{}", self.make_temporary(&name).await?);
-        let effect = |done: Done| {
-            let name = &name;
-            async move { Ok(self.client.row_count(name).await?.filter(|found| *found == rows).map(|_| done)) }
+        let step = format!("load{}", self.make(into).await?);
+        let effect = |done: Done| async move {
+            Ok(self.client.row_count(name).await?.filter(|found| *found == rows).map(|_| done))
         };
         let Done { job, is_adopted, .. } =
             jobs::run(&self.client, work, &step, |_| configuration.clone(), None, effect).await?;
-        if !is_adopted {
-            self.client.used().staged(objects.iter().map(|object| object.size_bytes).sum());
-        }
         // Whether a load keeps the time that a table ends at is not documented.
-        self.make_temporary(&name).await?;
+        self.make(into).await?;
         // The job's own count is the evidence; an emulator may not give it.
         let said = job.statistics.and_then(|statistics| statistics.load?.output_rows);
         let loaded = match said {
             Some(loaded) => u64::try_from(loaded).ok(),
-            None if self.client.access().is_emulator => self.client.row_count(&name).await?,
+            None if self.client.access().is_emulator => self.client.row_count(name).await?,
             None => None,
         };
-        loaded.ok_or_else(|| {
+        loaded.map(|loaded| (loaded, is_adopted)).ok_or_else(|| {
             Error::data("balance a load (R3)")
                 .with("batch", work.batch_id)
                 .because("the load job does not say how many rows it has loaded")
         })
     }
 
-    /// Makes a temporary table, or gives the one that is there more time. Says when it was made, in milliseconds.
-    async fn make_temporary(&self, name: &TableReference) -> Result<i64> {
-        let ends_ms = (self.client.access().now_us)() / 1000 + TEMPORARY_MS;
+    /// Makes a table, or gives the one that is there more time. Says when it was made, in milliseconds.
+    async fn make(&self, made: &Made) -> Result<i64> {
         let table = Table::new()
             .set_schema(table::schema(&self.dataset))
-            .set_expiration_time(ends_ms)
-            .set_labels(self.temporary_labels());
-        if let Some(made) = self.client.create(name, Box::new(table)).await? {
+            .set_expiration_time(made.ends_ms)
+            .set_labels(made.labels.clone());
+        if let Some(made) = self.client.create(&made.name, Box::new(table)).await? {
             return Ok(made.creation_time);
         }
-        let kept = self.client.patch(name, Box::new(Table::new().set_expiration_time(ends_ms))).await?;
+        let longer = Table::new().set_expiration_time(made.ends_ms);
+        let kept = self.client.patch(&made.name, Box::new(longer)).await?;
         kept.map(|table| table.creation_time).ok_or_else(|| {
             Error::new(Kind::Busy, "make a temporary table")
-                .with("table", shown(name))
+                .with("table", shown(&made.name))
                 .because("it was there, and was dropped a moment later")
                 .hint("wait until the other run is done, then run the same command again")
         })
@@ -111,7 +135,7 @@ impl BigQueryWarehouse {
         // Its time tells it from all before it, of an earlier table of this name too.
         let version = done.job.statistics.as_ref().and_then(|statistics| u64::try_from(statistics.end_time).ok());
         let (version, job) = (Some(version.unwrap_or(0)), Some(jobs::report(&done.job)));
-        let inserted_key_sum = None;
+        let inserted_key_sum = labels.and_then(|labels| labels.get(NEW_KEY_SUM).cloned());
         Ok(Merged { inserted, inserted_key_sum, updated, rows_before, rows_after, days_changed, version, job })
     }
 
@@ -147,6 +171,7 @@ pub(super) fn found(job: &Job) -> Option<Comparison> {
         conflict: count("conflict")?,
         suspect: count("suspect")?,
         redated: count("redated")?,
+        new_key_sum: labels.get(NEW_KEY_SUM).and_then(|sum| sum.parse().ok()),
         ..Comparison::default()
     })
 }

@@ -3,13 +3,15 @@
 use super::files::files_of;
 use super::{DeltaWarehouse, REMEMBERED};
 use crate::dataset::Dataset;
-use crate::engine::{DataFile, Engine, FilesTable, KEY_HASH, number};
+use crate::engine::{DataFile, FilesTable, KEY_HASH};
 use crate::error::{Doing, Error, Result};
 use crate::sql::{Dialect, Exprs, KEY_NUMBER, MICROS};
-use crate::stage::Manifest;
+use crate::stage::{Manifest, RowFile};
 use crate::warehouse::days;
 use crate::warehouse::statements::{Statements, target_prefix};
-use crate::warehouse::{Comparison, History, Merged, Moment, Tables, Undone};
+use crate::warehouse::{
+    Comparison, Finding, History, Journal, Kept, Merged, Moment, Tables, Undoing, Undone, Warehouse,
+};
 use crate::window::Day;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -104,17 +106,38 @@ impl History for DeltaWarehouse {
         Ok(answers)
     }
 
-    async fn undo(&self, batch_id: &str, changes: &DataFile, is_dry: bool) -> Result<Undone> {
+    /// As a file. What it does dies with this process, so no job is written down.
+    async fn keep_changes(
+        &self,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        kept: &Kept,
+        _journal: &mut dyn Journal,
+    ) -> Result<u64> {
+        let mut file = RowFile::new(&kept.name)?;
+        let mut changes = self.rows_of(batch, touched, Finding::Changed).await?;
+        while let Some(some) = changes.try_next().await.doing("look up what a merge changes")? {
+            file.push(&some)?;
+        }
+        let rows = file.rows();
+        file.finish(&kept.folder).await?;
+        Ok(rows)
+    }
+
+    async fn undo(&self, batch_id: &str, kept: &Kept, how: Undoing<'_>) -> Result<Undone> {
         let doing = "undo a merge";
+        let Some(meta) = kept.folder.head(&kept.name).await? else { return Err(kept.is_gone()) };
+        let (url, label) = (kept.folder.url_of(&kept.name), kept.name.clone());
+        let changes = DataFile { url, label, size_bytes: meta.size };
         let Some(table) = self.open().await? else {
             return Err(Error::usage(doing)
                 .with("table", self.folder.url())
                 .because("there is no table")
                 .hint("name the warehouse that the rows were brought into"));
         };
-        self.engine.register_files(CHANGES, FilesTable::new(&self.changes_schema(), std::slice::from_ref(changes))?)?;
+        self.engine.register_files(CHANGES, FilesTable::new(&self.changes_schema(), &[changes])?)?;
         let statements = Statements { staged: CHANGES, ..self.statements() };
-        let mut touched = days_of_changes(&self.engine).await?;
+        let mut touched = days(&self.engine.collect(&statements.days_of_changes(CHANGES)).await?)?;
         if self.dataset.partition.is_some() {
             // Somebody may have moved a row to another day since.
             touched.extend(days(&self.engine.collect(&statements.key_search(&touched)?).await?)?);
@@ -133,6 +156,7 @@ impl History for DeltaWarehouse {
             rows_after: rows_before,
             ..Undone::default()
         };
+        let is_dry = matches!(how, Undoing::Dry);
         if is_dry || removed + restored == 0 {
             undone.rows_after -= if is_dry { removed } else { 0 };
             return Ok(undone);
@@ -143,12 +167,7 @@ impl History for DeltaWarehouse {
         self.open().await?;
         undone.rows_after = self.count("target").await?;
         undone.days_changed = touched;
-        if undone.rows_before != undone.rows_after + removed {
-            return Err(Error::data(doing).with("table", self.folder.url()).because(format!(
-                "of {rows_before} rows {removed} were to be taken out, and {} are left",
-                undone.rows_after
-            )));
-        }
+        undone.check(&self.target())?;
         Ok(undone)
     }
 }
@@ -229,19 +248,4 @@ impl DeltaWarehouse {
 /// The name of a whole table of a proof.
 fn whole(name: &str) -> String {
     format!("{name}_all")
-}
-
-/// The days on which the changed rows were or are.
-async fn days_of_changes(engine: &Engine) -> Result<BTreeSet<Day>> {
-    let sql = format!(
-        "SELECT DISTINCT _day FROM (SELECT _day_before AS _day FROM {CHANGES} \
-         UNION ALL SELECT _day_after AS _day FROM {CHANGES}) AS d WHERE _day IS NOT NULL"
-    );
-    let mut days = BTreeSet::new();
-    for batch in engine.collect(&sql).await? {
-        days.extend(
-            (0..batch.num_rows()).filter_map(|row| number(batch.column(0).as_ref(), row)).map(|d| Day(d as i32)),
-        );
-    }
-    Ok(days)
 }

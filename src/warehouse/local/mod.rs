@@ -258,7 +258,8 @@ impl Warehouse for DeltaWarehouse {
             }
             None => 0,
         };
-        Ok(Comparison { staged, new, newer, older, same, conflict, suspect, redated, repeated, unfolded })
+        let new_key_sum = None;
+        Ok(Comparison { staged, new, newer, older, same, conflict, suspect, redated, repeated, unfolded, new_key_sum })
     }
 
     async fn key_search(&self, batch: &Manifest, touched: &BTreeSet<Day>) -> Result<BTreeSet<Day>> {

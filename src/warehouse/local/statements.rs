@@ -20,10 +20,7 @@ impl<'a> Statements<'a> {
     /// Of the rows that a merge changes: 1 for an update, the day before and the day after, how many, and the sum of
     /// the numbers of the keys that are inserted.
     pub(super) fn changes(&self, touched: &BTreeSet<Day>) -> Result<String> {
-        let exprs = self.exprs();
-        let number = exprs.key_number(&exprs.key_text("s")?);
-        let number = format!("CASE WHEN t._found IS NULL THEN {number} END AS _key_number");
-        let joined = self.joined(self.staged, touched, &number)?;
+        let joined = self.joined(self.staged, touched, &self.new_key_number()?)?;
         let newer = if self.dataset.immutable { "FALSE" } else { "_newer" };
         let sum = self.exprs().exact_sum("_key_number");
         Ok(format!(
@@ -86,21 +83,6 @@ impl<'a> Statements<'a> {
         )
     }
 
-    /// What undoing the merge whose changes the table `changes` holds would do, as counts.
-    pub(super) fn undo_counts(&self, changes: &str, touched: &BTreeSet<Day>) -> Result<String> {
-        render(
-            include_str!("../../../sql/undo_counts.sql"),
-            &[
-                ("untouched", &self.untouched()?),
-                ("as_before", &self.as_before()?),
-                ("changes", changes),
-                ("target", self.target),
-                ("touched", &self.touched("", touched)?),
-                ("same_key", &self.exprs().same_key("t", "c")?),
-            ],
-        )
-    }
-
     /// The touched days as they are once the merge whose changes the table `changes` holds is undone.
     pub(super) fn undone(&self, changes: &str, touched: &BTreeSet<Day>) -> Result<String> {
         let exprs = self.exprs();
@@ -132,32 +114,5 @@ impl<'a> Statements<'a> {
                 ("same_key", &exprs.same_key("t", "c")?),
             ],
         )
-    }
-
-    /// That the target's row `t` is as the merge whose change `c` is has left it. Never NULL.
-    fn untouched(&self) -> Result<String> {
-        let exprs = self.exprs();
-        let prefix = target_prefix(self.dataset);
-        let same = self.dataset.column_names().map(|name| {
-            let (now, staged) = (exprs.column("t", name)?, exprs.column("c", name)?);
-            // An insert has no value of the target.
-            let left = match decides(self.dataset, name) {
-                true => staged,
-                false => format!("COALESCE({staged}, {})", exprs.column("c", &format!("{prefix}{name}"))?),
-            };
-            Ok(format!("({now} IS NOT DISTINCT FROM {left})"))
-        });
-        Ok(format!("({})", same.collect::<Result<Vec<_>>>()?.join(" AND ")))
-    }
-
-    /// That the target's row `t` is as it was before the change `c`. Never NULL.
-    fn as_before(&self) -> Result<String> {
-        let exprs = self.exprs();
-        let prefix = target_prefix(self.dataset);
-        let same = self.dataset.column_names().map(|name| {
-            let (now, before) = (exprs.column("t", name)?, exprs.column("c", &format!("{prefix}{name}"))?);
-            Ok(format!("({now} IS NOT DISTINCT FROM {before})"))
-        });
-        Ok(format!("({})", same.collect::<Result<Vec<_>>>()?.join(" AND ")))
     }
 }

@@ -102,8 +102,8 @@ fn what_can_not_be_migrated_is_refused_with_what_to_do() {
     for (arguments, reason) in [
         ("migrate --to lake", "--from"),
         ("migrate --from nowhere --to lake", "nowhere"),
-        ("migrate --from staging --to bigquery://p.d", "tables of BigQuery can't be migrated yet"),
-        ("migrate --from bigquery://p.d.t --to lake", "tables of BigQuery can't be migrated yet"),
+        ("migrate --from staging --to bigquery://p.d", "no --stage there is given"),
+        ("migrate --from bigquery://p.d.t --to lake", "no --stage there is given"),
         ("migrate --from staging --to lake --dataset markets", "it has no table `markets`"),
         ("migrate --to lake --roll-back deadbeef", "the target has none of this name"),
         ("migrate --from staging --to lake --yes", "--yes"),

@@ -1,6 +1,7 @@
 //! Migrations: what they bring in, the proof that finds every loss that is planted, and the way back.
 
 mod back;
+mod bigquery;
 mod keys;
 mod losses;
 
@@ -23,12 +24,12 @@ fn options() -> RunOptions {
     RunOptions { keeps_changes: true, keep_staged: true, ..RunOptions::default() }
 }
 
-async fn ledger(stand: &LocalStand) -> Ledger {
+async fn ledger(stand: &impl Stand) -> Ledger {
     let nonce = format!("{:?}", std::time::Instant::now());
     Ledger::open(stand.home().join("ledger"), nonce).await.unwrap()
 }
 
-fn run<'a>(stand: &'a LocalStand, options: RunOptions) -> Run<'a> {
+fn run<'a>(stand: &'a impl Stand, options: RunOptions) -> Run<'a> {
     Run {
         dataset: stand.dataset(),
         engine: stand.engine(),
@@ -47,19 +48,19 @@ fn sources(inputs: Vec<Input>) -> Sources {
     Sources { inputs, places }
 }
 
-async fn migrated_by(stand: &LocalStand, rows: &[Value], options: RunOptions) -> Result<MigrationReport> {
+async fn migrated_by(stand: &impl Stand, rows: &[Value], options: RunOptions) -> Result<MigrationReport> {
     let sources = sources(input(stand, rows).await);
     Box::pin(migrate(&run(stand, options), sources, &mut ledger(stand).await)).await
 }
 
 /// A migration that goes through.
-async fn migrated(stand: &LocalStand, rows: &[Value]) -> MigrationReport {
+async fn migrated(stand: &impl Stand, rows: &[Value]) -> MigrationReport {
     let report = migrated_by(stand, rows, options()).await.unwrap_or_else(|error| panic!("{}", error.render()));
     assert_eq!(report.run.stops, []);
     report
 }
 
-async fn back(stand: &LocalStand, name: &str, is_plan: bool) -> Result<RollBackReport> {
+async fn back(stand: &impl Stand, name: &str, is_plan: bool) -> Result<RollBackReport> {
     Box::pin(roll_back(&run(stand, options()), name, &mut ledger(stand).await, is_plan)).await
 }
 

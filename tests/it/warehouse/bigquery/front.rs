@@ -2,7 +2,7 @@
 //! an identity, take their time and tell what they did, tables keep count, and whatever can go wrong on the way does so
 //! where a test wants it.
 
-use super::script::{Fault, error, failed, line};
+use super::script::{Fault, Fuel, error, failed, line};
 use super::servers::PROJECT;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -39,8 +39,7 @@ struct State {
     jobs: BTreeMap<String, Value>,
     /// How often a job is still to be found unknown.
     unknown: BTreeMap<String, u32>,
-    /// How many requests are answered before the asking process dies, and whether the last one is carried out.
-    fuel: Option<(i64, bool)>,
+    fuel: Option<Fuel>,
     /// What a dry run says that a query reads.
     dry_bytes: i64,
     expires: BTreeMap<String, Value>,
@@ -112,12 +111,17 @@ impl Front {
 
     /// Lets the asking process die after so many requests. The last one is carried out, and its answer lost, or not.
     pub fn die_after(&self, requests: i64, is_carried_out: bool) {
-        self.shared.state().fuel = Some((requests, is_carried_out));
+        self.shared.state().fuel = Some(Fuel { left: requests, is_carried_out, by_effect: false });
+    }
+
+    /// The same after so many requests that change something.
+    pub fn die_after_effects(&self, effects: i64, is_carried_out: bool) {
+        self.shared.state().fuel = Some(Fuel { left: effects, is_carried_out, by_effect: true });
     }
 
     /// Whether the process has died.
     pub fn is_dead(&self) -> bool {
-        self.shared.state().fuel.is_some_and(|(left, _)| left < 0)
+        self.shared.state().fuel.as_ref().is_some_and(|fuel| fuel.left < 0)
     }
 
     /// Another process asks.
@@ -184,14 +188,7 @@ impl Shared {
         self.state().came.push((line.clone(), Instant::now()));
         let (fault, is_last) = {
             let mut state = self.state();
-            let mut is_last = false;
-            if let Some((left, is_carried_out)) = &mut state.fuel {
-                *left -= 1;
-                if *left < 0 && !(*left == -1 && *is_carried_out) {
-                    return None;
-                }
-                is_last = *left == -1;
-            }
+            let is_last = state.fuel.as_mut().map_or(Some(false), |fuel| fuel.burn(&line))?;
             let rule = state.rules.iter_mut().find(|rule| rule.times > 0 && line.contains(&rule.line));
             let fault = rule.map(|rule| {
                 rule.times -= 1;

@@ -44,6 +44,37 @@ pub fn failed(reason: &str) -> Value {
     json!({ "state": "DONE", "errorResult": error, "errors": [error] })
 }
 
+/// How long the asking process still lives.
+pub struct Fuel {
+    /// How many requests are answered before it dies; below zero it is dead.
+    pub left: i64,
+    /// Whether the last one is carried out, and its answer lost.
+    pub is_carried_out: bool,
+    /// Whether only requests that change something use it up.
+    pub by_effect: bool,
+}
+
+impl Fuel {
+    /// A request comes. `None`: nobody is there to make it; else whether it is the last one.
+    pub fn burn(&mut self, line: &str) -> Option<bool> {
+        if self.left >= 0 && self.by_effect && !has_effect(line) {
+            return Some(false);
+        }
+        self.left -= 1;
+        let is_last = self.left == -1;
+        (self.left >= 0 || (is_last && self.is_carried_out)).then_some(is_last)
+    }
+}
+
+/// Whether a request of this line changes something.
+fn has_effect(line: &str) -> bool {
+    let writes = ["load", "snapshot", "keep", "merge", "undo", "export", "add"];
+    match line.strip_prefix("POST job ") {
+        Some(step) => writes.contains(&step),
+        None => !line.starts_with("GET") && line != "POST dry run",
+    }
+}
+
 /// A request as the log names it.
 pub fn line(method: &Method, path: &str, body: &Value) -> String {
     let parts: Vec<&str> = path.trim_start_matches("/bigquery/v2/projects/").split('/').skip(1).collect();

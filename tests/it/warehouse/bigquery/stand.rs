@@ -26,7 +26,7 @@ use tradefold::stage::Manifest;
 use tradefold::storage::Folder;
 use tradefold::warehouse::bigquery::{Access, BigQueryWarehouse, Layout, Options, Place, ddl};
 use tradefold::warehouse::usage::{Estimate, Outline, Usage};
-use tradefold::warehouse::{Audit, Comparison, Finding, Journal, Merged, Verification, Warehouse};
+use tradefold::warehouse::{Audit, Comparison, Finding, History, Journal, Merged, Verification, Warehouse};
 use tradefold::window::Day;
 
 /// Waits that tests can wait for.
@@ -157,6 +157,12 @@ impl BigQueryStand {
         let tables = format!("SELECT table_name FROM `{PROJECT}`.`{}`.INFORMATION_SCHEMA.TABLES", self.place.dataset);
         let tables = self.witness.run(&tables).await;
         !tables.iter().any(|row| row["table_name"] == json!(self.dataset.name))
+    }
+
+    /// Changes the target behind everybody's back, as a statement does that begins and ends so around its name.
+    pub async fn change(&self, begins: &str, ends: &str) {
+        self.warehouse.keep_copy().await;
+        self.witness.run(&format!("{begins} {} {ends}", self.warehouse.target)).await;
     }
 
     /// Straight before the emulator, as one.
@@ -349,6 +355,10 @@ impl Warehouse for Kept {
 
     fn usage(&self) -> Option<Usage> {
         self.inner.usage()
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        self.inner.history()
     }
 
     async fn settle(&self, job: &str) -> Result<()> {

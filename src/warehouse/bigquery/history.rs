@@ -1,0 +1,256 @@
+//! What the table was, and the way back to it: a snapshot of it, and tables of what merges are about to change. All of
+//! them expire by themselves.
+//! <https://docs.cloud.google.com/bigquery/docs/table-snapshots-intro>
+
+use super::jobs::{self, Done, Work};
+use super::queries::{Names, quoted};
+use super::writes::Made;
+use super::{BigQueryWarehouse, PARTITIONS_MAX};
+use crate::dataset::Dataset;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::sql::Dialect;
+use crate::stage::{Manifest, StagedObject};
+use crate::warehouse::{Finding, History, Journal, Kept, Moment, Tables, Undoing, Undone, Warehouse, days};
+use crate::window::{DAY_US, Day, text_of_us};
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use google_cloud_bigquery_v2::model::job_configuration_table_copy::OperationType;
+use google_cloud_bigquery_v2::model::{JobConfiguration, JobConfigurationTableCopy, TableReference};
+use google_cloud_wkt::Timestamp;
+use std::collections::BTreeSet;
+
+/// How the names of tables begin that are kept for a while.
+const KEPT: &str = "tradefold_kept_";
+
+#[async_trait]
+impl History for BigQueryWarehouse {
+    async fn moment(&self) -> Result<Option<Moment>> {
+        if self.find().await?.is_none() {
+            return Ok(None);
+        }
+        let version = u64::try_from(self.client.now_us().await? / 1_000).unwrap_or(0);
+        Ok(Some(Moment { version, rows: self.rows(&self.reference()).await? }))
+    }
+
+    /// As a snapshot, which is billed only for what the target does not have any more.
+    async fn keep(&self) -> Result<Option<Moment>> {
+        let Some(mut moment) = self.moment().await? else { return Ok(None) };
+        let snapshot = self.snapshot(moment.version);
+        let ends_ms = self.ends_ms();
+        let copy = JobConfigurationTableCopy::new()
+            .set_source_table(self.reference())
+            .set_destination_table(snapshot.clone())
+            .set_operation_type(OperationType::Snapshot)
+            .set_write_disposition("WRITE_EMPTY")
+            .set_destination_expiration_time(Timestamp::clamp(ends_ms / 1_000, 0));
+        let labels = jobs::labels(&self.client, "", SNAPSHOT);
+        let configuration = Box::new(JobConfiguration::new().set_copy(copy).set_labels(labels));
+        let (target, created_ms) = (self.target(), self.created_ms().await?);
+        let work = self.work(&target, created_ms, &snapshot.table_id);
+        // Its name has the time: no earlier one is the same.
+        let effect = |done: Done| async move { Ok(Some(done)) };
+        jobs::run(&self.client, &work, SNAPSHOT, |_| configuration.clone(), None, effect).await?;
+        // The target may have changed between the two.
+        moment.rows = self.rows(&snapshot).await?;
+        Ok(Some(moment))
+    }
+
+    async fn tables(&self, before: Option<Moment>, batches: &[Manifest]) -> Result<Tables> {
+        let target = quoted(&self.reference())?;
+        let none = format!("(SELECT * FROM {target} WHERE {} AND FALSE)", self.any_day(&target)?);
+        let mut set_up = String::from("-- For BigQuery, in the time zone UTC.\n");
+        let mut known = |what: &str, name: &TableReference| {
+            let ends = text_of_us(self.ends_ms() * 1_000);
+            set_up.push_str(&format!("-- {what}: `{}`, until about {ends}.\n", name.table_id));
+        };
+        let before = match before {
+            None => none.clone(),
+            Some(moment) => {
+                let snapshot = self.snapshot(moment.version);
+                if self.client.table(&snapshot).await?.is_none() {
+                    return Err(Error::data("look at what a table was")
+                        .with("table", &snapshot.table_id)
+                        .because("what it was was kept in this snapshot, and that is gone")
+                        .hint("a migration can be proven only as long as what it keeps is there: see --keep-days"));
+                }
+                known("The target as it was", &snapshot);
+                self.every_day(&quoted(&snapshot)?)?
+            }
+        };
+        let objects: Vec<StagedObject> = batches.iter().flat_map(|batch| batch.objects.iter().cloned()).collect();
+        let winners = match objects.is_empty() {
+            true => none,
+            false => {
+                let winners = self.load_winners(batches, &objects).await?;
+                known("The winners", &winners);
+                quoted(&winners)?
+            }
+        };
+        let after = self.every_day(&target)?;
+        Ok(Tables { before, after, winners, dialect: Dialect::GoogleSql, parts: 1, set_up })
+    }
+
+    async fn under_another_key(
+        &self,
+        batch: &Manifest,
+        other: &Dataset,
+        only_keys: bool,
+    ) -> Result<SendableRecordBatchStream> {
+        let mut names = self.names(batch).await?;
+        names.target = self.every_day(&names.target)?;
+        let sql = self.statements(&names).under_another_key(other, only_keys)?;
+        self.client.rows("keys", &batch.batch_id, sql).await
+    }
+
+    async fn ask(&self, _tables: &Tables, sql: &str) -> Result<Vec<RecordBatch>> {
+        self.client.rows("prove", "", sql.to_string()).await?.try_collect().await.doing("prove a migration")
+    }
+
+    /// As a table beside the target.
+    async fn keep_changes(
+        &self,
+        batch: &Manifest,
+        touched: &BTreeSet<Day>,
+        kept: &Kept,
+        journal: &mut dyn Journal,
+    ) -> Result<u64> {
+        let names = self.names(batch).await?;
+        let changes = self.changes(kept);
+        let sql = format!(
+            "CREATE OR REPLACE TABLE {} OPTIONS (expiration_timestamp = TIMESTAMP_MILLIS({})) AS\n{}",
+            quoted(&changes)?,
+            self.ends_ms(),
+            self.statements(&names).rows_of(touched, Finding::Changed)?
+        );
+        let (target, created_ms) = (self.target(), self.created_ms().await?);
+        let work = self.work(&target, created_ms, &changes.table_id);
+        self.check_budget(&work, &sql).await?;
+        let configuration = self.client.query(sql, jobs::labels(&self.client, &batch.batch_id, "keep"));
+        // What an earlier one kept may be older than what the merge changes now.
+        let effect = |_| async { Ok(None) };
+        jobs::run(&self.client, &work, "keep", |_| configuration.clone(), Some(journal), effect).await?;
+        self.rows(&changes).await
+    }
+
+    async fn undo(&self, batch_id: &str, kept: &Kept, how: Undoing<'_>) -> Result<Undone> {
+        let doing = "undo a merge";
+        let changes = self.changes(kept);
+        if self.client.table(&changes).await?.is_none() {
+            return Err(kept.is_gone().with("table", &changes.table_id));
+        }
+        if self.find().await?.is_none() {
+            return Err(Error::usage(doing).with("table", self.target()).because("there is no table"));
+        }
+        let changes = quoted(&changes)?;
+        let names = Names { target: quoted(&self.reference())?, staged: changes.clone(), witnesses: String::new() };
+        let statements = self.statements(&names);
+        let rows_of = |sql: String| async {
+            let rows = self.client.rows("look", batch_id, sql).await?;
+            rows.try_collect::<Vec<RecordBatch>>().await.doing(doing)
+        };
+        let mut touched = days(&rows_of(statements.days_of_changes(&changes)).await?)?;
+        if self.dataset.partition.is_some() {
+            // Somebody may have moved a row to another day since.
+            touched.extend(days(&rows_of(statements.key_search(&touched)?).await?)?);
+        }
+        if touched.len() > PARTITIONS_MAX {
+            return Err(Error::new(Kind::Refused, doing)
+                .with("batch", batch_id)
+                .because(format!("it touches {} days, and a job may change {PARTITIONS_MAX}", touched.len())));
+        }
+        let counts =
+            || async { self.client.counts("look", batch_id, statements.undo_counts(&changes, &touched)?).await };
+        let [removed, restored, changed_since, as_before] = counts().await?[..] else {
+            return Err(Error::bug(doing).because("the counts have another number"));
+        };
+        let rows_before = self.rows(&self.reference()).await?;
+        let mut undone = Undone {
+            removed,
+            restored,
+            changed_since,
+            as_before,
+            rows_before,
+            rows_after: rows_before,
+            ..Undone::default()
+        };
+        let journal = match how {
+            Undoing::Dry => {
+                undone.rows_after -= removed;
+                return Ok(undone);
+            }
+            Undoing::Real(_) if removed + restored == 0 => return Ok(undone),
+            Undoing::Real(journal) => journal,
+        };
+        let sql = statements.undo(&changes, &touched)?;
+        let (target, created_ms) = (self.target(), self.created_ms().await?);
+        let work = self.work(&target, created_ms, &changes);
+        self.client.used().named(touched.len());
+        self.check_budget(&work, &sql).await?;
+        let configuration = self.client.query(sql, jobs::labels(&self.client, batch_id, "undo"));
+        let counts = &counts;
+        let effect = |done: Done| async move { Ok((counts().await?.get(..2) == Some(&[0, 0])).then_some(done)) };
+        let done = jobs::run(&self.client, &work, "undo", |_| configuration.clone(), Some(journal), effect).await?;
+        undone.version = done.job.statistics.as_ref().and_then(|statistics| u64::try_from(statistics.end_time).ok());
+        undone.rows_after = self.rows(&self.reference()).await?;
+        undone.days_changed = touched;
+        undone.check(&target)?;
+        Ok(undone)
+    }
+}
+
+/// The step of a job that makes a snapshot.
+const SNAPSHOT: &str = "snapshot";
+
+impl BigQueryWarehouse {
+    /// When what is kept now ends, in milliseconds since 1970-01-01 UTC.
+    fn ends_ms(&self) -> i64 {
+        ((self.client.access().now_us)() + i64::from(self.options.keep_days) * DAY_US) / 1_000
+    }
+
+    /// The snapshot of the target as it was at a moment.
+    fn snapshot(&self, version: u64) -> TableReference {
+        self.place.table(&format!("{KEPT}{}_{version}", self.dataset.name))
+    }
+
+    /// The table of what a merge changes.
+    fn changes(&self, kept: &Kept) -> TableReference {
+        let text = format!("{}\n{}", self.target(), kept.folder.url_of(&kept.name));
+        self.place.table(&format!("{KEPT}changes_{}", &blake3::hash(text.as_bytes()).to_hex()[..32]))
+    }
+
+    /// How many rows a table has that is there.
+    async fn rows(&self, name: &TableReference) -> Result<u64> {
+        let rows = self.client.row_count(name).await?;
+        rows.ok_or_else(|| Error::data("count the rows of a table").with("table", &name.table_id).because("it is gone"))
+    }
+
+    /// All winners as one table that a proof can ask, and whoever runs its statements.
+    async fn load_winners(&self, batches: &[Manifest], objects: &[StagedObject]) -> Result<TableReference> {
+        let (target, created_ms) = (self.target(), self.created_ms().await?);
+        let ids: Vec<&str> = batches.iter().map(|batch| batch.batch_id.as_str()).collect();
+        let all = blake3::hash(ids.join("\n").as_bytes()).to_hex()[..32].to_string();
+        let work = Work { batch_id: &all, target: &target, target_created_ms: created_ms };
+        let name = self.place.table(&format!("{KEPT}winners_{}", work.digest()));
+        let into = Made { name, ends_ms: self.ends_ms(), labels: Vec::new() };
+        let (loaded, _) = self.load_objects(&work, &into, objects).await?;
+        let staged: u64 = objects.iter().map(|object| object.rows).sum();
+        if loaded != staged {
+            return Err(Error::data("balance a load (R3)")
+                .with("table", &into.name.table_id)
+                .because(format!("{staged} winners were staged, {loaded} were loaded")));
+        }
+        Ok(into.name)
+    }
+
+    /// All rows of a table whose name is quoted, for one that wants to be told of which days.
+    fn every_day(&self, table: &str) -> Result<String> {
+        Ok(format!("(SELECT * FROM {table} WHERE {})", self.any_day(table)?))
+    }
+
+    fn any_day(&self, table: &str) -> Result<String> {
+        let names = Names { target: table.into(), staged: String::new(), witnesses: String::new() };
+        self.statements(&names).any_day()
+    }
+}

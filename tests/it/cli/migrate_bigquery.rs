@@ -1,0 +1,99 @@
+//! `tradefold migrate` from tables of BigQuery and into them.
+
+use super::bigquery::Cloud;
+use super::number;
+use crate::warehouse::bigquery::front::Front;
+use crate::warehouse::bigquery::servers::servers;
+use crate::warehouse::bigquery::stand::Witness;
+use serde_json::{Value, json};
+
+/// A target with one run of the demo, a staging table with the other two and copies of some rows, and a server before
+/// the emulator that has extract jobs.
+async fn clouds() -> (Cloud, Cloud, Front, Witness) {
+    let (mut target, staging) = (Cloud::new().await, Cloud::new().await);
+    target.report(0, "backfill fixtures/demo/run-1-000.parquet");
+    staging.report(0, "backfill fixtures/demo/run-2-000.parquet fixtures/demo/run-3-000.parquet");
+    let witness = Witness::new(servers()).await;
+    let table = format!("`{}`.`{}`.`trades`", staging.place.project, staging.place.dataset);
+    witness.run(&format!("INSERT INTO {table} SELECT * FROM {table} WHERE `side` = 'BUY'")).await;
+    let front = Front::start(&servers().bigquery).await;
+    target.endpoint.clone_from(&front.url);
+    (target, staging, front, witness)
+}
+
+fn ask(cloud: &Cloud, code: i32, arguments: &str) -> Value {
+    let ran = cloud.ask("stage", &format!("{arguments} --json"));
+    assert_eq!(ran.code, code, "{arguments}: {}{}", ran.out, ran.err);
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+/// What is in the bucket and only of use while something runs.
+fn passing(cloud: &Cloud) -> Vec<String> {
+    let is_passing = |path: &String| ["/exports/", "/plans/"].iter().any(|folder| path.contains(folder));
+    cloud.objects().into_iter().filter(is_passing).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_staging_table_of_bigquery_is_migrated_into_another() {
+    let (cloud, staging, front, witness) = clouds().await;
+    let (from, to) = (format!("{}.trades", staging.place), cloud.place.to_string());
+    let migrate = format!("migrate --from {from} --to {to}");
+    let rows = format!("SELECT COUNT(*) AS n FROM `{}`.`{}`.`trades`", staging.place.project, staging.place.dataset);
+    let staged = witness.run(&rows).await[0]["n"].as_u64().unwrap();
+    assert!(staged > 9_508, "{staged}");
+    let objects = cloud.objects();
+    let plan = ask(&cloud, 0, &format!("{migrate} --plan"));
+    assert_eq!((number(&plan, &format!("/sources/{}", from.replace('/', "~1"))), front.ran("merge")), (staged, 0));
+    assert!(number(&plan, "/run/estimate/usage/limits/0/used") > 0, "{plan:#}");
+    assert_eq!(cloud.objects(), objects, "a plan leaves nothing");
+    let done = ask(&cloud, 0, &migrate);
+    assert_eq!(plan["run"]["balance"], done["run"]["balance"]);
+    let proof = &done["proof"];
+    assert_eq!((number(proof, "/inserted"), &proof["findings"]), (605, &json!([])));
+    assert_eq!((number(proof, "/before/rows"), number(proof, "/after/rows")), (8_993, 9_598));
+    assert_eq!(number(&done, "/run/balance/losers/exact"), staged - 9_508);
+    assert_eq!(passing(&cloud), Vec::<String>::new());
+    let audit = ask(&cloud, 0, &format!("audit --warehouse {to} --against {from}"));
+    assert_eq!((number(&audit, "/against/missing_keys"), number(&audit, "/against/keys")), (0, 9_508));
+    let name = proof["migration"].as_str().unwrap();
+    let back = format!("migrate --to {to} --roll-back {name}");
+    assert_eq!(number(&ask(&cloud, 0, &back), "/undone/removed"), 605);
+    let undone = ask(&cloud, 0, &format!("{back} --yes"));
+    assert_eq!((number(&undone, "/undone/removed"), number(&undone, "/undone/restored")), (605, 25));
+    let audit = ask(&cloud, 65, &format!("audit --warehouse {to} --against {from}"));
+    assert_eq!((number(&audit, "/audit/rows"), number(&audit, "/lost_rows")), (8_993, 0));
+    assert_eq!((number(&audit, "/against/missing_keys"), number(&audit, "/against/higher_rows")), (605, 25));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_bigquery_comes_to_a_lake_and_files_go_to_bigquery() {
+    let (cloud, staging, front, _) = clouds().await;
+    let done = ask(&cloud, 0, &format!("migrate --from {} --to lake", staging.place));
+    assert_eq!((number(&done, "/proof/inserted"), &done["proof"]["findings"]), (9_508, &json!([])));
+    // Whoever comes again finds an unchanged table exported anew, and nothing to do.
+    let again = ask(&cloud, 0, &format!("migrate --from {} --to lake", staging.place));
+    assert_eq!((number(&again, "/proof/inserted"), front.ran("export")), (0, 2));
+    let differs = ask(&cloud, 0, &format!("diff lake {} --dataset trades", staging.place));
+    assert_eq!(number(&differs, "/keys/same"), 9_508);
+    let files = "migrate --from fixtures/demo/run-2-000.parquet --from fixtures/demo/run-3-000.parquet";
+    let done = ask(&cloud, 0, &format!("{files} --to {}.trades", cloud.place));
+    assert_eq!((number(&done, "/proof/inserted"), &done["proof"]["findings"]), (605, &json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_migrated_in_bigquery_is_refused() {
+    let cloud = Cloud::new().await;
+    let to = cloud.place.to_string();
+    for (arguments, reason) in [
+        (
+            format!("migrate --from fixtures/demo --to {to}.others"),
+            "the table is named for the dataset, which is `trades`",
+        ),
+        (format!("migrate --from {to}.trades --to {to}"), "it is the target"),
+        (format!("migrate --from {to}.nothing --to {to}"), "there is none of this name"),
+    ] {
+        let ran = cloud.ask("stage", &arguments);
+        assert_eq!(ran.code, 2, "{arguments}\n{}", ran.err);
+        assert!(ran.err.contains(reason), "{arguments}\n{}", ran.err);
+    }
+}
