@@ -3,6 +3,7 @@
 use super::Outcome;
 use super::backfill::Decisions;
 use super::common::{DatasetArgs, EngineArgs, World};
+use super::drop_source::{must_be_wanted, only_tables, still_there, who};
 use super::side::find_files;
 use super::source::wants;
 use super::target::Target;
@@ -10,7 +11,7 @@ use crate::dataset::{Dataset, parse_key};
 use crate::engine::{DataFile, Engine};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ledger::Ledger;
-use crate::migrate::{Sources, migrate, plan, roll_back};
+use crate::migrate::{Dropping, SourceTable, Sources, check_drop, drop_sources, migrate, plan, roll_back};
 use crate::report::{MigrationReport, migration_text, roll_back_text};
 use crate::run::{Choice, Run, RunOptions};
 use crate::source::discover;
@@ -32,6 +33,7 @@ use std::time::Duration;
 #[command(after_help = "Examples:
   tradefold migrate --from staging/trades --to ./lake --plan
   tradefold migrate --from staging/trades --to ./lake
+  tradefold migrate --from staging/trades --to ./lake --drop-source
   tradefold migrate --from 'export/*.parquet' --to ./lake --source-key \"wallet_address, tx_hash, id\"
   tradefold migrate --to ./lake --roll-back 0123456789abcdef
 
@@ -53,12 +55,20 @@ pub(super) struct Args {
     /// Keys on which the two disagree.
     #[arg(long, value_enum, default_value_t = OnKeyDifference::Stop, requires = "source_key")]
     on_key_difference: OnKeyDifference,
+    /// Once it is proven without a finding, drop the tables that the rows came from. Each is named first, and its name
+    /// has to be typed, or --yes given. It is moved aside in one step and kept for some days, after which gc --remove
+    /// removes it. Only a Delta table on the local disk, or a table of a lake, can be dropped.
+    #[arg(long, conflicts_with = "plan", group = "confirmed")]
+    drop_source: bool,
+    /// For how many days a dropped table is kept, and the staged winners that the proof names.
+    #[arg(long, default_value_t = 30, value_name = "DAYS", conflicts_with_all = ["plan", "roll_back"])]
+    keep_days: u16,
     /// Take this migration back: what it has inserted and raised, but for rows that were changed since. It says first
     /// what it would do.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["from", "plan", "source_key"])]
+    #[arg(long, value_name = "NAME", group = "confirmed", conflicts_with_all = ["from", "plan", "source_key"])]
     roll_back: Option<String>,
-    /// Do what --roll-back has said.
-    #[arg(long, conflicts_with = "from")]
+    /// Do what --roll-back has said; drop what --drop-source names without being asked.
+    #[arg(long, requires = "confirmed")]
     yes: bool,
     /// How many seconds to wait for another writer.
     #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
@@ -86,9 +96,17 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let engine = args.engine.start()?;
     let options = options(&args, &dataset)?;
     let (wait, is_plan) = (Duration::from_secs(args.wait), args.plan);
-    let sources = sources(&args.from, &args.dataset, world).await?;
     not_in_bigquery(&args.to)?;
     let target = Target::in_lake(&args.to, &engine, &dataset)?;
+    let ledger = Ledger::open(target.home.join("ledger"), String::new()).await?;
+    let from = still_there(&args.from, args.drop_source, &dataset, &ledger, world)?;
+    let sources = sources(&from, &args.dataset, world).await?;
+    let tables = sources.tables.clone();
+    if args.drop_source {
+        only_tables(&from, &tables)?;
+        check_drop(&tables, &target.warehouse.target(), &target.home).await?;
+        must_be_wanted(&tables, args.keep_days, args.yes, world).await?;
+    }
     if is_plan {
         let report = planned(&dataset, &engine, &target, options, sources, world).await?;
         let would_stop = !report.run.stops.is_empty();
@@ -111,7 +129,15 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         let report = writer.done(report).await?;
         return Outcome::new(roll_back_text(&report), &report, None);
     }
-    let report = Box::pin(migrate(&run, sources, &mut writer.ledger)).await;
+    let report = async {
+        let mut report = Box::pin(migrate(&run, sources, &mut writer.ledger)).await?;
+        if args.drop_source {
+            let dropping = Dropping { by: who(world), wait };
+            drop_sources(&run, &mut report, &tables, &dropping, &mut writer.ledger).await?;
+        }
+        Ok(report)
+    };
+    let report = report.await;
     let report = writer.done(report).await?;
     let is_well = report.run.stops.is_empty() && report.proof.as_ref().is_none_or(|proof| proof.findings.is_empty());
     Outcome::new(migration_text(&report), &report, (!is_well).then_some(Kind::Data))
@@ -147,6 +173,7 @@ fn options(args: &Args, dataset: &Dataset) -> Result<RunOptions> {
     Ok(RunOptions {
         key_chosen: args.dataset.key_chosen() || args.source_key.is_some(),
         keeps_changes: true,
+        keep_days: args.keep_days,
         keep_staged: true,
         wants: wants(dataset),
         other_key: args.source_key.as_deref().map(parse_key).transpose()?,
@@ -161,7 +188,7 @@ fn options(args: &Args, dataset: &Dataset) -> Result<RunOptions> {
 
 /// Finds the files of every source. Of a Delta table only those that its newest version has.
 pub(super) async fn sources(from: &[String], named: &DatasetArgs, world: &World) -> Result<Sources> {
-    let (mut inputs, mut places) = (Vec::new(), BTreeMap::new());
+    let (mut inputs, mut places, mut tables) = (Vec::new(), BTreeMap::new(), Vec::new());
     for place in from {
         not_in_bigquery(place)?;
         let found = match find_files(place, named, world).await? {
@@ -171,6 +198,7 @@ pub(super) async fn sources(from: &[String], named: &DatasetArgs, world: &World)
                     Some(path) => Ok(path.display().to_string()),
                     None => Err(Error::bug("find the files of a table").with("table", folder.url())),
                 };
+                tables.push(SourceTable { place: place.clone(), folder: folder.clone(), version: table.version });
                 let paths = table.files.iter().map(path).collect::<Result<Vec<_>>>()?;
                 if paths.is_empty() { Vec::new() } else { discover(&paths, &world.environment).await? }
             }
@@ -183,7 +211,7 @@ pub(super) async fn sources(from: &[String], named: &DatasetArgs, world: &World)
             }
         }
     }
-    Ok(Sources { inputs, places })
+    Ok(Sources { inputs, places, tables })
 }
 
 /// Refuses a table of BigQuery, on either side.

@@ -8,6 +8,7 @@ mod backfill;
 mod common;
 mod dedup;
 mod diff;
+mod drop_source;
 mod fail_over;
 mod gc;
 mod generate;

@@ -3,9 +3,11 @@
 //! A migration is a run like a backfill. It keeps what the target was before and what each of its merges changes, and
 //! at its end the target is compared with both.
 
+mod drop;
 mod proof;
 mod roll_back;
 
+pub use drop::{Dropping, SourceTable, check_drop, drop_sources, name_of};
 pub use proof::prove;
 pub use roll_back::roll_back;
 
@@ -18,12 +20,14 @@ use crate::source::Input;
 use std::collections::BTreeMap;
 
 /// Files of which a migration brings the rows into its target.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sources {
     /// The files.
     pub inputs: Vec<Input>,
     /// Where each came from, by what it is called.
     pub places: BTreeMap<String, String>,
+    /// Those of the places that are tables.
+    pub tables: Vec<SourceTable>,
 }
 
 impl Sources {
@@ -54,7 +58,7 @@ pub async fn migrate(run: &Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
         true => write_proof(run, &name, &places, ledger).await.map(|(proof, page)| (Some(proof), Some(page)))?,
         false => (None, None),
     };
-    Ok(MigrationReport { sources: places, run: report, is_plan: false, proof, proof_page })
+    Ok(MigrationReport { sources: places, run: report, is_plan: false, proof, proof_page, dropped: None })
 }
 
 /// Says what [`migrate`] would do, and writes nothing to the target. `ledger` and the folders of the run are others
@@ -75,6 +79,7 @@ pub async fn plan(mut run: Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
         is_plan: true,
         proof: None,
         proof_page: None,
+        dropped: None,
     })
 }
 
@@ -96,7 +101,9 @@ async fn write_proof(
     let file = folder.url_of(&name_of("html"));
     let (run_id, findings) = (name.to_string(), proof.findings.clone());
     let page = file.clone();
-    ledger.append(Entry::Proven { run_id, sources: sources.clone(), findings, file }, (run.now_us)()).await?;
+    let staged_until = Some(proof.staged_until);
+    let entry = Entry::Proven { run_id, sources: sources.clone(), findings, file, staged_until };
+    ledger.append(entry, (run.now_us)()).await?;
     Ok((proof, page))
 }
 

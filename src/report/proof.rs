@@ -21,6 +21,22 @@ pub struct MigrationReport {
     pub proof: Option<Proof>,
     /// The URL of the proof as a page; beside it lie files of the same name that end in `.json` and `.sql`.
     pub proof_page: Option<String>,
+    /// The tables that were dropped; nothing where none was to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<Vec<DroppedTable>>,
+}
+
+/// A table whose rows were brought in and that was moved aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedTable {
+    /// The URL of its folder.
+    pub source: String,
+    /// Its version, which is the one that was read.
+    pub version: Option<u64>,
+    /// The URL of the folder that it is in now.
+    pub kept: String,
+    /// The last day on which it is kept.
+    pub until: Day,
 }
 
 /// A comparison of a target with what it was and with what should have come into it.
@@ -46,6 +62,8 @@ pub struct Proof {
     pub checks: Vec<Check>,
     /// The short names of the checks that do not hold. None: it is proven.
     pub findings: Vec<String>,
+    /// The last day on which the staged winners are kept, which the statements need.
+    pub staged_until: Day,
     /// Statements that make the tables of the checks known to somebody else.
     pub set_up: String,
 }
@@ -157,6 +175,11 @@ impl Proof {
     pub fn sql(&self) -> String {
         let mut text =
             format!("-- The migration {} into {}: every statement of its proof.\n", self.migration, self.target);
+        let _ = writeln!(
+            text,
+            "-- The staged winners are kept until {}: gc --remove removes them later.",
+            self.staged_until
+        );
         text.push_str(&self.set_up);
         for check in &self.checks {
             let _ = writeln!(text, "\n-- {}: {}\n-- found: {}", check.name, check.promise, check.found);
@@ -200,6 +223,13 @@ pub fn migration_text(report: &MigrationReport) -> String {
     }
     if let Some(page) = &report.proof_page {
         let _ = writeln!(text, "  as a page             {}", place(page));
+    }
+    for table in report.dropped.iter().flatten() {
+        let (source, kept) = (place(&table.source), place(&table.kept));
+        let _ = writeln!(text, "\ndropped {source}: it is kept until {} as\n  {kept}", table.until);
+    }
+    if report.dropped.as_ref().is_some_and(Vec::is_empty) {
+        text.push_str("\nno source was dropped\n");
     }
     text
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// A lake with one run of the demo, and a staging table with the other two, in which 605 keys are new and 25 rows
 /// higher.
-fn desk() -> Desk {
+pub(super) fn desk() -> Desk {
     let desk = Desk::new();
     desk.report(0, "backfill fixtures/demo/run-1-000.parquet --warehouse lake");
     desk.report(0, "backfill fixtures/demo/run-2-000.parquet fixtures/demo/run-3-000.parquet --warehouse staging");

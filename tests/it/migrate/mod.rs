@@ -1,6 +1,7 @@
 //! Migrations: what they bring in, the proof that finds every loss that is planted, and the way back.
 
 mod back;
+mod drop;
 mod keys;
 mod losses;
 
@@ -44,7 +45,7 @@ fn run<'a>(stand: &'a LocalStand, options: RunOptions) -> Run<'a> {
 
 fn sources(inputs: Vec<Input>) -> Sources {
     let places = inputs.iter().map(|input| (input.url.clone(), "staging".to_string())).collect();
-    Sources { inputs, places }
+    Sources { inputs, places, ..Sources::default() }
 }
 
 async fn migrated_by(stand: &LocalStand, rows: &[Value], options: RunOptions) -> Result<MigrationReport> {
