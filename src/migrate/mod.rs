@@ -11,10 +11,11 @@ pub use drop::{Dropping, SourceTable, check_drop, drop_sources, name_of};
 pub use proof::prove;
 pub use roll_back::roll_back;
 
+use crate::dataset::Dataset;
 use crate::error::{Doing, Error, Result};
-use crate::landing::InputReport;
+use crate::landing::{InputReport, columns_of};
 use crate::ledger::{Entry, Ledger};
-use crate::report::{MigrationReport, Proof, proof_html};
+use crate::report::{MigrationReport, Proof, SourceColumns, proof_html};
 use crate::run::{Run, Work};
 use crate::source::Input;
 use std::collections::BTreeMap;
@@ -40,6 +41,27 @@ impl Sources {
         }
         rows
     }
+
+    /// How the columns of each place differ from the contract's, as far as its files are on the local disk: others
+    /// would be fetched once more.
+    async fn columns(&self, dataset: &Dataset, inputs: &[InputReport]) -> Result<BTreeMap<String, SourceColumns>> {
+        let mut columns: BTreeMap<String, SourceColumns> = BTreeMap::new();
+        for input in self.inputs.iter().filter(|input| !input.url.contains("://")) {
+            let found = columns_of(dataset, input).await?;
+            let own = columns.entry(self.places.get(&input.url).unwrap_or(&input.url).clone()).or_default();
+            own.files += 1;
+            found.lacks.into_iter().for_each(|name| *own.lacks.entry(name).or_default() += 1);
+            own.left_out.extend(found.left_out.into_iter().map(|name| (name, 0)));
+            own.casts.extend(found.casts);
+        }
+        for input in inputs {
+            let Some(own) = self.places.get(&input.url).and_then(|place| columns.get_mut(place)) else { continue };
+            for (name, rows) in &input.left_out {
+                *own.left_out.entry(name.clone()).or_default() += rows;
+            }
+        }
+        Ok(columns)
+    }
 }
 
 /// Brings rows in and proves it. A report whose run has stops has written nothing to the target.
@@ -58,7 +80,15 @@ pub async fn migrate(run: &Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
         true => write_proof(run, &name, &places, ledger).await.map(|(proof, page)| (Some(proof), Some(page)))?,
         false => (None, None),
     };
-    Ok(MigrationReport { sources: places, run: report, is_plan: false, proof, proof_page, dropped: None })
+    Ok(MigrationReport {
+        sources: places,
+        columns: BTreeMap::new(),
+        run: report,
+        is_plan: false,
+        proof,
+        proof_page,
+        dropped: None,
+    })
 }
 
 /// Says what [`migrate`] would do, and writes nothing to the target. `ledger` and the folders of the run are others
@@ -75,6 +105,7 @@ pub async fn plan(mut run: Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
     report.stops.iter_mut().for_each(|stop| stop.file = None);
     Ok(MigrationReport {
         sources: sources.rows(&report.inputs),
+        columns: sources.columns(run.dataset, &report.inputs).await?,
         run: report,
         is_plan: true,
         proof: None,

@@ -210,8 +210,13 @@ fn batches(text: &mut String, report: &RunReport) {
         None => "all".to_string(),
     };
     let stopped = !report.stops.is_empty();
-    let head = if stopped { ["to insert", "to update"] } else { ["inserted", "updated"] };
-    let _ = writeln!(text, "\n  {:<24}{:>12}{:>12}{:>12}{:>12}", "batch", "winners", head[0], head[1], "unchanged");
+    let is_plan = !stopped && report.batches.iter().all(|batch| batch.merged.is_none());
+    let head = match (stopped, is_plan) {
+        (true, _) => ["to insert", "to update", "unchanged"],
+        (false, true) => ["new", "newer", "present"],
+        (false, false) => ["inserted", "updated", "unchanged"],
+    };
+    let _ = writeln!(text, "\n  {:<24}{:>12}{:>12}{:>12}{:>12}", "batch", "winners", head[0], head[1], head[2]);
     let mut total = [0; 4];
     for batch in &report.batches {
         let found = &batch.comparison;

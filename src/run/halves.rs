@@ -48,6 +48,7 @@ impl Run<'_> {
                 winners: manifest.batch.rows,
                 comparison: one.found,
                 to_update: to_update(self.dataset, &one.found),
+                staged_bytes: manifest.objects.iter().map(|object| object.size_bytes).sum(),
                 merged: None,
             });
             aside.extend(self.judge(&one, files, report).await?);

@@ -64,7 +64,7 @@ async fn what_is_kept_is_removed_after_its_day_and_not_before() {
         assert_eq!(&found["dropped table"].place, kept);
     }
     // The page says the same of the winners.
-    let folder = stand.folder.path().join("lake/_tradefold/fills/runs").join(&name).join("migration");
+    let folder = super::kept_of(&stand, &name);
     let mut sql = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     let sql = sql.find(|path| path.extension().is_some_and(|end| end == "sql")).unwrap();
     let said = format!("kept until {until}");
