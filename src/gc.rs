@@ -5,6 +5,7 @@ use crate::ledger::Ledger;
 use crate::stage::Manifest;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
+use crate::window::Day;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Serialize)]
 pub struct Leftover {
     /// What it is: `temporary table`, `staged objects`, `landed rows`, `fetched pages`, `exported objects`, `ledger
-    /// file`.
+    /// file`, `dropped table`.
     pub what: String,
     /// Its name or URL.
     pub place: String,
@@ -22,6 +23,9 @@ pub struct Leftover {
     pub size_bytes: u64,
     /// The run that takes it up when the same command is given again. Without it that run does its work anew.
     pub needed_by: Option<String>,
+    /// The last day on which it is kept, whatever is asked for; nothing where nobody has promised it, or that day is
+    /// over.
+    pub kept_until: Option<Day>,
     #[serde(skip)]
     remains: Remains,
 }
@@ -46,24 +50,42 @@ pub struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// Everything that was left behind. While a run works, some of it is that run's own: whoever removes it holds the
-    /// target.
+    /// Everything that was left behind, as it is on a day. While a run works, some of it is that run's own: whoever
+    /// removes it holds the target.
     ///
     /// # Errors
     /// What a store or the warehouse says.
-    pub async fn leftovers(&self, ledger: &Ledger) -> Result<Vec<Leftover>> {
+    pub async fn leftovers(&self, ledger: &Ledger, today: Day) -> Result<Vec<Leftover>> {
         let pending = ledger.pending().into_iter().map(|(part, _)| part);
         let unfinished: BTreeSet<&str> = ledger.unfinished().into_iter().chain(pending).collect();
         let mut found = self.tables(ledger, &unfinished).await?;
-        let mut of_runs = self.of_runs(self.home, "stage", "staged objects", &unfinished).await?;
+        let promised = ledger.staged_until();
+        let kept = |run_id: &str| promised.get(run_id).copied().filter(|until| today <= *until);
+        let mut of_runs = self.of_runs(self.home, "stage", "staged objects", &unfinished, &kept).await?;
         found.append(&mut of_runs);
-        let mut of_runs = self.of_runs(self.work, "landing", "landed rows", &unfinished).await?;
+        let mut of_runs = self.of_runs(self.work, "landing", "landed rows", &unfinished, &|_| None).await?;
         found.append(&mut of_runs);
         found.append(&mut ledger_files(ledger).await?);
         let pages = self.work.join("pages");
         found.append(&mut folders_in(&pages, "fetched pages", "a fetch that was not finished").await?);
         let exports = self.home.join("exports");
         found.append(&mut folders_in(&exports, "exported objects", "a command that reads the table").await?);
+        for (place, until) in ledger.kept_tables() {
+            let folder = Folder::open(place, &[])?;
+            let files = folder.list().await?;
+            // It may be removed by now, or back in its place.
+            if !files.is_empty() {
+                found.push(Leftover {
+                    what: "dropped table".into(),
+                    place: place.to_string(),
+                    files: files.len() as u64,
+                    size_bytes: files.iter().map(|meta| meta.size).sum(),
+                    needed_by: None,
+                    kept_until: Some(until).filter(|until| today <= *until),
+                    remains: Remains::Folder(folder),
+                });
+            }
+        }
         Ok(found)
     }
 
@@ -82,6 +104,7 @@ impl Places<'_> {
             files: 0,
             size_bytes: 0,
             needed_by: needed.iter().find(|(needed, _)| *needed == name).map(|(_, run_id)| run_id.to_string()),
+            kept_until: None,
             remains: Remains::Table(name),
         });
         Ok(tables.collect())
@@ -94,6 +117,7 @@ impl Places<'_> {
         name: &str,
         what: &str,
         unfinished: &BTreeSet<&str>,
+        kept: &dyn Fn(&str) -> Option<Day>,
     ) -> Result<Vec<Leftover>> {
         let runs = folder.join("runs");
         let base = runs.path("");
@@ -115,6 +139,7 @@ impl Places<'_> {
                 place: folder.url().to_string(),
                 files,
                 size_bytes,
+                kept_until: kept(&run_id),
                 needed_by: unfinished.contains(run_id.as_str()).then_some(run_id),
                 remains: Remains::Folder(folder),
             }
@@ -130,7 +155,10 @@ impl Places<'_> {
         for leftover in leftovers {
             match &leftover.remains {
                 Remains::Table(name) => self.warehouse.drop_temporary(name).await?,
-                Remains::Folder(folder) => folder.clear().await?,
+                Remains::Folder(folder) => {
+                    folder.clear().await?;
+                    folder.drop_empty();
+                }
                 Remains::Object(folder, name) => folder.remove(name).await?,
             }
         }
@@ -157,6 +185,7 @@ async fn folders_in(folder: &Folder, what: &str, needed_by: &str) -> Result<Vec<
             files,
             size_bytes,
             needed_by: Some(needed_by.into()),
+            kept_until: None,
             remains: Remains::Folder(folder),
         }
     };
@@ -182,6 +211,7 @@ async fn ledger_files(ledger: &Ledger) -> Result<Vec<Leftover>> {
             files: 1,
             size_bytes: meta.size,
             needed_by: needed.get(name).cloned(),
+            kept_until: None,
             remains: Remains::Object(ledger.folder().clone(), name.to_string()),
         });
     }

@@ -170,6 +170,25 @@ impl Folder {
         self.remove(name).await
     }
 
+    /// Renames the folder, with all that is in it, in one step. Both are on the local disk.
+    ///
+    /// # Errors
+    /// Usage, where there is something of the new name; and what the disk says.
+    pub fn rename_to(&self, other: &Folder) -> Result<()> {
+        let doing = "rename a folder";
+        let (Some(from), Some(to)) = (self.local_path(), other.local_path()) else {
+            return Err(Error::bug(doing).with("folder", &self.url).because("it is not on a disk"));
+        };
+        if to.symlink_metadata().is_ok() {
+            return Err(Error::usage(doing)
+                .with("folder", from.display())
+                .with("to", to.display())
+                .because("there is something of this name")
+                .hint("move that away, then run the same command again"));
+        }
+        std::fs::rename(&from, &to).doing(doing).map_err(|error| error.with("folder", from.display()))
+    }
+
     /// How a person calls the folder.
     fn shown(&self) -> String {
         self.local_path().map_or_else(|| self.url.to_string(), |path| path.display().to_string())

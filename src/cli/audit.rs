@@ -3,8 +3,9 @@
 use super::Outcome;
 use super::ad_hoc::{Footers, footers};
 use super::common::{DatasetArgs, EngineArgs, World};
-use super::migrate::{Sourcing, planned};
+use super::migrate::planned;
 use super::page::Page;
+use super::sourcing::Sourcing;
 use super::target::{Target, TargetArgs};
 use crate::analysis::{Rows, analyse};
 use crate::dataset::{Dataset, KeyPart};
@@ -105,8 +106,8 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
 /// Looks for the rows of other places in the table, as a migration would before it writes anything.
 async fn against(args: &Args, dataset: &Arc<Dataset>, engine: &Engine, world: &World) -> Result<AgainstReport> {
     let target = &args.target.open_to_compare(engine, dataset, world).await?;
-    let place = Sourcing { named: &args.dataset, dataset, bigquery: args.target.bigquery(), target };
-    let found = place.sources(&args.against, false, true, world).await?;
+    let sourcing = Sourcing { named: &args.dataset, dataset, bigquery: args.target.bigquery(), target };
+    let found = sourcing.find(&args.against, false, true, world).await?;
     // Nothing is decided here: whatever the rows are, it is told whether they are there.
     let options = RunOptions {
         on_suspect: Choice::Keep,

@@ -8,6 +8,7 @@ use crate::gc::{Leftover, Places};
 use crate::ledger::Ledger;
 use crate::report::{GcReport, gc_text};
 use crate::run::settle_jobs;
+use crate::window::Day;
 use clap::Args as ClapArgs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use std::time::Duration;
 /// List what runs have left behind: temporary tables, staged objects, landed rows, old files of the ledger.
 ///
 /// Nothing is removed unless it is asked for, and never anything of a run that works. Rejects, conflicts and other rows
-/// for a person to look at stay, whatever is asked for.
+/// for a person to look at stay, whatever is asked for. So does until its day what a migration has promised to keep.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   tradefold gc --warehouse ./lake
@@ -43,7 +44,9 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let dataset = Arc::new(args.dataset.load()?);
     let target = args.target.open(&args.engine.start()?, &dataset, world).await?;
     let places = Places { warehouse: target.warehouse.as_ref(), home: &target.home, work: &target.work };
-    let is_removed = |leftover: &Leftover| args.remove && (args.unfinished || leftover.needed_by.is_none());
+    let is_removed = |leftover: &Leftover| {
+        args.remove && leftover.kept_until.is_none() && (args.unfinished || leftover.needed_by.is_none())
+    };
     // Another stage than the table's own knows nothing of its runs.
     target.warehouse.check_target().await?;
     let found = if args.remove {
@@ -51,7 +54,8 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         let found = collect(&target, &places, &mut writer.ledger, &is_removed, world).await;
         writer.done(found).await?
     } else {
-        places.leftovers(&Ledger::open(target.home.join("ledger"), String::new()).await?).await?
+        let ledger = Ledger::open(target.home.join("ledger"), String::new()).await?;
+        places.leftovers(&ledger, Day::of_us((world.now_us)())).await?
     };
     let (removed, kept) = found.into_iter().partition(is_removed);
     let report = GcReport { target: target.warehouse.target(), removed, kept, is_dry: !args.remove };
@@ -67,7 +71,7 @@ async fn collect(
 ) -> Result<Vec<Leftover>> {
     // A job of a writer that died may still read its temporary table.
     settle_jobs(target.warehouse.as_ref(), ledger, (world.now_us)()).await?;
-    let found = places.leftovers(ledger).await?;
+    let found = places.leftovers(ledger, Day::of_us((world.now_us)())).await?;
     if !ledger.is_ours().await? {
         return Err(Error::new(Kind::Busy, "remove what runs have left behind")
             .because("another writer has taken the target meanwhile")

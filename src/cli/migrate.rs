@@ -3,23 +3,20 @@
 use super::Outcome;
 use super::backfill::Decisions;
 use super::common::{DatasetArgs, EngineArgs, World};
-use super::side::find_files;
+use super::drop_source::{must_be_wanted, only_tables, still_there, who};
 use super::source::wants;
+use super::sourcing::{Found, Sourcing};
 use super::target::{BigQueryArgs, Target, nonce};
 use crate::dataset::{Dataset, parse_key};
-use crate::engine::{DataFile, Engine};
+use crate::engine::Engine;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ledger::Ledger;
-use crate::migrate::{Sources, migrate, plan, roll_back};
+use crate::migrate::{Dropping, Sources, check_drop, drop_sources, migrate, plan, roll_back};
 use crate::report::{MigrationReport, migration_text, roll_back_text};
 use crate::run::{Choice, Run, RunOptions};
-use crate::source::{Input, discover};
 use crate::storage::Folder;
-use crate::warehouse::bigquery::{KEEP_DAYS, Options, SCHEME, TableName, export_into};
+use crate::warehouse::bigquery::Options;
 use clap::{Args as ClapArgs, ValueEnum};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +30,7 @@ use std::time::Duration;
 #[command(after_help = "Examples:
   tradefold migrate --from staging/trades --to ./lake --plan
   tradefold migrate --from staging/trades --to ./lake
+  tradefold migrate --from staging/trades --to ./lake --drop-source
   tradefold migrate --from 'export/*.parquet' --to ./lake --source-key \"wallet_address, tx_hash, id\"
   tradefold migrate --to ./lake --roll-back 0123456789abcdef
 
@@ -55,19 +53,25 @@ pub(super) struct Args {
     /// Keys on which the two disagree.
     #[arg(long, value_enum, default_value_t = OnKeyDifference::Stop, requires = "source_key")]
     on_key_difference: OnKeyDifference,
+    /// Once it is proven without a finding, drop the tables that the rows came from. Each is named first, and its name
+    /// has to be typed, or --yes given. It is moved aside in one step and kept for some days, after which gc --remove
+    /// removes it. Only a Delta table on the local disk, or a table of a lake, can be dropped.
+    #[arg(long, conflicts_with = "plan", group = "confirmed")]
+    drop_source: bool,
+    /// For how many days a dropped table is kept, the staged winners that the proof names, and in BigQuery all that it
+    /// takes to prove a migration anew and to take it back.
+    #[arg(long, default_value_t = 30, value_name = "DAYS", conflicts_with_all = ["plan", "roll_back"])]
+    keep_days: u16,
     /// Take this migration back: what it has inserted and raised, but for rows that were changed since. It says first
     /// what it would do.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["from", "plan", "source_key"])]
+    #[arg(long, value_name = "NAME", group = "confirmed", conflicts_with_all = ["from", "plan", "source_key"])]
     roll_back: Option<String>,
-    /// Do what --roll-back has said.
-    #[arg(long, conflicts_with = "from")]
+    /// Do what --roll-back has said; drop what --drop-source names without being asked.
+    #[arg(long, requires = "confirmed")]
     yes: bool,
     /// Take times of Parquet files that have no zone for UTC, as BigQuery exports a TIMESTAMP.
     #[arg(long)]
     times_are_utc: bool,
-    /// In BigQuery: how many days what the migration keeps is there, so that it can be proven anew and taken back.
-    #[arg(long, value_name = "DAYS", default_value_t = KEEP_DAYS, value_parser = clap::value_parser!(u32).range(1..=3650))]
-    keep_days: u32,
     /// How many seconds to wait for another writer.
     #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
     wait: u64,
@@ -96,11 +100,19 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let engine = args.engine.start()?;
     let options = options(&args, &dataset)?;
     let (wait, is_plan) = (Duration::from_secs(args.wait), args.plan);
-    let settings = Options { only_compares: is_plan, keep_days: args.keep_days, ..Options::default() };
+    let settings = Options { only_compares: is_plan, keep_days: u32::from(args.keep_days), ..Options::default() };
     let target = args.bigquery.target(&args.to, &engine, &dataset, world, settings).await?;
-    let place = Sourcing { named: &args.dataset, dataset: &dataset, bigquery: &args.bigquery, target: &target };
-    let found = place.sources(&args.from, args.times_are_utc, is_plan, world).await?;
+    let ledger = Ledger::open(target.home.join("ledger"), String::new()).await?;
+    let from = still_there(&args.from, args.drop_source, &dataset, &ledger, world)?;
+    let sourcing = Sourcing { named: &args.dataset, dataset: &dataset, bigquery: &args.bigquery, target: &target };
+    let found = sourcing.find(&from, args.times_are_utc, is_plan, world).await?;
     let Found { sources, exports, .. } = found;
+    let tables = sources.tables.clone();
+    if args.drop_source {
+        only_tables(&from, &tables)?;
+        check_drop(&tables, &target.warehouse.target(), &target.home).await?;
+        must_be_wanted(&tables, args.keep_days, args.yes, world).await?;
+    }
     if is_plan {
         let report = planned(&dataset, &engine, &target, options, sources, world).await?;
         let would_stop = !report.run.stops.is_empty();
@@ -123,7 +135,15 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         let report = writer.done(report).await?;
         return Outcome::new(roll_back_text(&report), &report, None);
     }
-    let report = Box::pin(migrate(&run, sources, &mut writer.ledger)).await;
+    let report = async {
+        let mut report = Box::pin(migrate(&run, sources, &mut writer.ledger)).await?;
+        if args.drop_source {
+            let dropping = Dropping { by: who(world), wait };
+            drop_sources(&run, &mut report, &tables, &dropping, &mut writer.ledger).await?;
+        }
+        Ok(report)
+    };
+    let report = report.await;
     let report = writer.done(report).await?;
     let is_well = report.run.stops.is_empty() && report.proof.as_ref().is_none_or(|proof| proof.findings.is_empty());
     // Whoever comes again because of a stop finds them.
@@ -172,6 +192,7 @@ fn options(args: &Args, dataset: &Dataset) -> Result<RunOptions> {
     Ok(RunOptions {
         key_chosen: args.dataset.key_chosen() || args.source_key.is_some(),
         keeps_changes: true,
+        keep_days: args.keep_days,
         keep_staged: true,
         wants: wants(dataset),
         other_key: args.source_key.as_deref().map(parse_key).transpose()?,
@@ -182,83 +203,4 @@ fn options(args: &Args, dataset: &Dataset) -> Result<RunOptions> {
         },
         ..args.decisions.options()
     })
-}
-
-/// Where sources are looked for.
-pub(super) struct Sourcing<'a> {
-    pub(super) named: &'a DatasetArgs,
-    pub(super) dataset: &'a Dataset,
-    pub(super) bigquery: &'a BigQueryArgs,
-    pub(super) target: &'a Target,
-}
-
-/// What was found.
-pub(super) struct Found {
-    pub(super) sources: Sources,
-    /// The folders of tables that were exported.
-    pub(super) exports: Vec<PathBuf>,
-    /// The folder that they are in, where they go with it.
-    _scratch: Option<tempfile::TempDir>,
-}
-
-impl Sourcing<'_> {
-    /// Finds the files of every source. Of a Delta table only those that its newest version has; a table of BigQuery is
-    /// exported. With `is_plan` what is exported goes with what is given back.
-    pub(super) async fn sources(&self, from: &[String], is_utc: bool, is_plan: bool, world: &World) -> Result<Found> {
-        let (mut inputs, mut places, mut exports) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let scratch = match is_plan {
-            true => Some(tempfile::tempdir().doing("make room for exports").map_err(Error::in_temporary_folder)?),
-            false => None,
-        };
-        let work = self.target.work.local_path().map(|folder| folder.join("exports")).unwrap_or_default();
-        let into = scratch.as_ref().map_or(work.as_path(), tempfile::TempDir::path);
-        for place in from {
-            let is_exported = place.starts_with(SCHEME);
-            let found = match is_exported {
-                true => {
-                    let folder = self.exported(place, into, world).await?;
-                    let found = self.files(&folder.to_string_lossy(), world).await;
-                    exports.push(folder);
-                    found?
-                }
-                false => self.files(place, world).await?,
-            };
-            for mut input in found {
-                input.is_utc = is_utc || is_exported;
-                // A file that two places name is that of the first.
-                if let Entry::Vacant(free) = places.entry(input.url.clone()) {
-                    free.insert(place.clone());
-                    inputs.push(input);
-                }
-            }
-        }
-        Ok(Found { sources: Sources { inputs, places }, exports, _scratch: scratch })
-    }
-
-    /// The files of a place that is none of BigQuery.
-    async fn files(&self, place: &str, world: &World) -> Result<Vec<Input>> {
-        let (folder, table) = match find_files(place, self.named, world).await? {
-            (inputs, None) => return Ok(inputs),
-            (_, Some(found)) => found,
-        };
-        let path = |file: &DataFile| match Folder::open(&file.url, &[])?.local_path() {
-            Some(path) => Ok(path.display().to_string()),
-            None => Err(Error::bug("find the files of a table").with("table", folder.url())),
-        };
-        let paths = table.files.iter().map(path).collect::<Result<Vec<_>>>()?;
-        if paths.is_empty() { Ok(Vec::new()) } else { discover(&paths, &world.environment).await }
-    }
-
-    /// Exports a table of BigQuery. Gives the folder of its files.
-    async fn exported(&self, place: &str, into: &Path, world: &World) -> Result<PathBuf> {
-        let table = TableName::parse(place, || Ok(self.dataset.name.clone()))?;
-        if table.to_string() == self.target.warehouse.target() {
-            return Err(Error::usage("migrate")
-                .with("source", place)
-                .because("it is the target")
-                .hint("name the table that is to be retired, or another target"));
-        }
-        let (access, stage) = self.bigquery.export(place, world)?;
-        Box::pin(export_into(access, &table, &stage, self.dataset, into)).await
-    }
 }

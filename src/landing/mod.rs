@@ -17,6 +17,7 @@ mod occurrences;
 mod parquet;
 mod rejects;
 mod rules;
+mod sight;
 mod spool;
 mod values;
 mod work;
@@ -24,6 +25,7 @@ mod work;
 pub use columns::{SOURCE, SOURCE_ROW, landing_schema};
 pub use inferred::{Inferred, Texts, columns_at_first_sight, land_inferred};
 pub use landed::{InputReport, Landed, LandedFile, LandingCounts, LeftOut};
+pub use sight::{InputColumns, columns_of};
 
 use crate::dataset::Dataset;
 use crate::error::{Doing, Result};

@@ -151,6 +151,11 @@ impl Rules {
         found
     }
 
+    /// The columns that values inside of a nested field fill.
+    pub(crate) fn inner_of(&self, field: &str) -> Vec<usize> {
+        self.paths.iter().filter(|(path, _)| path.field == field).map(|(_, (column, _))| *column).collect()
+    }
+
     /// The column that an input's name fills, and the name's rank: 0 is the column's own.
     pub(crate) fn slot(&self, name: &str) -> Option<Slot> {
         self.slots.get(name).copied()

@@ -6,7 +6,7 @@ use crate::spans::Spans;
 use crate::stage::Manifest;
 use crate::warehouse::usage::Usage;
 use crate::warehouse::{Comparison, Merged, Moment, Undone};
-use crate::window::Window;
+use crate::window::{Day, Window};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -154,6 +154,25 @@ pub enum Entry {
         findings: Vec<String>,
         /// The URL of the proof.
         file: String,
+        /// The last day on which the staged winners are kept, which the proof names.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        staged_until: Option<Day>,
+    },
+    /// A table of which a migration has brought in all rows is moved aside next. Whether that came to be, the two
+    /// folders tell.
+    Dropping {
+        /// The migration.
+        run_id: String,
+        /// The table's folder, as a URL.
+        source: String,
+        /// The version that the migration has read.
+        version: Option<u64>,
+        /// Where it is kept, as a URL.
+        kept: String,
+        /// The last day on which it is.
+        until: Day,
+        /// Who wanted it.
+        by: String,
     },
     /// What a migration has changed is taken back now.
     RollingBack {

@@ -5,6 +5,7 @@ use super::entry::{Cover, Entry};
 use super::{Ledger, Record};
 use crate::stage::Manifest;
 use crate::warehouse::Moment;
+use crate::window::Day;
 use std::collections::BTreeMap;
 
 /// A migration, since it was last undone.
@@ -108,6 +109,34 @@ impl Ledger {
             }
         }
         names
+    }
+
+    /// Until when the staged winners of runs are kept, since proofs name them.
+    pub fn staged_until(&self) -> BTreeMap<&str, Day> {
+        let mut kept = BTreeMap::new();
+        for record in self.records() {
+            if let Entry::Proven { run_id, staged_until: Some(until), .. } = &record.entry {
+                kept.insert(run_id.as_str(), *until);
+            }
+        }
+        kept
+    }
+
+    /// The URLs of tables that were moved aside, or were to be, each with the last day on which it is kept.
+    pub fn kept_tables(&self) -> BTreeMap<&str, Day> {
+        let mut tables = BTreeMap::new();
+        for record in self.records() {
+            if let Entry::Dropping { kept, until, .. } = &record.entry {
+                tables.insert(kept.as_str(), *until);
+            }
+        }
+        tables
+    }
+
+    /// The newest entry that tells of a table, by the URL of its folder, that it was to be dropped.
+    pub fn dropped(&self, folder: &str) -> Option<&Record> {
+        let is_it = |record: &&Record| matches!(&record.entry, Entry::Dropping { source, .. } if source == folder);
+        self.records().iter().rev().find(is_it)
     }
 
     /// A migration that is not undone and has changed the target after the entry of this number, and is another one.

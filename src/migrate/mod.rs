@@ -3,27 +3,32 @@
 //! A migration is a run like a backfill. It keeps what the target was before and what each of its merges changes, and
 //! at its end the target is compared with both.
 
+mod drop;
 mod proof;
 mod roll_back;
 
+pub use drop::{Dropping, SourceTable, check_drop, drop_sources, name_of};
 pub use proof::prove;
 pub use roll_back::roll_back;
 
+use crate::dataset::Dataset;
 use crate::error::{Doing, Error, Result};
-use crate::landing::InputReport;
+use crate::landing::{InputReport, columns_of};
 use crate::ledger::{Entry, Ledger};
-use crate::report::{MigrationReport, Proof, proof_html};
+use crate::report::{MigrationReport, Proof, SourceColumns, proof_html};
 use crate::run::{Run, Work};
 use crate::source::Input;
 use std::collections::BTreeMap;
 
 /// Files of which a migration brings the rows into its target.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sources {
     /// The files.
     pub inputs: Vec<Input>,
     /// Where each came from, by what it is called.
     pub places: BTreeMap<String, String>,
+    /// Those of the places that are tables.
+    pub tables: Vec<SourceTable>,
 }
 
 impl Sources {
@@ -35,6 +40,27 @@ impl Sources {
             *rows.entry(place.clone()).or_default() += input.counts.read;
         }
         rows
+    }
+
+    /// How the columns of each place differ from the contract's, as far as its files are on the local disk: others
+    /// would be fetched once more.
+    async fn columns(&self, dataset: &Dataset, inputs: &[InputReport]) -> Result<BTreeMap<String, SourceColumns>> {
+        let mut columns: BTreeMap<String, SourceColumns> = BTreeMap::new();
+        for input in self.inputs.iter().filter(|input| !input.url.contains("://")) {
+            let found = columns_of(dataset, input).await?;
+            let own = columns.entry(self.places.get(&input.url).unwrap_or(&input.url).clone()).or_default();
+            own.files += 1;
+            found.lacks.into_iter().for_each(|name| *own.lacks.entry(name).or_default() += 1);
+            own.left_out.extend(found.left_out.into_iter().map(|name| (name, 0)));
+            own.casts.extend(found.casts);
+        }
+        for input in inputs {
+            let Some(own) = self.places.get(&input.url).and_then(|place| columns.get_mut(place)) else { continue };
+            for (name, rows) in &input.left_out {
+                *own.left_out.entry(name.clone()).or_default() += rows;
+            }
+        }
+        Ok(columns)
     }
 }
 
@@ -54,7 +80,15 @@ pub async fn migrate(run: &Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
         true => write_proof(run, &name, &places, ledger).await.map(|(proof, page)| (Some(proof), Some(page)))?,
         false => (None, None),
     };
-    Ok(MigrationReport { sources: places, run: report, is_plan: false, proof, proof_page })
+    Ok(MigrationReport {
+        sources: places,
+        columns: BTreeMap::new(),
+        run: report,
+        is_plan: false,
+        proof,
+        proof_page,
+        dropped: None,
+    })
 }
 
 /// Says what [`migrate`] would do, and writes nothing to the target. `ledger` and the folders of the run are others
@@ -71,10 +105,12 @@ pub async fn plan(mut run: Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
     report.stops.iter_mut().for_each(|stop| stop.file = None);
     Ok(MigrationReport {
         sources: sources.rows(&report.inputs),
+        columns: sources.columns(run.dataset, &report.inputs).await?,
         run: report,
         is_plan: true,
         proof: None,
         proof_page: None,
+        dropped: None,
     })
 }
 
@@ -96,7 +132,9 @@ async fn write_proof(
     let file = folder.url_of(&name_of("html"));
     let (run_id, findings) = (name.to_string(), proof.findings.clone());
     let page = file.clone();
-    ledger.append(Entry::Proven { run_id, sources: sources.clone(), findings, file }, (run.now_us)()).await?;
+    let staged_until = Some(proof.staged_until);
+    let entry = Entry::Proven { run_id, sources: sources.clone(), findings, file, staged_until };
+    ledger.append(entry, (run.now_us)()).await?;
     Ok((proof, page))
 }
 

@@ -64,8 +64,14 @@ pub async fn prove(run: &Run<'_>, name: &str, sources: &BTreeMap<String, u64>, l
         inserted_by_others: others.keys,
         checks,
         findings,
+        staged_until: last_kept(run),
         set_up: proving.tables.set_up.clone(),
     })
+}
+
+/// The last day on which something is kept that a migration leaves now.
+pub(super) fn last_kept(run: &Run<'_>) -> Day {
+    Day::of_us((run.now_us)()).plus(i32::from(run.options.keep_days))
 }
 
 /// Steps of a proof, for who watches.

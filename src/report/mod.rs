@@ -22,7 +22,8 @@ pub use exposition::exposition;
 pub use follow::{FetchReport, SyncReport, TableReport, sync_text};
 pub use html::{analysis_html, proof_html};
 pub use proof::{
-    AgainstDays, AgainstReport, Check, MigrationReport, Proof, RollBackReport, migration_text, roll_back_text,
+    AgainstDays, AgainstReport, Check, DroppedTable, MigrationReport, Proof, RollBackReport, SourceColumns,
+    migration_text, roll_back_text,
 };
 pub use runs::{OtherRuns, RunRows, Runs};
 pub use status::{FeedReport, LastTimes, PartReport, StatusReport, status_text};
@@ -73,6 +74,9 @@ pub struct BatchReport {
     pub comparison: Comparison,
     /// Winners that a merge would replace a lower row with; none where rows never change.
     pub to_update: u64,
+    /// How large its staged objects are together.
+    #[serde(default)]
+    pub staged_bytes: u64,
     /// What was done; nothing where the run stopped before.
     pub merged: Option<Merged>,
 }

@@ -1,6 +1,6 @@
 //! What a migration has done, and the proof that nothing was lost by it.
 
-use super::text::{line, n, place, usage, without_dedup};
+use super::text::{line, n, place, usage, whole, without_dedup};
 use super::{BatchReport, RunReport, backfill_text, counted};
 use crate::warehouse::{Moment, Undone};
 use crate::window::Day;
@@ -13,6 +13,9 @@ use std::fmt::Write;
 pub struct MigrationReport {
     /// Where rows came from, and how many each had.
     pub sources: BTreeMap<String, u64>,
+    /// How the columns of each differ from the contract's; only in a plan.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, SourceColumns>,
     /// What was brought in, or why nothing was.
     pub run: RunReport,
     /// Whether it only says what it would do.
@@ -21,6 +24,35 @@ pub struct MigrationReport {
     pub proof: Option<Proof>,
     /// The URL of the proof as a page; beside it lie files of the same name that end in `.json` and `.sql`.
     pub proof_page: Option<String>,
+    /// The tables that were dropped; nothing where none was to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<Vec<DroppedTable>>,
+}
+
+/// How the columns of a place differ from the contract's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceColumns {
+    /// How many of its files were looked at: those on the local disk.
+    pub files: u64,
+    /// Columns of the contract that files lack, each with how many.
+    pub lacks: BTreeMap<String, u64>,
+    /// Columns that the contract has not, each with how many rows have a value for it. They are not brought in.
+    pub left_out: BTreeMap<String, u64>,
+    /// Columns of another type than the contract's: what they are, and what they become.
+    pub casts: BTreeMap<String, String>,
+}
+
+/// A table whose rows were brought in and that was moved aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedTable {
+    /// The URL of its folder.
+    pub source: String,
+    /// Its version, which is the one that was read.
+    pub version: Option<u64>,
+    /// The URL of the folder that it is in now.
+    pub kept: String,
+    /// The last day on which it is kept.
+    pub until: Day,
 }
 
 /// A comparison of a target with what it was and with what should have come into it.
@@ -46,6 +78,8 @@ pub struct Proof {
     pub checks: Vec<Check>,
     /// The short names of the checks that do not hold. None: it is proven.
     pub findings: Vec<String>,
+    /// The last day on which the staged winners are kept, which the statements need.
+    pub staged_until: Day,
     /// Statements that make the tables of the checks known to somebody else.
     pub set_up: String,
 }
@@ -157,6 +191,11 @@ impl Proof {
     pub fn sql(&self) -> String {
         let mut text =
             format!("-- The migration {} into {}: every statement of its proof.\n", self.migration, self.target);
+        let _ = writeln!(
+            text,
+            "-- The staged winners are kept until {}: gc --remove removes them later.",
+            self.staged_until
+        );
         text.push_str(&self.set_up);
         for check in &self.checks {
             let _ = writeln!(text, "\n-- {}: {}\n-- found: {}", check.name, check.promise, check.found);
@@ -191,11 +230,16 @@ pub fn migration_text(report: &MigrationReport) -> String {
             n(other.put_together)
         );
     }
+    for (source, found) in &report.columns {
+        columns(&mut text, source, found);
+    }
     if let Some(estimate) = &report.run.estimate {
         usage(&mut text, &estimate.usage);
         without_dedup(&mut text, &estimate.without_dedup);
     }
     if report.is_plan {
+        let staged = report.run.batches.iter().map(|batch| batch.staged_bytes).sum();
+        let _ = writeln!(text, "\n  {} to be staged", counted(staged, "byte"));
         text.push_str("\nnothing was written to the target: this is a plan\n");
     }
     if let Some(proof) = &report.proof {
@@ -205,7 +249,31 @@ pub fn migration_text(report: &MigrationReport) -> String {
     if let Some(page) = &report.proof_page {
         let _ = writeln!(text, "  as a page             {}", place(page));
     }
+    for table in report.dropped.iter().flatten() {
+        let (source, kept) = (place(&table.source), place(&table.kept));
+        let _ = writeln!(text, "\ndropped {source}: it is kept until {} as\n  {kept}", table.until);
+    }
+    if report.dropped.as_ref().is_some_and(Vec::is_empty) {
+        text.push_str("\nno source was dropped\n");
+    }
     text
+}
+
+/// How the columns of a place differ from the contract's.
+fn columns(text: &mut String, source: &str, found: &SourceColumns) {
+    let _ = writeln!(text, "\n  columns of {}, {} looked at", place(source), counted(found.files, "file"));
+    for (name, files) in &found.lacks {
+        let _ = writeln!(text, "  lacks                 {}: {} without", whole(name), counted(*files, "file"));
+    }
+    for (name, rows) in &found.left_out {
+        let _ = writeln!(text, "  not brought in        {}: {} with a value", whole(name), counted(*rows, "row"));
+    }
+    for (name, cast) in &found.casts {
+        let _ = writeln!(text, "  of another type       {}: {cast}", whole(name));
+    }
+    if found.lacks.is_empty() && found.left_out.is_empty() && found.casts.is_empty() {
+        text.push_str("  as in the contract\n");
+    }
 }
 
 fn proof_text(text: &mut String, proof: &Proof) {

@@ -210,8 +210,13 @@ fn batches(text: &mut String, report: &RunReport) {
         None => "all".to_string(),
     };
     let stopped = !report.stops.is_empty();
-    let head = if stopped { ["to insert", "to update"] } else { ["inserted", "updated"] };
-    let _ = writeln!(text, "\n  {:<24}{:>12}{:>12}{:>12}{:>12}", "batch", "winners", head[0], head[1], "unchanged");
+    let is_plan = !stopped && report.batches.iter().all(|batch| batch.merged.is_none());
+    let head = match (stopped, is_plan) {
+        (true, _) => ["to insert", "to update", "unchanged"],
+        (false, true) => ["new", "newer", "present"],
+        (false, false) => ["inserted", "updated", "unchanged"],
+    };
+    let _ = writeln!(text, "\n  {:<24}{:>12}{:>12}{:>12}{:>12}", "batch", "winners", head[0], head[1], head[2]);
     let mut total = [0; 4];
     for batch in &report.batches {
         let found = &batch.comparison;
@@ -362,19 +367,26 @@ fn orphans(text: &mut String, found: &OrphansReport) {
 /// The report of what runs have left behind.
 pub fn gc_text(report: &GcReport) -> String {
     let mut text = format!("{}\n", place(&report.target));
-    let needed = |needed: bool| report.kept.iter().filter(move |leftover| leftover.needed_by.is_some() == needed);
-    let all: [(&str, Vec<&Leftover>); 3] = [
+    let needed = |needed: bool| {
+        let left = report.kept.iter().filter(|leftover| leftover.kept_until.is_none());
+        left.filter(move |leftover| leftover.needed_by.is_some() == needed)
+    };
+    let all: [(&str, Vec<&Leftover>); 4] = [
         ("removed", report.removed.iter().collect()),
         ("left behind", needed(false).collect()),
         ("taken up by runs that were not finished, once the same command is given", needed(true).collect()),
+        ("kept until a day is over", report.kept.iter().filter(|leftover| leftover.kept_until.is_some()).collect()),
     ];
     for (title, leftovers) in all.into_iter().filter(|(_, leftovers)| !leftovers.is_empty()) {
         let _ = writeln!(text, "\n  {title}");
         for leftover in leftovers {
-            let size = match leftover.files {
+            let mut size = match leftover.files {
                 0 => String::new(),
                 files => format!("   {}, {}", counted(files, "file"), counted(leftover.size_bytes, "byte")),
             };
+            if let Some(until) = leftover.kept_until {
+                let _ = write!(size, ", until {until}");
+            }
             let _ = writeln!(text, "  {:<22}{}{size}", leftover.what, place(&leftover.place));
         }
     }

@@ -246,7 +246,8 @@ pub(super) fn to_update(dataset: &Dataset, found: &Comparison) -> u64 {
 /// What is told of a batch before it is merged.
 fn compared_batch(manifest: &Manifest, comparison: Comparison, to_update: u64) -> BatchReport {
     let (batch_id, days, winners) = (manifest.batch_id.clone(), ends(manifest), manifest.batch.rows);
-    BatchReport { batch_id, days, winners, comparison, to_update, merged: None }
+    let staged_bytes = manifest.objects.iter().map(|object| object.size_bytes).sum();
+    BatchReport { batch_id, days, winners, comparison, to_update, staged_bytes, merged: None }
 }
 
 /// The same of a batch for a target without rows.

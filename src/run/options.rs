@@ -44,6 +44,8 @@ pub struct RunOptions {
     pub only_compares: bool,
     /// Whether what each merge is about to change is written down, so that it can be shown and taken back.
     pub keeps_changes: bool,
+    /// For how many days the staged winners that a proof names are kept, and a table that was moved aside.
+    pub keep_days: u16,
     /// Another key by which the input was told apart until now.
     pub other_key: Option<Vec<KeyPart>>,
     /// Keys on which it disagrees.
@@ -66,6 +68,7 @@ impl Default for RunOptions {
             wants: None,
             only_compares: false,
             keeps_changes: false,
+            keep_days: 30,
             other_key: None,
             on_other_key: Choice::Stop,
         }

@@ -9,6 +9,7 @@ mod diff;
 mod diff_tables;
 mod diff_texts;
 mod disk_full;
+mod drop_source;
 mod fixtures;
 mod memory;
 mod migrate;

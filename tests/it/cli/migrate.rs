@@ -1,12 +1,13 @@
 //! `tradefold migrate`, and `audit --against`.
 
 use super::{Desk, number};
+use crate::googlesql::python;
 use crate::report::browser;
 use serde_json::Value;
 
 /// A lake with one run of the demo, and a staging table with the other two, in which 605 keys are new and 25 rows
 /// higher.
-fn desk() -> Desk {
+pub(super) fn desk() -> Desk {
     let desk = Desk::new();
     desk.report(0, "backfill fixtures/demo/run-1-000.parquet --warehouse lake");
     desk.report(0, "backfill fixtures/demo/run-2-000.parquet fixtures/demo/run-3-000.parquet --warehouse staging");
@@ -25,6 +26,18 @@ fn a_staging_table_is_planned_migrated_proven_and_taken_back() {
     let plan = desk.report(0, &format!("{MIGRATE} --plan"));
     assert_eq!(desk.files("lake"), before, "a plan writes nothing");
     assert_eq!((number(&plan, "/sources/staging"), plan["proof"].is_null()), (9_508, true));
+    let staged = number(&plan, "/run/batches/0/staged_bytes");
+    assert!(staged > 100_000, "{staged} bytes of some thousand rows");
+    let text = desk.run(&format!("{MIGRATE} --plan --quiet")).out;
+    for line in [
+        "  batch                        winners         new       newer     present",
+        "  total                          9,508         605          25       8,878",
+        "  columns of staging, 20 files looked at",
+        "  as in the contract",
+        "nothing was written to the target: this is a plan",
+    ] {
+        assert!(text.lines().any(|own| own == line), "{line}\n{text}");
+    }
     let done = desk.report(0, MIGRATE);
     assert_eq!(plan["run"]["balance"], done["run"]["balance"]);
     let proof = &done["proof"];
@@ -111,5 +124,32 @@ fn what_can_not_be_migrated_is_refused_with_what_to_do() {
         let ran = desk.run(arguments);
         assert_eq!(ran.code, 2, "{arguments}\n{}", ran.err);
         assert!(ran.err.contains(reason), "{arguments}\n{}", ran.err);
+    }
+}
+
+#[test]
+fn a_plan_tells_which_columns_are_others_than_the_contracts() {
+    let desk = desk();
+    let script = "import duckdb; duckdb.sql(\"COPY (SELECT * EXCLUDE (title) REPLACE (price::DECIMAL(9, 4) AS \
+                  price), 7 AS batch, NULL::INT AS empty FROM 'fixtures/demo/run-2-000.parquet') TO 'odd.parquet'\")";
+    let ran = std::process::Command::new(python()).args(["-c", script]).current_dir(desk.path("")).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    desk.write("odd.csv", "user,tx_hash,order_hash,timestamp,id,mine\n0xa,0x1,0x2,2025-10-02T10:00:00Z,a,1\n");
+    let plan = desk.report(0, "migrate --from odd.parquet --from odd.csv --from staging --to lake --plan");
+    let odd = &plan["columns"]["odd.parquet"];
+    let rows = number(&plan, "/sources/odd.parquet");
+    assert_eq!(odd["left_out"], serde_json::json!({ "batch": rows, "empty": 0 }));
+    assert_eq!(odd["lacks"], serde_json::json!({ "title": 1 }));
+    assert_eq!(odd["casts"], serde_json::json!({ "price": "Decimal128(9, 4) becomes float64" }));
+    let texts = &plan["columns"]["odd.csv"];
+    assert_eq!((texts["left_out"].to_string(), texts["casts"].to_string()), (r#"{"mine":1}"#.into(), "{}".into()));
+    assert_eq!((texts["lacks"]["price"].as_u64(), texts["lacks"]["order_hash"].is_null()), (Some(1), true));
+    let text = desk.run("migrate --from odd.parquet --to lake --plan --quiet").out;
+    for line in [
+        "  lacks                 title: 1 file without",
+        "  not brought in        empty: 0 rows with a value",
+        "  of another type       price: Decimal128(9, 4) becomes float64",
+    ] {
+        assert!(text.lines().any(|own| own == line), "{line}\n{text}");
     }
 }

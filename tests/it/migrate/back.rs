@@ -222,3 +222,32 @@ async fn a_merge_that_never_came_is_taken_back_once() {
     assert_eq!((done.removed, done.restored, done.as_before), (2, 2, 0));
     assert_eq!(again.table().await, before);
 }
+
+#[tokio::test]
+async fn a_migration_over_another_is_proven_and_both_are_taken_back_in_order() {
+    let stand = crowded().await;
+    merged(&stand, &production()).await;
+    let before = stand.table().await;
+    let first = migrated(&stand, &staging()).await;
+    let between = stand.table().await;
+    // It raises rows of both, one of them for the second time, and has a row of its own.
+    let rows = [
+        fill("0xa5", json!("o"), EDGE_S + 41 * DAY_S, 1, 5.5),
+        fill("0xa1", json!("o"), EDGE_S + 2 * DAY_S, 1, 5.1),
+        fill("0xb2", Value::Null, EDGE_S + 21 * DAY_S, 7, 5.2),
+        fill("0xd1", Value::Null, EDGE_S, 1, 5.3),
+        fill("0xa2", json!("o"), EDGE_S, 2, 0.2),
+    ];
+    let second = migrated(&stand, &rows).await;
+    assert_eq!(second.run.totals(), (5, 1, 3, 1));
+    assert_eq!((proof(&second).findings.len(), proof(&second).inserted, proof(&second).inserted_by_others), (0, 1, 0));
+    let undone = back(&stand, &second.run.run_id, false).await.unwrap().undone;
+    assert_eq!((undone.removed, undone.restored, undone.changed_since), (1, 3, 0));
+    assert_eq!(stand.table().await, between);
+    let undone = back(&stand, &first.run.run_id, false).await.unwrap().undone;
+    assert_eq!((undone.removed, undone.restored, undone.changed_since), (2, 2, 0));
+    assert_eq!(stand.table().await, before);
+    let own = ledger(&stand).await;
+    let rows = before.len() as u64 + stand.bystanders();
+    assert_eq!((own.lost_rows(rows), own.migrations().len(), own.unfinished().len()), (0, 0, 0));
+}

@@ -1,6 +1,6 @@
 //! Migrations into a table of BigQuery, as the emulator has it.
 
-use super::losses::{Loss, Suffers, every_loss_is_found};
+use super::losses::{Loss, Suffers, cases, every_loss_is_found};
 use super::{back, ledger, migrated, migrated_by, of, options, production, proof, staging};
 use crate::warehouse::bigquery::front::Front;
 use crate::warehouse::bigquery::servers::servers;
@@ -71,7 +71,8 @@ async fn a_table_of_one_part_is_migrated_into_and_taken_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_loss_in_bigquery_is_found_and_named() {
-    Box::pin(every_loss_is_found(&crowded(fills()).await)).await;
+    let stand = crowded(fills()).await;
+    Box::pin(every_loss_is_found(&stand, cases(&stand))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 mod back;
 mod bigquery;
+mod drop;
 mod keys;
 mod losses;
 
@@ -10,7 +11,7 @@ use crate::warehouse::local::LocalStand;
 use crate::warehouse::{DAY_S, EDGE_S, NOW_US, Stand, backfill, fill, fills, input, merged};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tradefold::error::Result;
 use tradefold::ledger::Ledger;
@@ -45,7 +46,7 @@ fn run<'a>(stand: &'a impl Stand, options: RunOptions) -> Run<'a> {
 
 fn sources(inputs: Vec<Input>) -> Sources {
     let places = inputs.iter().map(|input| (input.url.clone(), "staging".to_string())).collect();
-    Sources { inputs, places }
+    Sources { inputs, places, ..Sources::default() }
 }
 
 async fn migrated_by(stand: &impl Stand, rows: &[Value], options: RunOptions) -> Result<MigrationReport> {
@@ -110,9 +111,14 @@ async fn crowded() -> LocalStand {
     LocalStand::crowded(fills()).await
 }
 
+/// The folder of what a migration keeps.
+fn kept_of(stand: &LocalStand, name: &str) -> PathBuf {
+    stand.home().local_path().unwrap().join("runs").join(name).join("migration")
+}
+
 /// Lets DuckDB ask what the proof has asked.
 fn asked_by_duckdb(stand: &LocalStand, name: &str) {
-    let folder = stand.folder.path().join("lake/_tradefold/fills/runs").join(name).join("migration");
+    let folder = kept_of(stand, name);
     let names = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let newest = names.filter(|name| name.ends_with(".sql")).max().unwrap();
     let sql = folder.join(newest);

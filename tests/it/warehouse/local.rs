@@ -9,7 +9,7 @@ use object_store::ObjectStore;
 use serde_json::Value;
 use std::sync::Arc;
 use tradefold::dataset::Dataset;
-use tradefold::engine::Engine;
+use tradefold::engine::{Engine, EngineOptions};
 use tradefold::landing::{LandingOptions, land};
 use tradefold::progress::Silent;
 use tradefold::source::discover;
@@ -57,6 +57,15 @@ impl LocalStand {
         let engine = engine();
         let warehouse = DeltaWarehouse::new(engine.clone(), Arc::clone(&dataset), lake.join(&dataset.name));
         LocalStand { folder, lake, dataset, engine, warehouse, bystanders: Vec::new() }
+    }
+
+    /// The same with an engine of so many threads.
+    pub fn with_threads(self, threads: usize) -> LocalStand {
+        let options = EngineOptions { memory_bytes: 1 << 30, threads, exact_keys: false };
+        let engine = Engine::new(options).unwrap();
+        let folder = self.lake.join(&self.dataset.name);
+        let warehouse = DeltaWarehouse::new(engine.clone(), Arc::clone(&self.dataset), folder);
+        LocalStand { engine, warehouse, ..self }
     }
 
     async fn delta(&self) -> Option<DeltaTable> {

@@ -1,0 +1,94 @@
+//! Where the rows of a migration are: files, Delta tables, and tables of BigQuery, which are exported.
+
+use super::common::{DatasetArgs, World};
+use super::side::find_files;
+use super::target::{BigQueryArgs, Target};
+use crate::dataset::Dataset;
+use crate::engine::DataFile;
+use crate::error::{Doing, Error, Result};
+use crate::migrate::{SourceTable, Sources};
+use crate::source::{Input, discover};
+use crate::storage::Folder;
+use crate::warehouse::bigquery::{SCHEME, TableName, export_into};
+use std::collections::btree_map::Entry;
+use std::path::{Path, PathBuf};
+
+/// Where sources are looked for.
+pub(super) struct Sourcing<'a> {
+    pub(super) named: &'a DatasetArgs,
+    pub(super) dataset: &'a Dataset,
+    pub(super) bigquery: &'a BigQueryArgs,
+    pub(super) target: &'a Target,
+}
+
+/// What was found.
+pub(super) struct Found {
+    pub(super) sources: Sources,
+    /// The folders of tables that were exported.
+    pub(super) exports: Vec<PathBuf>,
+    /// The folder that they are in, where they go with it.
+    _scratch: Option<tempfile::TempDir>,
+}
+
+impl Sourcing<'_> {
+    /// Finds the files of every source. Of a Delta table only those that its newest version has; a table of BigQuery is
+    /// exported. With `is_plan` what is exported goes with what is given back.
+    pub(super) async fn find(&self, from: &[String], is_utc: bool, is_plan: bool, world: &World) -> Result<Found> {
+        let (mut sources, mut exports) = (Sources::default(), Vec::new());
+        let scratch = match is_plan {
+            true => Some(tempfile::tempdir().doing("make room for exports").map_err(Error::in_temporary_folder)?),
+            false => None,
+        };
+        let work = self.target.work.local_path().map(|folder| folder.join("exports")).unwrap_or_default();
+        let into = scratch.as_ref().map_or(work.as_path(), tempfile::TempDir::path);
+        for place in from {
+            let is_exported = place.starts_with(SCHEME);
+            let found = match is_exported {
+                true => {
+                    let folder = self.exported(place, into, world).await?;
+                    let found = discover(&[folder.display().to_string()], &world.environment).await;
+                    exports.push(folder);
+                    found?
+                }
+                false => self.files(place, &mut sources.tables, world).await?,
+            };
+            for mut input in found {
+                input.is_utc = is_utc || is_exported;
+                // A file that two places name is that of the first.
+                if let Entry::Vacant(free) = sources.places.entry(input.url.clone()) {
+                    free.insert(place.clone());
+                    sources.inputs.push(input);
+                }
+            }
+        }
+        Ok(Found { sources, exports, _scratch: scratch })
+    }
+
+    /// The files of a place that is none of BigQuery.
+    async fn files(&self, place: &str, tables: &mut Vec<SourceTable>, world: &World) -> Result<Vec<Input>> {
+        let (folder, table) = match find_files(place, self.named, world).await? {
+            (inputs, None) => return Ok(inputs),
+            (_, Some(found)) => found,
+        };
+        let path = |file: &DataFile| match Folder::open(&file.url, &[])?.local_path() {
+            Some(path) => Ok(path.display().to_string()),
+            None => Err(Error::bug("find the files of a table").with("table", folder.url())),
+        };
+        tables.push(SourceTable { place: place.to_string(), folder: folder.clone(), version: table.version });
+        let paths = table.files.iter().map(path).collect::<Result<Vec<_>>>()?;
+        if paths.is_empty() { Ok(Vec::new()) } else { discover(&paths, &world.environment).await }
+    }
+
+    /// Exports a table of BigQuery. Gives the folder of its files.
+    async fn exported(&self, place: &str, into: &Path, world: &World) -> Result<PathBuf> {
+        let table = TableName::parse(place, || Ok(self.dataset.name.clone()))?;
+        if table.to_string() == self.target.warehouse.target() {
+            return Err(Error::usage("migrate")
+                .with("source", place)
+                .because("it is the target")
+                .hint("name the table that is to be retired, or another target"));
+        }
+        let (access, stage) = self.bigquery.export(place, world)?;
+        Box::pin(export_into(access, &table, &stage, self.dataset, into)).await
+    }
+}

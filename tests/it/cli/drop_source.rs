@@ -1,0 +1,115 @@
+//! `tradefold migrate --drop-source`
+
+use super::migrate::desk;
+use super::{Desk, Ran, number, project};
+use crate::googlesql::python;
+use std::process::Command;
+
+const DROP: &str = "migrate --from staging --to lake --drop-source";
+
+/// The name of the folder in the staging lake that a table was moved to.
+fn kept(desk: &Desk) -> Option<String> {
+    let names = std::fs::read_dir(desk.path("staging")).unwrap();
+    let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.find(|name| name.starts_with("_trades.kept-until-"))
+}
+
+/// Runs a command at a terminal where somebody types this.
+fn typed(desk: &Desk, answer: &str, arguments: &str) -> Ran {
+    let mut command = Command::new(python());
+    command.arg(project("tests/oracle/terminal.py")).arg(answer).arg(&desk.binary).args(arguments.split(' '));
+    desk.read(command.current_dir(desk.path("")).output().unwrap())
+}
+
+#[test]
+fn a_source_is_dropped_once_it_is_proven_and_kept_until_its_day() {
+    let desk = desk();
+    let rows = number(&desk.report(0, "audit --warehouse staging"), "/audit/rows");
+    let done = desk.report(0, &format!("{DROP} --yes --keep-days 3"));
+    assert_eq!(done["proof"]["findings"].to_string(), "[]");
+    let name = kept(&desk).unwrap();
+    let dropped = &done["dropped"][0];
+    assert_eq!(dropped["source"], "file:///staging/trades");
+    assert_eq!(dropped["kept"].as_str().unwrap(), format!("file:///staging/{name}"));
+    assert!(name.contains(dropped["until"].as_str().unwrap()), "{name} {dropped}");
+    assert!(!desk.path("staging/trades").exists());
+    // What is kept is the whole table.
+    let same = desk.report(65, &format!("diff staging/{name} fixtures/demo/run-2-000.parquet --dataset trades"));
+    assert_eq!((number(&same, "/a/rows"), number(&same, "/keys/only_b")), (rows, 0));
+    // Neither it nor the winners that the proof names are removed before that day is over.
+    for arguments in ["gc --warehouse lake", "gc --warehouse lake --remove --unfinished"] {
+        let found = desk.report(0, arguments);
+        let kept = found["kept"].as_array().unwrap().iter();
+        let told = kept.filter_map(|left| Some((left["what"].as_str()?, left["kept_until"].as_str()?)));
+        let told: Vec<_> = told.collect();
+        let until = dropped["until"].as_str().unwrap();
+        assert_eq!(told, [("staged objects", until), ("dropped table", until)], "{arguments}");
+        assert!(found["removed"].as_array().unwrap().iter().all(|left| left["what"] == "ledger file"), "{found:#}");
+    }
+    assert!(desk.run("gc --warehouse lake").out.contains("kept until a day is over"));
+    assert!(desk.path("staging").join(&name).exists());
+    // Who comes again hears where it is, and may have it back.
+    for arguments in [DROP, "migrate --from staging/trades/ --to lake", "migrate --from staging --to lake --plan"] {
+        let again = desk.run(arguments);
+        assert_eq!(again.code, 2, "{arguments} {}", again.out);
+        let migration = done["proof"]["migration"].as_str().unwrap();
+        for part in ["it was dropped at", migration, &name, "rename that to have it back"] {
+            assert!(again.err.contains(part), "{arguments}: {part}\n{}", again.err);
+        }
+    }
+    std::fs::rename(desk.path("staging").join(&name), desk.path("staging/trades")).unwrap();
+    let again = desk.report(0, "migrate --from staging --to lake");
+    assert_eq!((number(&again, "/proof/inserted"), again["dropped"].is_null()), (0, true));
+    assert_eq!(number(&desk.report(0, "audit --warehouse staging"), "/lost_rows"), 0);
+}
+
+#[test]
+fn its_name_has_to_be_typed() {
+    let desk = desk();
+    let before = desk.files("lake");
+    let ran = typed(&desk, "lake", DROP);
+    assert_eq!(ran.code, 2, "{}", ran.out);
+    assert!(ran.out.contains("Type its name to agree (staging)"), "{}", ran.out);
+    assert!(ran.out.contains("its name was not typed"), "{}", ran.out);
+    assert_eq!((desk.files("lake"), kept(&desk)), (before, None));
+    let ran = typed(&desk, "staging", &format!("{DROP} --quiet"));
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert!(ran.out.contains("dropped /staging/trades: it is kept until"), "{}", ran.out);
+    assert!(kept(&desk).is_some());
+}
+
+#[test]
+fn what_can_not_be_dropped_is_refused_before_anything_begins() {
+    let desk = desk();
+    std::os::unix::fs::symlink(desk.path("staging/trades"), desk.path("link")).unwrap();
+    let before = (desk.files("lake"), desk.files("staging"));
+    for (arguments, reason) in [
+        (DROP, "stdin is no terminal"),
+        ("migrate --from fixtures/demo/run-1-000.parquet --to lake --drop-source --yes", "only a Delta table"),
+        ("migrate --from fixtures/demo --to lake --drop-source --yes", "only a Delta table"),
+        ("migrate --from staging --from fixtures/demo/run-?-000.parquet --to lake --drop-source --yes", "run-?-000"),
+        ("migrate --from lake --to lake --drop-source --yes", "it is the target"),
+        ("migrate --from lake/trades/ --to lake --drop-source --yes", "it is the target"),
+        ("migrate --from staging --to staging/trades/lake --drop-source --yes", "it is the target, or one is in"),
+        ("migrate --from link --to lake --drop-source --yes", "it is a link"),
+        ("migrate --from staging --to lake --drop-source --plan", "--plan"),
+    ] {
+        let ran = desk.run(arguments);
+        assert_eq!(ran.code, 2, "{arguments}\n{}", ran.err);
+        assert!(ran.err.contains(reason), "{arguments}\n{}", ran.err);
+        assert_eq!((desk.files("lake"), desk.files("staging")), before, "{arguments}");
+    }
+}
+
+#[test]
+fn one_of_two_sources_that_was_dropped_already_is_passed_over() {
+    let desk = desk();
+    desk.report(0, "backfill fixtures/demo/run-1-000.parquet --warehouse other");
+    desk.report(0, &format!("{DROP} --yes"));
+    let both = "migrate --from staging --from other --to lake";
+    assert_eq!(desk.run(both).code, 2);
+    let done = desk.run(&format!("{both} --drop-source --yes"));
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.err.contains("it was dropped at"), "{}", done.err);
+    assert!(!desk.path("other/trades").exists());
+}
