@@ -237,6 +237,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         work: target.work,
         options,
         page: write.as_ref().map(|write| write as _),
+        turns: Some(&writer.seat),
         progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };

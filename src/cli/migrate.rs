@@ -118,6 +118,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         let would_stop = !report.run.stops.is_empty();
         return Outcome::new(migration_text(&report), &report, would_stop.then_some(Kind::Data));
     }
+    let mut writer = target.take(wait, world).await?;
     let run = Run {
         dataset: &dataset,
         engine: &engine,
@@ -126,10 +127,10 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         work: target.work.clone(),
         options,
         page: None,
+        turns: Some(&writer.seat),
         progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };
-    let mut writer = target.take(wait, world).await?;
     if let Some(name) = &args.roll_back {
         let report = Box::pin(roll_back(&run, name, &mut writer.ledger, !args.yes)).await;
         let report = writer.done(report).await?;
@@ -177,6 +178,7 @@ pub(super) async fn planned(
         home: home.clone(),
         options,
         page: None,
+        turns: None,
         progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };

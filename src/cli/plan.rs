@@ -48,6 +48,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         home: folder,
         options,
         page: None,
+        turns: None,
         progress: world.progress.as_ref(),
         now_us: &world.now_us,
     };

@@ -315,6 +315,7 @@ impl Rounds<'_> {
                     ..self.decisions.options()
                 },
                 page: None,
+                turns: None,
                 progress: world.progress.as_ref(),
                 now_us,
             });

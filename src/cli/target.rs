@@ -6,11 +6,12 @@ use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
+use crate::progress::Progress;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
 use crate::warehouse::bigquery::{Access, BigQueryWarehouse, Layout, Options, Place, SCHEME, TableName};
 use crate::warehouse::local::DeltaWarehouse;
-use crate::writer::{Lease, Terms, WriterLock, holder, lock};
+use crate::writer::{Claim, Seat, Terms, holder, lock};
 use clap::Args;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,9 +67,8 @@ pub(super) struct Target {
 /// The right to write to a target, and its ledger.
 pub(super) struct Writer {
     pub(super) ledger: Ledger,
-    /// Of a target that other machines can reach.
-    lease: Option<Lease>,
-    lock: WriterLock,
+    /// Whoever works for long gives it away now and then.
+    pub(super) seat: Seat,
 }
 
 impl Target {
@@ -85,29 +85,26 @@ impl Target {
         let Some(folder) = self.work.local_path() else {
             return Err(Error::bug("take the target").because("the folder for landed rows is not on the local disk"));
         };
-        let progress = world.progress.as_ref();
-        let lock = lock(&folder.join("lock"), wait, progress).await?;
+        let path = folder.join("lock");
+        let lock = lock(&path, wait, world.progress.as_ref()).await?;
         let mut ledger = Ledger::open(self.home.join("ledger"), nonce(world)).await?;
-        let lease = match self.home.local_path() {
+        let holder = match self.home.local_path() {
             // The lock lies beside the ledger.
             Some(_) => None,
-            None => {
-                let terms = Terms::usual(wait.saturating_sub(begun.elapsed()));
-                Some(Lease::take(&mut ledger, holder(&folder)?, terms, world.now_us, progress).await?)
-            }
+            None => Some(holder(&folder)?),
         };
-        Ok(Writer { ledger, lease, lock })
+        let progress = Arc::clone(&world.progress) as Arc<dyn Progress>;
+        let terms = Terms::usual(wait.saturating_sub(begun.elapsed()));
+        let claim = Claim { lock: path, holder, terms, now_us: world.now_us, progress };
+        let seat = Seat::take(claim, lock, &mut ledger).await?;
+        Ok(Writer { ledger, seat })
     }
 }
 
 impl Writer {
     /// Gives the target back after what was done with it, well or not.
     pub(super) async fn done<T>(self, outcome: Result<T>) -> Result<T> {
-        let released = match self.lease {
-            Some(lease) => lease.release().await,
-            None => Ok(()),
-        };
-        drop(self.lock);
+        let released = self.seat.release().await;
         // What went wrong before is what there is to say.
         let value = outcome?;
         released.map(|()| value)

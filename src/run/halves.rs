@@ -1,9 +1,9 @@
 //! The two halves of a run after staging: look at every batch without writing, then merge them one by one.
 
-use super::{Choice, Run, RunFiles};
+use super::{Choice, Run, RunFiles, settle_jobs};
 use crate::dataset::Dataset;
 use crate::dedup::Flagged;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::ledger::{Entry, Ledger, Receipt};
 use crate::report::{BatchReport, RunReport, Stop, counted};
 use crate::stage::{Manifest, RowFile};
@@ -69,6 +69,30 @@ impl Run<'_> {
             }
             touched.extend(elsewhere);
         }
+    }
+
+    /// Compares a batch once more, since another writer may have changed the target.
+    async fn compare_anew(
+        &self,
+        manifest: &Manifest,
+        place: usize,
+        files: &RunFiles,
+        report: &mut RunReport,
+    ) -> Result<Compared> {
+        let one = self.compare(manifest).await?;
+        let batch = compared_batch(manifest, one.found, to_update(self.dataset, &one.found));
+        if let Some(known) = report.batches.get_mut(place) {
+            *known = batch;
+        }
+        let mut aside = self.judge(&one, files, report).await?;
+        aside.push(self.judge_by_other_key(&one, files, report).await?);
+        if report.stops.is_empty() && aside.iter().all(|keys| keys.keys == 0) {
+            return Ok(one);
+        }
+        Err(Error::new(Kind::Busy, "go on with a run")
+            .with("batch", &manifest.batch_id)
+            .because("what another writer has brought in between two batches needs a decision")
+            .hint("run the same command again: it looks at all of it anew, and says what is to be decided"))
     }
 
     /// What a comparison gives reason to: stops, or keys that are set aside.
@@ -172,7 +196,19 @@ impl Run<'_> {
         report: &mut RunReport,
     ) -> Result<()> {
         self.progress.begin("merge batches", Some(batches.len() as u64));
+        let mut was_given = false;
         for (place, one) in batches.iter().enumerate() {
+            if place > 0
+                && let Some(turns) = self.turns
+                && turns.give(ledger).await?
+            {
+                settle_jobs(self.warehouse, ledger, (self.now_us)()).await?;
+                was_given = true;
+            }
+            let one = match was_given {
+                true => &self.compare_anew(&one.manifest, place, files, report).await?,
+                false => one,
+            };
             let id = &one.manifest.batch_id;
             let before = ledger.receipt(id).cloned();
             let changes = one.found.new + to_update(self.dataset, &one.found);

@@ -31,6 +31,7 @@ use crate::source::Input;
 use crate::stage::Manifest;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
+use crate::writer::Turns;
 use halves::all_new;
 
 /// What a run brings in.
@@ -58,6 +59,8 @@ pub struct Run<'a> {
     pub options: RunOptions,
     /// Who wants to see the input analysed, all of it, also where it is a reason to stop.
     pub page: Option<PageWriter<'a>>,
+    /// Who lets others at the target between two merges, where the run may be long.
+    pub turns: Option<&'a dyn Turns>,
     /// Who listens.
     pub progress: &'a dyn Progress,
     /// The time now, in microseconds since 1970-01-01 UTC.

@@ -102,6 +102,8 @@ impl Lease {
                             ))
                             .hint("wait until the other run is done, or give it longer with --wait"));
                     }
+                    // Whoever has it may give it away between two pieces of its work.
+                    write(ledger.folder(), WAITING, after(now_us(), terms.look * 3)).await?;
                     tokio::time::sleep(terms.look.min(held).min(left)).await;
                     continue;
                 }
@@ -115,6 +117,9 @@ impl Lease {
         }
         let number = ledger.records().len() as u64 - 1;
         let (folder, done) = (ledger.folder().clone(), Arc::new(Notify::new()));
+        if told.is_some() {
+            write(&folder, WAITING, 0).await?;
+        }
         let renewing = tokio::spawn(renew(folder.clone(), number, terms, now_us, Arc::clone(&done)));
         Ok(Lease { folder, number, renewing, done })
     }
@@ -127,7 +132,7 @@ impl Lease {
         // A sign of life that is under way would come after the one that says it is done.
         self.done.notify_one();
         let _ = (&mut self.renewing).await;
-        write(&self.folder, self.number, 0).await
+        write(&self.folder, &file(self.number), 0).await
     }
 }
 
@@ -139,8 +144,9 @@ impl Drop for Lease {
 
 /// Gives signs of life until it is told to stop. One that is not heard is of no consequence: the next one is.
 async fn renew(folder: Folder, number: u64, terms: Terms, now_us: fn() -> i64, done: Arc<Notify>) {
+    let file = file(number);
     loop {
-        let sign = write(&folder, number, after(now_us(), terms.term));
+        let sign = write(&folder, &file, after(now_us(), terms.term));
         // A store may try for minutes, and by then the time that is written has passed.
         let _ = tokio::time::timeout(terms.renewal / 2, sign).await;
         if tokio::time::timeout(terms.renewal, done.notified()).await.is_ok() {
@@ -149,9 +155,21 @@ async fn renew(folder: Folder, number: u64, terms: Terms, now_us: fn() -> i64, d
     }
 }
 
-async fn write(folder: &Folder, number: u64, until_us: i64) -> Result<()> {
+async fn write(folder: &Folder, file: &str, until_us: i64) -> Result<()> {
     let text = serde_json::to_vec(&Renewal { until_us }).doing("write a lease")?;
-    folder.put(&file(number), text.into()).await
+    folder.put(file, text.into()).await
+}
+
+/// Until when somebody waits. Two who wait write over each other, and again.
+const WAITING: &str = "lease-waiting.json";
+
+/// Whether somebody waits for the target of a ledger's folder.
+///
+/// # Errors
+/// What the store says.
+pub(super) async fn is_awaited(folder: &Folder, now_us: i64) -> Result<bool> {
+    let sign = folder.get(WAITING).await?.and_then(|text| serde_json::from_slice::<Renewal>(&text).ok());
+    Ok(sign.is_some_and(|sign| sign.until_us > now_us))
 }
 
 fn after(at_us: i64, time: Duration) -> i64 {

@@ -23,7 +23,8 @@ pub async fn lock(path: &Path, wait: Duration, progress: &dyn Progress) -> Resul
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).open(path).doing("open the writer's lock")?;
     let begun = Instant::now();
-    let mut told = false;
+    // Held while it waits: it dies with the process, too.
+    let mut waiting = None;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(WriterLock { _file: file }),
@@ -35,12 +36,32 @@ pub async fn lock(path: &Path, wait: Duration, progress: &dyn Progress) -> Resul
                     .hint("wait until the other run is done, or give it longer with --wait"));
             }
             Err(TryLockError::WouldBlock) => {
-                if !told {
+                if waiting.is_none() {
                     progress.note("another writer holds the target: waiting for it");
-                    told = true;
+                    let sign = waiting_file(path)?;
+                    sign.lock_shared().doing("show that somebody waits")?;
+                    waiting = Some(sign);
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
+}
+
+/// Whether somebody waits for the lock.
+///
+/// # Errors
+/// What the disk says.
+pub(super) fn is_awaited(path: &Path) -> Result<bool> {
+    match waiting_file(path)?.try_lock() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error).doing("look whether somebody waits"),
+    }
+}
+
+/// The file that those who wait share.
+fn waiting_file(path: &Path) -> Result<File> {
+    let path = path.with_extension("waiting");
+    OpenOptions::new().create(true).truncate(false).write(true).open(path).doing("open the file of those who wait")
 }

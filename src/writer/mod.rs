@@ -2,9 +2,11 @@
 
 mod lease;
 mod lock;
+mod turns;
 
 pub use lease::{Lease, Terms};
 pub use lock::{WriterLock, lock};
+pub use turns::{Claim, Seat, Turns};
 
 use crate::error::{Doing, Error, Result};
 use crate::ledger::Holder;

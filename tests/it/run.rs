@@ -21,7 +21,7 @@ fn run_id(dataset: &Dataset, inputs: &[Input], options: RunOptions) -> String {
     let warehouse = DeltaWarehouse::new(engine.clone(), Arc::new(dataset.clone()), home.clone());
     let (progress, now_us) = (&Silent, &|| 0);
     let (work, warehouse) = (home.clone(), &warehouse);
-    Run { dataset, engine: &engine, warehouse, home, work, options, page: None, progress, now_us }
+    Run { dataset, engine: &engine, warehouse, home, work, options, page: None, turns: None, progress, now_us }
         .run_id(Work::Files(inputs))
 }
 

@@ -1,12 +1,13 @@
 //! One writer at a time where no lock reaches: leases in the ledger.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tradefold::error::{Kind, Result};
 use tradefold::ledger::{Entry, Holder, Ledger};
 use tradefold::progress::Silent;
 use tradefold::storage::Folder;
-use tradefold::writer::{Lease, Terms};
+use tradefold::writer::{Claim, Lease, Seat, Terms, Turns, lock};
 
 const TERMS: Terms = Terms {
     term: Duration::from_millis(1200),
@@ -135,4 +136,64 @@ async fn of_two_that_come_at_once_one_waits() {
         writer.await.unwrap();
     }
     assert_eq!(open(folder.path(), "d").await.records().len(), 12);
+}
+
+/// Somebody who works long in `folder`, with a lease as `name` or only with the lock.
+async fn seat(folder: &Path, name: Option<&str>, ledger: &mut Ledger) -> Seat {
+    let path = folder.join("lock");
+    let held = lock(&path, TERMS.wait, &Silent).await.unwrap();
+    let holder = name.map(|name| Holder { name: name.into(), work_id: name.into() });
+    let claim = Claim { lock: path, holder, terms: TERMS, now_us, progress: Arc::new(Silent) };
+    Seat::take(claim, held, ledger).await.unwrap()
+}
+
+/// Gives turns until somebody has taken one.
+async fn give(seat: &Seat, ledger: &mut Ledger) {
+    while !seat.give(ledger).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_is_given_to_who_waits_for_it_and_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = open(folder.path(), "a").await;
+    let seat = seat(folder.path(), None, &mut ledger).await;
+    assert!(!seat.give(&mut ledger).await.unwrap(), "nobody waits");
+    let path = folder.path().join("lock");
+    let (other, mut theirs) = (path.clone(), open(folder.path(), "b").await);
+    let waiting = tokio::spawn(async move {
+        let _lock = lock(&other, TERMS.wait, &Silent).await.unwrap();
+        theirs.append(finished(), 1).await.unwrap();
+    });
+    give(&seat, &mut ledger).await;
+    assert!(waiting.is_finished() && ledger.records().len() == 1, "it had its turn");
+    assert_eq!(lock(&path, Duration::ZERO, &Silent).await.unwrap_err().kind(), Kind::Busy, "it is taken again");
+    assert!(!seat.give(&mut ledger).await.unwrap());
+    ledger.append(finished(), 1).await.unwrap();
+    seat.release().await.unwrap();
+    lock(&path, Duration::ZERO, &Silent).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_given_to_who_waits_for_it_and_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = open(folder.path(), "a").await;
+    let seat = seat(folder.path(), Some("first"), &mut ledger).await;
+    assert!(!seat.give(&mut ledger).await.unwrap(), "nobody waits");
+    let mut theirs = open(folder.path(), "b").await;
+    let waiting = tokio::spawn(async move {
+        let lease = take(&mut theirs, "second", TERMS).await.unwrap();
+        theirs.append(finished(), 1).await.unwrap();
+        lease.release().await.unwrap();
+    });
+    give(&seat, &mut ledger).await;
+    waiting.await.unwrap();
+    let kinds: Vec<bool> = ledger.records().iter().map(|record| matches!(record.entry, Entry::Leased { .. })).collect();
+    assert_eq!(kinds, [true, true, false, true], "first, second, what it did, first again");
+    let mut third = open(folder.path(), "c").await;
+    let error = take(&mut third, "third", Terms { wait: Duration::ZERO, ..TERMS }).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy);
+    ledger.append(finished(), 1).await.unwrap();
+    seat.release().await.unwrap();
 }

@@ -118,6 +118,7 @@ impl Keeper {
                 work: stand.work(),
                 options: RunOptions { wants: wants.map(str::to_string), ..RunOptions::default() },
                 page: None,
+                turns: None,
                 progress: &Silent,
                 now_us: &now_us,
             });

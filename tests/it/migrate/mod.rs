@@ -5,6 +5,7 @@ mod bigquery;
 mod drop;
 mod keys;
 mod losses;
+mod turns;
 
 use crate::googlesql::python;
 use crate::warehouse::local::LocalStand;
@@ -39,6 +40,7 @@ fn run<'a>(stand: &'a impl Stand, options: RunOptions) -> Run<'a> {
         work: stand.work(),
         options,
         page: None,
+        turns: None,
         progress: &Silent,
         now_us: &|| NOW_US,
     }

@@ -222,6 +222,7 @@ pub async fn walk_with(
         work: stand.work(),
         options,
         page: None,
+        turns: None,
         progress: &Silent,
         now_us: &|| now_us,
     };

@@ -9,6 +9,7 @@ use google_cloud_bigquery_v2::model::{
     DataFormatOptions, Dataset as BigQueryDataset, DatasetReference, Job, JobConfiguration, JobConfigurationQuery,
     Table,
 };
+use google_cloud_gax::options::RequestOptionsBuilder;
 use object_store::ObjectStore;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,9 @@ pub const BRIEF: Waits = Waits {
     look: Duration::from_millis(1),
 };
 
+/// How long an answer of the emulator may take: other tests ask it at the same time.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// The emulator, asked without the code under test.
 #[derive(Debug)]
 pub struct Witness {
@@ -55,14 +59,14 @@ impl Witness {
     /// What the emulator says of a table.
     pub async fn table(&self, place: &Place, name: &str) -> Table {
         let get = self.tables.get_table().set_project_id(&place.project).set_dataset_id(&place.dataset);
-        Box::pin(get.set_table_id(name).send()).await.unwrap()
+        Box::pin(get.set_table_id(name).with_attempt_timeout(PATIENCE).send()).await.unwrap()
     }
 
     /// Runs a statement. Gives its rows, each a JSON object without its NULLs.
     pub async fn run(&self, sql: &str) -> Vec<Value> {
         let query = JobConfigurationQuery::new().set_query(sql).set_use_legacy_sql(false);
         let job = Job::new().set_configuration(JobConfiguration::new().set_query(query));
-        let insert = self.jobs.insert_job().set_project_id(PROJECT).set_job(job).send();
+        let insert = self.jobs.insert_job().set_project_id(PROJECT).set_job(job).with_attempt_timeout(PATIENCE).send();
         let job = Box::new(Box::pin(insert).await.unwrap());
         let failed = job.status.and_then(|status| status.error_result);
         assert!(failed.is_none(), "{sql}\n{failed:?}");
@@ -71,7 +75,8 @@ impl Witness {
         loop {
             let get = self.jobs.get_query_results().set_project_id(PROJECT).set_job_id(&id).set_page_token(&page);
             let format = DataFormatOptions::new().set_use_int64_timestamp(true);
-            let answer = Box::new(Box::pin(get.set_format_options(format).send()).await.unwrap());
+            let answer =
+                Box::new(Box::pin(get.set_format_options(format).with_attempt_timeout(PATIENCE).send()).await.unwrap());
             let fields = answer.schema.map(|schema| schema.fields).unwrap_or_default();
             for row in answer.rows {
                 let mut object = Map::new();
