@@ -21,22 +21,10 @@ const CLUSTER_MAX: usize = 4;
 /// A column's type as BigQuery's API calls it.
 fn type_of(kind: ColumnType) -> &'static str {
     match kind {
-        ColumnType::String | ColumnType::Json => "STRING",
         ColumnType::Int64 => "INTEGER",
         ColumnType::Float64 => "FLOAT",
         ColumnType::Bool => "BOOLEAN",
-        ColumnType::Date => "DATE",
-        ColumnType::Timestamp => "TIMESTAMP",
-    }
-}
-
-/// The same as GoogleSQL calls it.
-fn sql_type_of(kind: ColumnType) -> &'static str {
-    match kind {
-        ColumnType::Int64 => "INT64",
-        ColumnType::Float64 => "FLOAT64",
-        ColumnType::Bool => "BOOL",
-        other => type_of(other),
+        other => other.googlesql(),
     }
 }
 
@@ -87,7 +75,7 @@ pub fn ddl(dataset: &Dataset, place: &Place, layout: Layout) -> Result<String> {
     };
     let columns = dataset.columns.iter().map(|column| {
         let name = exprs.column("", &column.name)?;
-        Ok(format!("  {name} {}{}", sql_type_of(column.kind), options(&column.description)))
+        Ok(format!("  {name} {}{}", column.kind.googlesql(), options(&column.description)))
     });
     let columns = columns.collect::<Result<Vec<_>>>()?.join(",\n");
     let name = Dialect::GoogleSql.quote_path([place.project.as_str(), &place.dataset, &dataset.name])?;
@@ -125,7 +113,7 @@ pub fn addition(table: &str, dataset: &Dataset, missing: &[&str]) -> Result<Stri
     let columns = dataset.columns.iter().filter(|column| missing.contains(&column.name.as_str()));
     let clauses = columns.map(|column| {
         let name = Dialect::GoogleSql.quote(&column.name)?;
-        Ok(format!("ADD COLUMN IF NOT EXISTS {name} {}", sql_type_of(column.kind)))
+        Ok(format!("ADD COLUMN IF NOT EXISTS {name} {}", column.kind.googlesql()))
     });
     Ok(format!("ALTER TABLE {table} {}", clauses.collect::<Result<Vec<_>>>()?.join(", ")))
 }
