@@ -15,8 +15,8 @@ const EXACT_FLOAT: i64 = 9_007_199_254_740_992;
 /// Microseconds past every bound, and past all that a float may be cast to.
 const FAR_US: f64 = 9e18;
 
-/// What a row of the table is called. A column of that name would stand for the row, or the row for the column: names of
-/// a contract begin with a letter, and nobody calls a column of a table so.
+/// What a row of the table is called. A column of the table of that name would be confused with it, and nobody calls a
+/// column so.
 pub(super) const SOURCE: &str = "_tradefold_row";
 
 /// The column that has the value of a column of the contract; of a time its microseconds since 1970-01-01 UTC. NULL

@@ -10,9 +10,11 @@ mod audit;
 mod client;
 mod costs;
 mod export;
+mod in_place;
 mod jobs;
 mod limits;
 mod queries;
+mod reduced;
 mod statements;
 mod table;
 mod target;
@@ -20,6 +22,8 @@ mod writes;
 
 pub use access::{Access, Place, SCHEME, TableName};
 pub use export::{Export, export};
+pub use in_place::{InPlace, InPlaceBytes};
+pub use reduced::{Quarantine, Reduced, Sums};
 pub use table::{Layout, addition, ddl};
 
 use super::usage::{Estimate, Outline, Usage};

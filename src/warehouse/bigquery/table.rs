@@ -3,7 +3,7 @@
 use super::access::Place;
 use crate::dataset::{Column, ColumnType, Dataset};
 use crate::error::Result;
-use crate::sql::{Dialect, Exprs};
+use crate::sql::{Dialect, Exprs, REDUCED};
 use google_cloud_bigquery_v2::model::{Clustering, Table, TableFieldSchema, TableSchema, TimePartitioning};
 
 /// How a target is made where there is none.
@@ -43,6 +43,24 @@ fn field(column: &Column) -> TableFieldSchema {
 /// The contract's columns.
 pub(super) fn schema(dataset: &Dataset) -> TableSchema {
     TableSchema::new().set_fields(dataset.columns.iter().map(field))
+}
+
+/// A table with the contract's columns, and nothing else.
+pub(super) fn bare(dataset: &Dataset) -> Table {
+    Table::new().set_schema(schema(dataset))
+}
+
+/// A table for rows that were reduced where they lie, by day as the target is.
+pub(super) fn reduced(dataset: &Dataset) -> Table {
+    let own = REDUCED.iter().map(|(name, kind)| {
+        let field = TableFieldSchema::new().set_name(*name).set_type(*kind).set_mode("NULLABLE");
+        if *kind == "STRING" { field.set_collation("") } else { field }
+    });
+    let table = Table::new().set_schema(TableSchema::new().set_fields(dataset.columns.iter().map(field).chain(own)));
+    match &dataset.partition {
+        Some(column) => table.set_time_partitioning(TimePartitioning::new().set_type("DAY").set_field(column.as_str())),
+        None => table,
+    }
 }
 
 /// The target as it is made.

@@ -31,7 +31,7 @@ impl BigQueryWarehouse {
         let labels = jobs::labels(&self.client, work.batch_id, "load");
         let configuration = Box::new(JobConfiguration::new().set_load(load).set_labels(labels));
         // The table is made anew by each run, and a job that filled another one of its name is none of its own.
-        let step = format!("load{}", self.make_temporary(&name).await?);
+        let step = format!("load{}", self.make_temporary(&name, table::bare(&self.dataset)).await?);
         let effect = |done: Done| {
             let name = &name;
             async move { Ok(self.client.row_count(name).await?.filter(|found| *found == rows).map(|_| done)) }
@@ -42,7 +42,7 @@ impl BigQueryWarehouse {
             self.client.used().staged(objects.iter().map(|object| object.size_bytes).sum());
         }
         // Whether a load keeps the time that a table ends at is not documented.
-        self.make_temporary(&name).await?;
+        self.make_temporary(&name, table::bare(&self.dataset)).await?;
         // The job's own count is the evidence; an emulator may not give it.
         let said = job.statistics.and_then(|statistics| statistics.load?.output_rows);
         let loaded = match said {
@@ -58,12 +58,9 @@ impl BigQueryWarehouse {
     }
 
     /// Makes a temporary table, or gives the one that is there more time. Says when it was made, in milliseconds.
-    async fn make_temporary(&self, name: &TableReference) -> Result<i64> {
+    pub(super) async fn make_temporary(&self, name: &TableReference, table: Table) -> Result<i64> {
         let ends_ms = (self.client.access().now_us)() / 1000 + TEMPORARY_MS;
-        let table = Table::new()
-            .set_schema(table::schema(&self.dataset))
-            .set_expiration_time(ends_ms)
-            .set_labels(self.temporary_labels());
+        let table = table.set_expiration_time(ends_ms).set_labels(self.temporary_labels());
         if let Some(made) = self.client.create(name, Box::new(table)).await? {
             return Ok(made.creation_time);
         }

@@ -265,7 +265,15 @@ fn winners_of_some_days_stand_where_a_staged_table_does() {
     for dataset in [wide(), daily()] {
         let reduced = columns(&dataset);
         let target = &reduced[..dataset.columns.len()];
-        let tables = json!({ "p.d.t": { "columns": target }, "p.d.r": { "columns": reduced } });
+        let given = dataset.columns.iter().map(|own| match kinds(&own.name)[0] {
+            SourceType::Bool => (own.name.clone(), "BOOL"),
+            SourceType::DateTime => (own.name.clone(), "DATETIME"),
+            SourceType::Int => (own.name.clone(), "INT64"),
+            _ => (own.name.clone(), own.kind.googlesql()),
+        });
+        let given: Vec<_> = given.collect();
+        let tables = json!({ "p.d.t": { "columns": target }, "p.d.r": { "columns": reduced },
+            "p.d.s": { "columns": given } });
         let reduction = Reduction { dataset: &dataset };
         let rows = |which, days| reduction.rows("`p.d.r`", which, days, &["_suspect"]).unwrap();
         let (staged, witnesses) = (rows(Which::Winners, Some(&days)), rows(Which::Witnesses, None));
@@ -279,6 +287,10 @@ fn winners_of_some_days_stand_where_a_staged_table_does() {
             day: None,
         };
         let exprs = Exprs { dataset: &dataset, dialect };
+        // BigQuery's own type of each column, read as of a moment.
+        let table: Vec<_> = dataset.columns.iter().map(|own| column(&own.name, kinds(&own.name)[0].clone())).collect();
+        let sql = rendered(&dataset, &options(), &table);
+        let then = "(SELECT * FROM `p.d.s` FOR SYSTEM_TIME AS OF TIMESTAMP '2025-10-01T00:00:00.123Z')";
         assert!(staged.contains(&exprs.day_in(&exprs.day("").unwrap(), &days)), "{staged}");
         for sql in [
             tradefold::sql::merge_bigquery(&dataset, target, &staged, &days).unwrap(),
@@ -286,7 +298,11 @@ fn winners_of_some_days_stand_where_a_staged_table_does() {
             looks.key_search(&days).unwrap(),
             looks.verify(&days).unwrap(),
             looks.rows_of(&days, tradefold::warehouse::Finding::Suspect).unwrap(),
-            reduction.insert("`p.d.r`", "SELECT * FROM `p.d.t`", Losers::default()).unwrap(),
+            reduction.insert("`p.d.r`", &sql.landed(then).unwrap(), Losers::default()).unwrap(),
+            sql.counts(then).unwrap(),
+            sql.rejected(then).unwrap(),
+            reduction.counts("`p.d.r`").unwrap(),
+            reduction.loser_days("`p.d.r`").unwrap(),
         ] {
             let answer = judge.ask(&json!({ "op": "analyze", "sql": sql, "tables": tables }));
             assert_eq!(answer, json!({ "ok": true }), "{sql}");
