@@ -56,7 +56,8 @@ fn landing_and_dedup_where_a_table_lies() {
     let reduction = Reduction { dataset: &dataset };
     assert_snapshot!("reduced", reduction.insert("`p`.`d`.`reduced`", "SELECT 1", Losers::default()).unwrap());
     let part = reduction.rows("`p`.`d`.`reduced`", Which::Winners, Some(&days()), &["_suspect"]).unwrap();
-    let all = [reduction.counts("`p`.`d`.`reduced`").unwrap(), reduction.loser_days("`p`.`d`.`reduced`").unwrap(), part];
+    let all =
+        [reduction.counts("`p`.`d`.`reduced`").unwrap(), reduction.loser_days("`p`.`d`.`reduced`").unwrap(), part];
     assert_snapshot!("of_reduced", all.join(";\n\n"));
 }
 
