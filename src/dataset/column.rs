@@ -36,6 +36,18 @@ impl ColumnType {
         }
     }
 
+    /// The name of the type in GoogleSQL.
+    pub fn googlesql(self) -> &'static str {
+        match self {
+            ColumnType::String | ColumnType::Json => "STRING",
+            ColumnType::Int64 => "INT64",
+            ColumnType::Float64 => "FLOAT64",
+            ColumnType::Bool => "BOOL",
+            ColumnType::Date => "DATE",
+            ColumnType::Timestamp => "TIMESTAMP",
+        }
+    }
+
     /// The name of the type in a contract.
     pub fn name(self) -> &'static str {
         match self {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The digits that a number may have once it is written without an exponent.
-const MAX_DIGITS: usize = 100;
+pub(super) const MAX_DIGITS: usize = 100;
 
 /// The one way to write a number: no exponent, no `+`, no digit that says nothing, at least one before the point, and
 /// no `-0`. Nothing where the text is no number or would be too long.

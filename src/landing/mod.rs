@@ -11,6 +11,7 @@ mod columns;
 mod convert;
 mod decimal;
 mod demand;
+mod in_sql;
 mod inferred;
 mod landed;
 mod occurrences;
@@ -23,6 +24,7 @@ mod values;
 mod work;
 
 pub use columns::{SOURCE, SOURCE_ROW, landing_schema};
+pub use in_sql::{InSql, OUTSIDE, SourceColumn, SourceType, in_sql};
 pub use inferred::{Inferred, Texts, columns_at_first_sight, land_inferred};
 pub use landed::{InputReport, Landed, LandedFile, LandingCounts, LeftOut};
 pub use sight::{InputColumns, columns_of};

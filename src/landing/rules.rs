@@ -11,7 +11,7 @@ use crate::window::{DAY_US, Day, Window};
 use std::collections::HashMap;
 
 /// Times that every engine knows: the years 1 to 9999.
-const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+pub(super) const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 static NULL: Cell<'static> = Cell::Null;
 
 /// What becomes of a row.
@@ -251,12 +251,12 @@ impl Rules {
 
     /// The column whose values must be in a window, where there is one: that of the run, or the one that a page was
     /// asked for.
-    fn windowed(&self) -> Option<(usize, Window)> {
+    pub(super) fn windowed(&self) -> Option<(usize, Window)> {
         Some((self.time?, self.window.or(self.page.and_then(|page| page.window))?))
     }
 
     /// The last time that is no mistake in a column. A fetch may go on for days: a page is as late as it was fetched.
-    fn latest_us(&self, column: usize) -> Option<i64> {
+    pub(super) fn latest_us(&self, column: usize) -> Option<i64> {
         let now_us = self.page.map_or(self.now_us, |page| page.fetched_at_us.max(self.now_us));
         self.is_past[column].then(|| now_us.saturating_add(DAY_US))
     }

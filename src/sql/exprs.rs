@@ -283,6 +283,6 @@ impl Exprs<'_> {
 }
 
 /// Either of the conditions; none of them is never.
-fn any(cases: Vec<String>) -> String {
+pub(super) fn any(cases: Vec<String>) -> String {
     if cases.is_empty() { "FALSE".into() } else { format!("({})", cases.join(" OR ")) }
 }

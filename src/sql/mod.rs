@@ -2,8 +2,10 @@
 //! SQL says of them comes from here. The one place that quotes identifiers.
 
 mod exprs;
+mod reduced;
 
 pub use exprs::{Exprs, KEY_NUMBER, MICROS};
+pub use reduced::{Losers, REDUCED, Reduction, Which};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};

@@ -30,14 +30,14 @@ pub fn python() -> PathBuf {
 }
 
 /// GoogleSQL in a process of its own. See tests/oracle/googlesql.py.
-struct Judge {
+pub struct Judge {
     process: Child,
     requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
 impl Judge {
-    fn start() -> Judge {
+    pub fn start() -> Judge {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/googlesql.py");
         let mut process = Command::new(python())
             .arg(script)
@@ -58,7 +58,7 @@ impl Judge {
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("GoogleSQL says: {line}"))
     }
 
-    fn ask(&mut self, request: &Json) -> Json {
+    pub fn ask(&mut self, request: &Json) -> Json {
         writeln!(self.requests.as_mut().unwrap(), "{request}").unwrap();
         self.hear()
     }

@@ -5,11 +5,12 @@ mod sent;
 use crate::rows::{engine, odd, runtime, trades};
 use insta::assert_snapshot;
 use std::collections::BTreeSet;
-use tradefold::dataset::{Dataset, StandIn, parse_key, parse_order};
+use tradefold::dataset::{ColumnType, Dataset, StandIn, parse_key, parse_order};
 use tradefold::error::Kind;
-use tradefold::sql::{Dialect, dedup, merge_bigquery, render};
+use tradefold::landing::{LandingOptions, SourceColumn, SourceType, in_sql};
+use tradefold::sql::{Dialect, Losers, Reduction, Which, dedup, merge_bigquery, render};
 use tradefold::warehouse::Statements;
-use tradefold::window::Day;
+use tradefold::window::{Day, Window};
 
 const BOTH: [Dialect; 2] = [Dialect::DataFusion, Dialect::GoogleSql];
 
@@ -33,6 +34,31 @@ fn merge_into_bigquery() {
     immutable.immutable = true;
     assert_snapshot!("merge_immutable", merge(immutable));
     assert_snapshot!("merge_without_partition", merge(odd()));
+}
+
+#[test]
+fn landing_and_dedup_where_a_table_lies() {
+    let dataset = trades();
+    let kind = |kind| match kind {
+        ColumnType::Int64 => SourceType::Int,
+        ColumnType::Float64 => SourceType::Float,
+        ColumnType::Timestamp => SourceType::Timestamp,
+        _ => SourceType::Text,
+    };
+    let column = |name: &str, kind| SourceColumn { name: name.into(), kind };
+    let mut table: Vec<_> = dataset.columns.iter().map(|own| column(&own.name, kind(own.kind))).collect();
+    table.retain(|own| own.name != "taker");
+    table.push(column("user", SourceType::Text));
+    let options = LandingOptions { window: Window::new(0, 1_000_000), ..LandingOptions::new(0) };
+    let sql = in_sql(&dataset, &options, &table).unwrap().unwrap();
+    assert_snapshot!("landing_counts", sql.counts("`p`.`d`.`source`").unwrap());
+    assert_snapshot!("rejected", sql.rejected("`p`.`d`.`source`").unwrap());
+    let reduction = Reduction { dataset: &dataset };
+    assert_snapshot!("reduced", reduction.insert("`p`.`d`.`reduced`", "SELECT 1", Losers::default()).unwrap());
+    let part = reduction.rows("`p`.`d`.`reduced`", Which::Winners, Some(&days()), &["_suspect"]).unwrap();
+    let all =
+        [reduction.counts("`p`.`d`.`reduced`").unwrap(), reduction.loser_days("`p`.`d`.`reduced`").unwrap(), part];
+    assert_snapshot!("of_reduced", all.join(";\n\n"));
 }
 
 #[test]

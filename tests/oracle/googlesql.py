@@ -10,9 +10,9 @@ writes is {"ready":true}. It ends when stdin does.
   any request that GoogleSQL refuses
       -> {"error":"Unrecognized name: nope [at 1:8]"}
 
-Types: STRING INT64 FLOAT64 BOOL DATE TIMESTAMP. In JSON a TIMESTAMP is an integer of microseconds since
-1970-01-01 UTC, a DATE is "2025-10-01", the others are what they look like, NULL is null. A table `p.d.t`
-is named as the statement names it in backquotes.
+Types: STRING INT64 FLOAT64 BOOL DATE TIMESTAMP, and DATETIME for statements that are not run. In JSON a TIMESTAMP is
+an integer of microseconds since 1970-01-01 UTC, a DATE is "2025-10-01", the others are what they look like, NULL is
+null. A table `p.d.t` is named as the statement names it in backquotes.
 
 `googlesql.py --compile` only makes the compiled copy of the WebAssembly (half a minute of one core; it is
 kept beside the Python environment, and every start after that takes about a second).
@@ -57,6 +57,7 @@ TYPES = {
     "BOOL": type_pb2.TYPE_BOOL,
     "DATE": type_pb2.TYPE_DATE,
     "TIMESTAMP": type_pb2.TYPE_TIMESTAMP,
+    "DATETIME": type_pb2.TYPE_DATETIME,
 }
 EPOCH = datetime.date(1970, 1, 1)
 

@@ -89,6 +89,11 @@ impl Client {
         &self.access
     }
 
+    /// Where the data lie.
+    pub(super) fn location(&self) -> &str {
+        &self.location
+    }
+
     /// What has been taken so far.
     pub(super) fn used(&self) -> MutexGuard<'_, Used> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)

@@ -59,7 +59,7 @@ impl Used {
 
 impl BigQueryWarehouse {
     /// What a statement would read, in bytes, where anybody says so. It is neither run nor billed.
-    async fn dry_run(&self, sql: &str) -> Result<Option<u64>> {
+    pub(super) async fn dry_run(&self, sql: &str) -> Result<Option<u64>> {
         let mut dry = self.client.query(sql.to_string(), HashMap::new());
         dry.dry_run = Some(true);
         if let Some(query) = &mut dry.query {

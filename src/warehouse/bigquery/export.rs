@@ -175,16 +175,17 @@ fn objects_of(job: &Job) -> Option<usize> {
 }
 
 /// A table at a moment at which its rows are known.
-struct Moment {
-    table: Box<Table>,
-    rows: u64,
-    at_us: i64,
+#[derive(Debug)]
+pub(super) struct Moment {
+    pub(super) table: Box<Table>,
+    pub(super) rows: u64,
+    pub(super) at_us: i64,
 }
 
 impl Moment {
     /// Asks BigQuery for the time between two looks at the table, so that no clock but its own counts. What is the same
     /// at both looks was so in between.
-    async fn note(client: &Client, name: &TableName) -> Result<Moment> {
+    pub(super) async fn note(client: &Client, name: &TableName) -> Result<Moment> {
         let mut before = look(client, name).await?;
         for _ in 0..LOOKS_MAX {
             let at_us = client.now_us().await?;
@@ -196,13 +197,13 @@ impl Moment {
             }
             before = after;
         }
-        Err(Error::new(Kind::Busy, "export a table")
+        Err(Error::new(Kind::Busy, "read a table of BigQuery")
             .with("table", name)
             .because(format!("it was written to between each two of {LOOKS_MAX} looks at it"))
             .hint("wait until less is written to it, or name a copy: CREATE SNAPSHOT TABLE … CLONE …"))
     }
 
-    fn fields(&self) -> &[TableFieldSchema] {
+    pub(super) fn fields(&self) -> &[TableFieldSchema] {
         self.table.schema.as_ref().map(|schema| schema.fields.as_slice()).unwrap_or_default()
     }
 
@@ -214,7 +215,7 @@ impl Moment {
 
 /// Looks a table up, with its rows, and makes sure that it can be exported.
 async fn look(client: &Client, name: &TableName) -> Result<(Box<Table>, u64)> {
-    let doing = "export a table";
+    let doing = "read a table of BigQuery";
     let reference = name.reference();
     let missing = || {
         Error::usage(doing)

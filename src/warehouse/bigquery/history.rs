@@ -5,7 +5,7 @@
 use super::jobs::{self, Done, Work};
 use super::queries::{Names, quoted};
 use super::writes::Made;
-use super::{BigQueryWarehouse, PARTITIONS_MAX};
+use super::{BigQueryWarehouse, PARTITIONS_MAX, table};
 use crate::dataset::Dataset;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::sql::Dialect;
@@ -233,7 +233,7 @@ impl BigQueryWarehouse {
         let all = blake3::hash(ids.join("\n").as_bytes()).to_hex()[..32].to_string();
         let work = Work { batch_id: &all, target: &target, target_created_ms: created_ms };
         let name = self.place.table(&format!("{KEPT}winners_{}", work.digest()));
-        let into = Made { name, ends_ms: self.ends_ms(), labels: Vec::new() };
+        let into = Made { name, table: table::bare(&self.dataset), ends_ms: self.ends_ms(), labels: Vec::new() };
         let (loaded, _) = self.load_objects(&work, &into, objects).await?;
         let staged: u64 = objects.iter().map(|object| object.rows).sum();
         if loaded != staged {

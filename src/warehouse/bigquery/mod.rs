@@ -11,9 +11,11 @@ mod client;
 mod costs;
 mod export;
 mod history;
+mod in_place;
 mod jobs;
 mod limits;
 mod queries;
+mod reduced;
 mod statements;
 mod table;
 mod target;
@@ -21,6 +23,8 @@ mod writes;
 
 pub use access::{Access, Place, SCHEME, TableName};
 pub use export::{Export, export, export_into};
+pub use in_place::{InPlace, InPlaceBytes};
+pub use reduced::{Quarantine, Reduced, Sums};
 pub use table::{Layout, addition, ddl};
 
 use super::usage::{Estimate, Outline, Usage};

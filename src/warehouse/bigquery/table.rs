@@ -3,7 +3,7 @@
 use super::access::Place;
 use crate::dataset::{Column, ColumnType, Dataset};
 use crate::error::Result;
-use crate::sql::{Dialect, Exprs};
+use crate::sql::{Dialect, Exprs, REDUCED};
 use google_cloud_bigquery_v2::model::{Clustering, Table, TableFieldSchema, TableSchema, TimePartitioning};
 
 /// How a target is made where there is none.
@@ -21,22 +21,10 @@ const CLUSTER_MAX: usize = 4;
 /// A column's type as BigQuery's API calls it.
 fn type_of(kind: ColumnType) -> &'static str {
     match kind {
-        ColumnType::String | ColumnType::Json => "STRING",
         ColumnType::Int64 => "INTEGER",
         ColumnType::Float64 => "FLOAT",
         ColumnType::Bool => "BOOLEAN",
-        ColumnType::Date => "DATE",
-        ColumnType::Timestamp => "TIMESTAMP",
-    }
-}
-
-/// The same as GoogleSQL calls it.
-fn sql_type_of(kind: ColumnType) -> &'static str {
-    match kind {
-        ColumnType::Int64 => "INT64",
-        ColumnType::Float64 => "FLOAT64",
-        ColumnType::Bool => "BOOL",
-        other => type_of(other),
+        other => other.googlesql(),
     }
 }
 
@@ -55,6 +43,24 @@ fn field(column: &Column) -> TableFieldSchema {
 /// The contract's columns.
 pub(super) fn schema(dataset: &Dataset) -> TableSchema {
     TableSchema::new().set_fields(dataset.columns.iter().map(field))
+}
+
+/// A table with the contract's columns, and nothing else.
+pub(super) fn bare(dataset: &Dataset) -> Table {
+    Table::new().set_schema(schema(dataset))
+}
+
+/// A table for rows that were reduced where they lie, by day as the target is.
+pub(super) fn reduced(dataset: &Dataset) -> Table {
+    let own = REDUCED.iter().map(|(name, kind)| {
+        let field = TableFieldSchema::new().set_name(*name).set_type(*kind).set_mode("NULLABLE");
+        if *kind == "STRING" { field.set_collation("") } else { field }
+    });
+    let table = Table::new().set_schema(TableSchema::new().set_fields(dataset.columns.iter().map(field).chain(own)));
+    match &dataset.partition {
+        Some(column) => table.set_time_partitioning(TimePartitioning::new().set_type("DAY").set_field(column.as_str())),
+        None => table,
+    }
 }
 
 /// The target as it is made.
@@ -87,7 +93,7 @@ pub fn ddl(dataset: &Dataset, place: &Place, layout: Layout) -> Result<String> {
     };
     let columns = dataset.columns.iter().map(|column| {
         let name = exprs.column("", &column.name)?;
-        Ok(format!("  {name} {}{}", sql_type_of(column.kind), options(&column.description)))
+        Ok(format!("  {name} {}{}", column.kind.googlesql(), options(&column.description)))
     });
     let columns = columns.collect::<Result<Vec<_>>>()?.join(",\n");
     let name = Dialect::GoogleSql.quote_path([place.project.as_str(), &place.dataset, &dataset.name])?;
@@ -125,7 +131,7 @@ pub fn addition(table: &str, dataset: &Dataset, missing: &[&str]) -> Result<Stri
     let columns = dataset.columns.iter().filter(|column| missing.contains(&column.name.as_str()));
     let clauses = columns.map(|column| {
         let name = Dialect::GoogleSql.quote(&column.name)?;
-        Ok(format!("ADD COLUMN IF NOT EXISTS {name} {}", sql_type_of(column.kind)))
+        Ok(format!("ADD COLUMN IF NOT EXISTS {name} {}", column.kind.googlesql()))
     });
     Ok(format!("ALTER TABLE {table} {}", clauses.collect::<Result<Vec<_>>>()?.join(", ")))
 }

@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 
 /// The first and the last day that have a partition, 1960-01-01 and 2159-12-31.
 /// <https://docs.cloud.google.com/bigquery/docs/partitioned-tables>
-const PARTITIONS_FROM: Day = Day(-3_653);
-const PARTITIONS_TO: Day = Day(69_395);
+pub(super) const PARTITIONS_FROM: Day = Day(-3_653);
+pub(super) const PARTITIONS_TO: Day = Day(69_395);
 
 impl BigQueryWarehouse {
     /// The target, checked; `None`: there is none.

@@ -13,6 +13,8 @@ use std::collections::BTreeSet;
 /// A table that is made for rows and expires.
 pub(super) struct Made {
     pub(super) name: TableReference,
+    /// Its columns, and how it is laid out.
+    pub(super) table: Table,
     /// When it ends, in milliseconds since 1970-01-01 UTC.
     pub(super) ends_ms: i64,
     pub(super) labels: Vec<(String, String)>,
@@ -24,8 +26,7 @@ pub(super) const NEW_KEY_SUM: &str = "tradefold_new_key_sum";
 impl BigQueryWarehouse {
     /// Loads objects into a temporary table of their own. Gives the rows that it then has.
     pub(super) async fn load_into(&self, work: &Work<'_>, objects: &[StagedObject]) -> Result<u64> {
-        let ends_ms = (self.client.access().now_us)() / 1000 + TEMPORARY_MS;
-        let into = Made { name: self.temporary_table(work), ends_ms, labels: self.temporary_labels().into() };
+        let into = self.short_lived(self.temporary_table(work), table::bare(&self.dataset));
         let (loaded, is_adopted) = self.load_objects(work, &into, objects).await?;
         if !is_adopted {
             self.client.used().staged(objects.iter().map(|object| object.size_bytes).sum());
@@ -81,12 +82,21 @@ impl BigQueryWarehouse {
         })
     }
 
+    /// Makes a temporary table as `table` says, or gives the one that is there more time. Says when it was made, in
+    /// milliseconds.
+    pub(super) async fn make_temporary(&self, name: &TableReference, table: Table) -> Result<i64> {
+        self.make(&self.short_lived(name.clone(), table)).await
+    }
+
+    /// A temporary table of this target.
+    fn short_lived(&self, name: TableReference, table: Table) -> Made {
+        let ends_ms = (self.client.access().now_us)() / 1000 + TEMPORARY_MS;
+        Made { name, table, ends_ms, labels: self.temporary_labels().into() }
+    }
+
     /// Makes a table, or gives the one that is there more time. Says when it was made, in milliseconds.
     async fn make(&self, made: &Made) -> Result<i64> {
-        let table = Table::new()
-            .set_schema(table::schema(&self.dataset))
-            .set_expiration_time(made.ends_ms)
-            .set_labels(made.labels.clone());
+        let table = made.table.clone().set_expiration_time(made.ends_ms).set_labels(made.labels.clone());
         if let Some(made) = self.client.create(&made.name, Box::new(table)).await? {
             return Ok(made.creation_time);
         }

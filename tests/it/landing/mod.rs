@@ -3,6 +3,7 @@
 mod answers;
 mod clean;
 mod files;
+mod in_sql;
 mod inferred;
 mod pages;
 mod rows;

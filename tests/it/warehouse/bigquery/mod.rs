@@ -6,6 +6,7 @@ mod export;
 mod extract;
 mod faults;
 pub(crate) mod front;
+mod in_place;
 pub(crate) mod script;
 pub(crate) mod servers;
 pub(crate) mod stand;

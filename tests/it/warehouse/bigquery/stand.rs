@@ -67,7 +67,7 @@ impl Witness {
         let query = JobConfigurationQuery::new().set_query(sql).set_use_legacy_sql(false);
         let job = Job::new().set_configuration(JobConfiguration::new().set_query(query));
         let insert = self.jobs.insert_job().set_project_id(PROJECT).set_job(job).with_attempt_timeout(PATIENCE).send();
-        let job = Box::new(Box::pin(insert).await.unwrap());
+        let job = Box::new(Box::pin(insert).await.unwrap_or_else(|error| panic!("{sql}\n{error:?}")));
         let failed = job.status.and_then(|status| status.error_result);
         assert!(failed.is_none(), "{sql}\n{failed:?}");
         let id = job.job_reference.unwrap().job_id;

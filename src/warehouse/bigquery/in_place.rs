@@ -1,0 +1,181 @@
+//! A table of BigQuery that is landed and deduplicated where it lies: one statement writes the winners into a temporary
+//! table beside the target, and batches are parts of it. No row leaves BigQuery.
+
+use super::access::TableName;
+use super::client::{Client, shown};
+use super::export::Moment;
+use super::jobs::{self, Done, Work};
+use super::queries::quoted;
+use super::reduced::{Reduced, Written};
+use super::{BigQueryWarehouse, table};
+use crate::error::{Error, Result};
+use crate::landing::{InSql, LandingOptions, SourceColumn, SourceType, in_sql};
+use crate::sql::{Losers, Reduction};
+use crate::warehouse::Warehouse;
+use crate::window::text_of_us;
+use google_cloud_bigquery_v2::model::{Job, TableFieldSchema, TableReference};
+
+/// A table whose rows can land where they lie.
+#[derive(Debug)]
+pub struct InPlace<'a> {
+    warehouse: &'a BigQueryWarehouse,
+    source: &'a TableName,
+    options: LandingOptions,
+    moment: Moment,
+    columns: Vec<SourceColumn>,
+    sql: InSql,
+}
+
+/// What reading it once takes, in bytes; nothing where nobody says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InPlaceBytes {
+    /// The statement that writes the winners.
+    pub reduce: Option<u64>,
+    /// The one that counts rows which do not land. It runs only where there are any.
+    pub count: Option<u64>,
+}
+
+impl BigQueryWarehouse {
+    /// Looks a table up, and says whether its rows can land where they lie; if not, why, a clause for each reason.
+    ///
+    /// # Errors
+    /// As [`super::export`], before anything is exported.
+    pub async fn in_place<'a>(
+        &'a self,
+        source: &'a TableName,
+        options: &LandingOptions,
+    ) -> Result<std::result::Result<InPlace<'a>, Vec<String>>> {
+        let named = |error: Error| error.with("table", source);
+        let client = Client::connect(self.client.access().clone(), &source.place).await.map_err(named)?;
+        let (there, here) = (client.location(), self.client.location());
+        if there != here {
+            return Ok(Err(vec![format!("it lies in {there}, and the target in {here}: no query reads both")]));
+        }
+        let moment = Moment::note(&client, source).await?;
+        let columns: Vec<SourceColumn> = moment.fields().iter().map(column).collect();
+        let sql = match in_sql(&self.dataset, options, &columns)? {
+            Ok(sql) => sql,
+            Err(reasons) => return Ok(Err(reasons)),
+        };
+        Ok(Ok(InPlace { warehouse: self, source, options: *options, moment, columns, sql }))
+    }
+}
+
+impl<'a> InPlace<'a> {
+    /// What it would read. Nothing is run and nothing billed.
+    ///
+    /// # Errors
+    /// What BigQuery says.
+    pub async fn bytes(&self) -> Result<InPlaceBytes> {
+        let from = self.from(self.moment.at_us)?;
+        let reduced = self.reduction().reduced(&self.sql.landed(&from)?, Losers::default())?;
+        let reduce = self.warehouse.dry_run(&reduced).await?;
+        Ok(InPlaceBytes { reduce, count: self.warehouse.dry_run(&self.sql.counts(&from)?).await? })
+    }
+
+    /// Writes the winners and losers to look at into a temporary table, or finds that this was done: by the same rules,
+    /// of the same table, which has not changed since. Says what became of every row (R1, R2).
+    ///
+    /// # Errors
+    /// What BigQuery says. Data, where rows are not accounted for, or a winner's day has no partition.
+    pub async fn reduce(&self, losers: Losers) -> Result<Reduced<'a>> {
+        let warehouse = self.warehouse;
+        let table = &self.moment.table;
+        let wanted = format!(
+            "{} {} {} {} {:?} {} {losers:?}",
+            self.source,
+            table.last_modified_time,
+            self.moment.rows,
+            warehouse.dataset.digest(),
+            self.options.window,
+            self.options.key_chosen
+        );
+        let target = warehouse.target();
+        let work = warehouse.work(&target, table.creation_time, &wanted);
+        let name = warehouse.temporary_table(&work);
+        let into = quoted(&name)?;
+        let step = format!("reduce{}", warehouse.make_temporary(&name, table::reduced(&warehouse.dataset)).await?);
+        let sql = self.reduction().insert(&into, &self.sql.landed(&self.from(self.moment.at_us)?)?, losers)?;
+        let mut labels = jobs::labels(&warehouse.client, &work.digest(), "reduce");
+        labels.insert(AS_OF.into(), self.moment.at_us.to_string());
+        labels.insert(NOW.into(), self.options.now_us.to_string());
+        let configuration = warehouse.client.query(sql, labels);
+        let effect = |done: Done| {
+            let name = &name;
+            async move {
+                let found = warehouse.client.row_count(name).await?;
+                Ok((found.is_some() && found == written(&done.job)).then_some(done))
+            }
+        };
+        let client = &warehouse.client;
+        let done = jobs::run(client, &work, &step, |_| configuration.clone(), None, effect).await?;
+        self.check_written(&name, &work, &done.job).await?;
+        // What an earlier try has written it has judged by its own time.
+        let label = |name: &str| done.job.configuration.as_ref()?.labels.get(name)?.parse::<i64>().ok();
+        let (as_of_us, now_us) = label(AS_OF).zip(label(NOW)).unwrap_or((self.moment.at_us, self.options.now_us));
+        let options = LandingOptions { now_us, ..self.options };
+        let sql = in_sql(&warehouse.dataset, &options, &self.columns)?;
+        let sql = sql.map_err(|reasons| Error::bug("land a table in place").because(reasons.join("; ")))?;
+        let from = self.from(as_of_us)?;
+        Reduced::read(Written { warehouse, table: into, sql, from, as_of_us }, self.moment.rows).await
+    }
+
+    fn reduction(&self) -> Reduction<'_> {
+        Reduction { dataset: &self.warehouse.dataset }
+    }
+
+    /// The table as it was at a moment, for a FROM clause. A snapshot never changes.
+    fn from(&self, at_us: i64) -> Result<String> {
+        let name = quoted(&self.source.reference())?;
+        Ok(match self.moment.table.r#type.as_str() {
+            "SNAPSHOT" => name,
+            _ => format!("(SELECT * FROM {name} FOR SYSTEM_TIME AS OF TIMESTAMP '{}')", text_of_us(at_us)),
+        })
+    }
+
+    /// The job's own count is the evidence.
+    async fn check_written(&self, name: &TableReference, work: &Work<'_>, job: &Job) -> Result<()> {
+        let found = self.warehouse.client.row_count(name).await?;
+        if found.is_some() && found == written(job) {
+            return Ok(());
+        }
+        let count = |count: Option<u64>| count.map_or("nobody knows how many".into(), |count| count.to_string());
+        Err(Error::data("balance rows that were written in place (R3)")
+            .with("table", shown(name))
+            .with("work", work.digest())
+            .because(format!("the job has written {} rows, and the table has {}", count(written(job)), count(found)))
+            .hint("run the same command again; where it says the same, look at the job in BigQuery"))
+    }
+}
+
+/// The labels of a job that say as of when it read its table, and what its present was.
+const AS_OF: &str = "tradefold_as_of";
+const NOW: &str = "tradefold_now";
+
+/// How many rows a job says that it has inserted.
+fn written(job: &Job) -> Option<u64> {
+    let query = job.statistics.as_ref()?.query.as_ref()?;
+    let inserted = query.dml_stats.as_ref().and_then(|stats| stats.inserted_row_count);
+    u64::try_from(inserted.or(query.num_dml_affected_rows)?).ok()
+}
+
+/// A column as BigQuery's API describes it.
+fn column(field: &TableFieldSchema) -> SourceColumn {
+    let other = |what: String| SourceType::Other(what);
+    let kind = match field.r#type.as_str() {
+        kind if field.mode == "REPEATED" => other(format!("REPEATED {kind}")),
+        "STRING" => match field.collation.as_deref().unwrap_or_default() {
+            "" => SourceType::Text,
+            collation => other(format!("STRING with the collation {collation}")),
+        },
+        "INTEGER" | "INT64" => SourceType::Int,
+        "FLOAT" | "FLOAT64" => SourceType::Float,
+        "BOOLEAN" | "BOOL" => SourceType::Bool,
+        "DATE" => SourceType::Date,
+        "DATETIME" => SourceType::DateTime,
+        "TIMESTAMP" if field.timestamp_precision.is_none_or(|digits| digits <= 6) => SourceType::Timestamp,
+        "TIMESTAMP" => other("TIMESTAMP with parts of microseconds".into()),
+        kind => other(kind.into()),
+    };
+    SourceColumn { name: field.name.clone(), kind }
+}
