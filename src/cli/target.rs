@@ -6,6 +6,7 @@ use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
+use crate::migrate::settle_swap;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
 use crate::warehouse::bigquery::{Access, BigQueryWarehouse, Layout, Options, Place, SCHEME};
@@ -96,6 +97,8 @@ impl Target {
                 Some(Lease::take(&mut ledger, holder(&folder)?, terms, world.now_us, progress).await?)
             }
         };
+        // Before anything else: somebody may have died between the renames of a swap.
+        settle_swap(self.warehouse.as_ref(), &mut ledger, (world.now_us)()).await?;
         Ok(Writer { ledger, lease, lock })
     }
 }

@@ -3,11 +3,10 @@
 use super::{asked_by_duckdb, crowded, kept_of, ledger, migrated_by, options, production, run, staging};
 use crate::warehouse::local::LocalStand;
 use crate::warehouse::{DAY_S, EDGE_S, Stand, ascending, fill, input, merged};
-use deltalake::DeltaTable;
 use deltalake::operations::update::UpdateBuilder;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tradefold::dataset::Dataset;
 use tradefold::migrate::prove;
@@ -16,26 +15,33 @@ use tradefold::run::Work;
 use tradefold::window::Day;
 
 /// What somebody does to the table behind a migration's back.
-enum Loss {
+pub(super) enum Loss {
     Delete(&'static str),
     Set(&'static str, &'static str, &'static str),
     Add(Value),
 }
 
-async fn table_of(stand: &LocalStand) -> DeltaTable {
-    let path: PathBuf = stand.folder.path().join("lake").join(&stand.dataset().name);
-    deltalake::open_table(url::Url::from_directory_path(path).unwrap()).await.unwrap()
+fn table_path(stand: &LocalStand) -> PathBuf {
+    stand.folder.path().join("lake").join(&stand.dataset().name)
 }
 
 async fn suffer(stand: &LocalStand, loss: Loss) {
-    let table = table_of(stand).await;
+    match loss {
+        Loss::Add(row) => stand.plant(&[row]).await,
+        loss => suffer_in(&table_path(stand), loss).await,
+    }
+}
+
+/// The same to a table in a folder, which nothing can be added to.
+pub(super) async fn suffer_in(path: &Path, loss: Loss) {
+    let table = deltalake::open_table(url::Url::from_directory_path(path).unwrap()).await.unwrap();
     match loss {
         Loss::Delete(which) => drop(table.delete().with_predicate(which).await.unwrap()),
         Loss::Set(which, column, value) => {
             let update: UpdateBuilder = table.update();
             drop(update.with_predicate(which).with_update(column, value).await.unwrap());
         }
-        Loss::Add(row) => stand.plant(&[row]).await,
+        Loss::Add(row) => panic!("{row} is not added here"),
     }
 }
 

@@ -4,6 +4,7 @@ mod back;
 mod drop;
 mod keys;
 mod losses;
+mod mend;
 
 use crate::googlesql::python;
 use crate::warehouse::local::LocalStand;
