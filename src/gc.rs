@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Serialize)]
 pub struct Leftover {
     /// What it is: `temporary table`, `staged objects`, `landed rows`, `fetched pages`, `exported objects`, `ledger
-    /// file`, `dropped table`.
+    /// file`, `dropped table`,
+    /// `table in the making`.
     pub what: String,
     /// Its name or URL.
     pub place: String,
@@ -70,6 +71,8 @@ impl Places<'_> {
         found.append(&mut folders_in(&pages, "fetched pages", "a fetch that was not finished").await?);
         let exports = self.home.join("exports");
         found.append(&mut folders_in(&exports, "exported objects", "a command that reads the table").await?);
+        let mending = self.home.join("mending");
+        found.append(&mut folders_in(&mending, "table in the making", "a mend that was not finished").await?);
         for (place, until) in ledger.kept_tables() {
             let folder = Folder::open(place, &[])?;
             let files = folder.list().await?;

@@ -1,5 +1,7 @@
 //! Where bytes live: a folder in an object store, the local disk included.
 
+mod local;
+
 use crate::error::{Doing, Error, Result};
 use crate::google::Identity;
 use bytes::{Bytes, BytesMut};
@@ -170,25 +172,6 @@ impl Folder {
         self.remove(name).await
     }
 
-    /// Renames the folder, with all that is in it, in one step. Both are on the local disk.
-    ///
-    /// # Errors
-    /// Usage, where there is something of the new name; and what the disk says.
-    pub fn rename_to(&self, other: &Folder) -> Result<()> {
-        let doing = "rename a folder";
-        let (Some(from), Some(to)) = (self.local_path(), other.local_path()) else {
-            return Err(Error::bug(doing).with("folder", &self.url).because("it is not on a disk"));
-        };
-        if to.symlink_metadata().is_ok() {
-            return Err(Error::usage(doing)
-                .with("folder", from.display())
-                .with("to", to.display())
-                .because("there is something of this name")
-                .hint("move that away, then run the same command again"));
-        }
-        std::fs::rename(&from, &to).doing(doing).map_err(|error| error.with("folder", from.display()))
-    }
-
     /// How a person calls the folder.
     fn shown(&self) -> String {
         self.local_path().map_or_else(|| self.url.to_string(), |path| path.display().to_string())
@@ -288,14 +271,6 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes the folders of the local disk, this one and those below, in which no file is left. An object store has
-    /// none: its folders are only names.
-    pub fn drop_empty(&self) {
-        if let Some(path) = self.local_path() {
-            drop_empty(&path);
-        }
-    }
-
     fn failed(&self, doing: &str, name: &str, error: object_store::Error) -> Error {
         let error = Err::<(), _>(error).doing(doing).err().unwrap_or_else(|| Error::bug(doing));
         error.with("object", self.url_of(name)).in_folder(self.shown())
@@ -368,16 +343,6 @@ impl Upload {
             let _ = writer.abort().await;
         }
     }
-}
-
-fn drop_empty(folder: &std::path::Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            drop_empty(&entry.path());
-        }
-    }
-    // Refused where something is in it, and then it has to stay.
-    let _ = std::fs::remove_dir(folder);
 }
 
 /// The URL of a local path or of the URL that the text already is.

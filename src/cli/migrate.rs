@@ -11,7 +11,7 @@ use crate::dataset::{Dataset, parse_key};
 use crate::engine::Engine;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ledger::Ledger;
-use crate::migrate::{Dropping, Sources, check_drop, drop_sources, migrate, plan, roll_back};
+use crate::migrate::{Dropping, Sources, check_drop, drop_sources, mend, migrate, needs_mending, plan, roll_back};
 use crate::report::{MigrationReport, migration_text, roll_back_text};
 use crate::run::{Choice, Run, RunOptions};
 use crate::storage::Folder;
@@ -38,7 +38,7 @@ A stop, and a proof that does not hold, end with exit code 65.")]
 pub(super) struct Args {
     /// Where the rows are: a Delta table, a lake, files, folders and globs, or bigquery://project.dataset.table, which
     /// is exported; may be given several times.
-    #[arg(long, required_unless_present = "roll_back", value_name = "PLACE")]
+    #[arg(long, required_unless_present_any = ["roll_back", "mend"], value_name = "PLACE")]
     from: Vec<String>,
     /// The folder of the embedded warehouse, or bigquery://project.dataset; the table is named for the dataset.
     #[arg(long, default_value = "lake", value_name = "PLACE")]
@@ -58,8 +58,13 @@ pub(super) struct Args {
     /// removes it. Only a Delta table on the local disk, or a table of a lake, can be dropped.
     #[arg(long, conflicts_with = "plan", group = "confirmed")]
     drop_source: bool,
-    /// For how many days a dropped table is kept, the staged winners that the proof names, and in BigQuery all that it
-    /// takes to prove a migration anew and to take it back.
+    /// Bring the rows of the table itself, and then those of --from, into a new table, prove it against the old one,
+    /// and put it into its place: for a table that holds duplicates already, keys in upper case, or fewer columns than
+    /// the contract. The old one is kept for some days. A table that needs no mending is left where it is.
+    #[arg(long, conflicts_with_all = ["plan", "roll_back"])]
+    mend: bool,
+    /// For how many days a dropped or replaced table is kept, the staged winners that the proof names, and in BigQuery
+    /// all that it takes to prove a migration anew and to take it back.
     #[arg(long, default_value_t = 30, value_name = "DAYS", conflicts_with_all = ["plan", "roll_back"])]
     keep_days: u16,
     /// Take this migration back: what it has inserted and raised, but for rows that were changed since. It says first
@@ -137,7 +142,13 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         return Outcome::new(roll_back_text(&report), &report, None);
     }
     let report = async {
-        let mut report = Box::pin(migrate(&run, sources, &mut writer.ledger)).await?;
+        let mut report = match args.mend && needs_mending(&run).await? {
+            true => {
+                let own = sourcing.find(std::slice::from_ref(&args.to), false, false, world).await?.sources;
+                Box::pin(mend(&run, own, sources, &mut writer.ledger)).await?
+            }
+            false => Box::pin(migrate(&run, sources, &mut writer.ledger)).await?,
+        };
         if args.drop_source {
             let dropping = Dropping { by: who(world), wait };
             drop_sources(&run, &mut report, &tables, &dropping, &mut writer.ledger).await?;

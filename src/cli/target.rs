@@ -6,6 +6,7 @@ use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
+use crate::migrate::settle_swap;
 use crate::progress::Progress;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
@@ -97,6 +98,8 @@ impl Target {
         let terms = Terms::usual(wait.saturating_sub(begun.elapsed()));
         let claim = Claim { lock: path, holder, terms, now_us: world.now_us, progress };
         let seat = Seat::take(claim, lock, &mut ledger).await?;
+        // Before anything else: somebody may have died between the renames of a swap.
+        settle_swap(self.warehouse.as_ref(), &mut ledger, (world.now_us)()).await?;
         Ok(Writer { ledger, seat })
     }
 }

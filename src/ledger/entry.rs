@@ -174,6 +174,18 @@ pub enum Entry {
         /// Who wanted it.
         by: String,
     },
+    /// Another table takes the target's place next. Whoever finds no [`Entry::Swapped`] after it finishes it.
+    Swapping {
+        /// Which.
+        swap: Box<Swap>,
+    },
+    /// That is done; or it is not, since the target was changed before.
+    Swapped {
+        /// Which.
+        swap: Box<Swap>,
+        /// Whether.
+        is_done: bool,
+    },
     /// What a migration has changed is taken back now.
     RollingBack {
         /// Its run.
@@ -209,6 +221,25 @@ pub enum Entry {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         usage: Option<Usage>,
     },
+}
+
+/// How another table takes the target's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swap {
+    /// The migration that has made it.
+    pub run_id: String,
+    /// Whether it is the table that the target was before that migration.
+    pub is_back: bool,
+    /// What the target is before.
+    pub old: Moment,
+    /// What it is after.
+    pub new: Moment,
+    /// The URL under which the old one is kept.
+    pub kept: String,
+    /// The last day on which it is.
+    pub until: Day,
+    /// Where the new one is kept until then, if it was the target before.
+    pub from: Option<String>,
 }
 
 /// Windows of a feed of which everything was seen.

@@ -114,6 +114,15 @@ impl Ledger {
                     last = 0;
                 }
                 Entry::RolledBack { undone, .. } => (last, version) = (undone.rows_after, undone.version),
+                // Which of the two it is then is told by the next one.
+                Entry::Swapping { swap } => {
+                    lost += last.saturating_sub(swap.old.rows);
+                    last = 0;
+                }
+                Entry::Swapped { swap, is_done } => {
+                    let is = if *is_done { swap.new } else { swap.old };
+                    (last, version) = (is.rows, Some(is.version));
+                }
                 _ => {}
             }
         }

@@ -1,12 +1,13 @@
 //! What the ledger knows of migrations: what the target was before one, what each merge was about to change, what was
 //! proven, and what was taken back.
 
-use super::entry::{Cover, Entry};
+use super::entry::{Cover, Entry, Swap};
 use super::{Ledger, Record};
 use crate::stage::Manifest;
 use crate::warehouse::Moment;
 use crate::window::Day;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// A migration, since it was last undone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +62,10 @@ impl Ledger {
                     known.contract.clone_from(contract);
                 }
                 Entry::RolledBack { run_id, .. } if run_id == name => found = None,
+                // What the target was before is a version of another table: it is asked anew.
+                Entry::Swapped { is_done: true, .. } => {
+                    found.iter_mut().for_each(|known| known.is_proven = true);
+                }
                 entry => {
                     let Some(known) = &mut found else { continue };
                     match entry {
@@ -92,10 +97,48 @@ impl Ledger {
                 }
                 Entry::Merged { receipt } if receipt.batch_id == batch => found = None,
                 Entry::RolledBack { run_id, .. } if run_id == name => found = None,
+                Entry::Swapped { is_done: true, .. } => found = None,
                 _ => {}
             }
         }
         found
+    }
+
+    /// Which entries tell of the table that is the target now: since it has taken the place of another one and, where
+    /// it was put aside and has come back, from before that.
+    pub(super) fn of_this_table(&self) -> Vec<Range<usize>> {
+        let (mut now, mut aside, mut since) = (Vec::new(), Vec::new(), 0);
+        for (at, record) in self.records().iter().enumerate() {
+            let Entry::Swapped { swap, is_done: true } = &record.entry else { continue };
+            now.push(since..at);
+            since = at;
+            match swap.is_back {
+                true => now = aside.pop().unwrap_or_default(),
+                false => aside.push(std::mem::take(&mut now)),
+            }
+        }
+        now.push(since..self.records().len());
+        now
+    }
+
+    /// The swap that was begun last, if nothing says how it ended.
+    pub fn pending_swap(&self) -> Option<&Swap> {
+        let last = self.records().iter().rev().find_map(|record| match &record.entry {
+            Entry::Swapping { swap } => Some(Some(swap.as_ref())),
+            Entry::Swapped { .. } => Some(None),
+            _ => None,
+        });
+        last.flatten()
+    }
+
+    /// The swap by which a mend of this name has put its table into the target's place, with the number of its entry,
+    /// unless it was taken back.
+    pub fn mended(&self, name: &str) -> Option<(u64, &Swap)> {
+        let last = self.records().iter().rev().find_map(|record| match &record.entry {
+            Entry::Swapped { swap, is_done: true } if swap.run_id == name => Some((record.number, swap.as_ref())),
+            _ => None,
+        });
+        last.filter(|(_, swap)| !swap.is_back)
     }
 
     /// The names of all migrations that are not undone, the oldest first.
@@ -104,6 +147,8 @@ impl Ledger {
         for record in self.records() {
             match &record.entry {
                 Entry::Migrating { run_id, .. } if !names.contains(&run_id.as_str()) => names.push(run_id),
+                Entry::Swapped { swap, is_done: true } if !swap.is_back => names.push(&swap.run_id),
+                Entry::Swapped { swap, is_done: true } => names.retain(|name| *name != swap.run_id),
                 Entry::RolledBack { run_id, .. } => names.retain(|name| name != run_id),
                 _ => {}
             }
@@ -126,8 +171,10 @@ impl Ledger {
     pub fn kept_tables(&self) -> BTreeMap<&str, Day> {
         let mut tables = BTreeMap::new();
         for record in self.records() {
-            if let Entry::Dropping { kept, until, .. } = &record.entry {
-                tables.insert(kept.as_str(), *until);
+            match &record.entry {
+                Entry::Dropping { kept, until, .. } => drop(tables.insert(kept.as_str(), *until)),
+                Entry::Swapping { swap } => drop(tables.insert(swap.kept.as_str(), swap.until)),
+                _ => {}
             }
         }
         tables
@@ -142,7 +189,8 @@ impl Ledger {
     /// A migration that is not undone and has changed the target after the entry of this number, and is another one.
     pub fn changed_after(&self, number: u64, name: &str) -> Option<&str> {
         let is_later = |other: &&str| {
-            let last = self.migration(other).and_then(|known| known.changes.last().map(|(_, _, at)| *at));
+            let changed = self.migration(other).and_then(|known| known.changes.last().map(|(_, _, at)| *at));
+            let last = changed.max(self.mended(other).map(|(at, _)| at));
             *other != name && last.is_some_and(|at| at > number)
         };
         self.migrations().into_iter().find(is_later)

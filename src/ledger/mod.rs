@@ -6,7 +6,7 @@ mod feeds;
 mod migrations;
 mod segments;
 
-pub use entry::{Cover, Entry, Gap, Holder, Purpose, Receipt, Record};
+pub use entry::{Cover, Entry, Gap, Holder, Purpose, Receipt, Record, Swap};
 pub use feeds::{FeedState, Seen};
 pub use migrations::{Inserted, Migration};
 
@@ -197,9 +197,14 @@ impl Ledger {
         self.records.iter().rev().map(|record| &record.entry).take_while(move |entry| !done(entry))
     }
 
-    /// The last receipt of a batch.
+    /// The last receipt of a batch, of those that tell of the table which is the target now.
     pub fn receipt(&self, batch_id: &str) -> Option<&Receipt> {
-        self.receipts().filter(|receipt| receipt.batch_id == batch_id).last()
+        let own = self.of_this_table().into_iter().rev().flat_map(|place| self.records[place].iter().rev());
+        own.filter_map(|record| match &record.entry {
+            Entry::Merged { receipt } => Some(receipt.as_ref()),
+            _ => None,
+        })
+        .find(|receipt| receipt.batch_id == batch_id)
     }
 
     /// All receipts, the oldest first.
@@ -219,6 +224,11 @@ impl Ledger {
                     (receipt.merged.version, receipt.merged.rows_before, receipt.merged.rows_after)
                 }
                 Entry::RolledBack { undone, .. } => (undone.version, undone.rows_before, undone.rows_after),
+                Entry::Swapped { swap, is_done: true } => {
+                    // Another table, with versions of its own.
+                    commits.clear();
+                    (Some(swap.new.version), swap.new.rows, swap.new.rows)
+                }
                 _ => continue,
             };
             let Some(version) = version else { continue };
@@ -238,6 +248,9 @@ impl Ledger {
     pub fn rows_after_last_merge(&self) -> Option<u64> {
         // While a migration is taken back, nobody knows.
         if self.migrations().into_iter().any(|name| self.migration(name).is_some_and(|m| m.rolling_back.is_some())) {
+            return None;
+        }
+        if self.pending_swap().is_some() {
             return None;
         }
         self.commits().last().map(|(_, _, after)| *after)

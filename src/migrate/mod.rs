@@ -4,11 +4,13 @@
 //! at its end the target is compared with both.
 
 mod drop;
+mod mend;
 mod proof;
 mod roll_back;
 
 pub use drop::{Dropping, SourceTable, check_drop, drop_sources, name_of};
-pub use proof::prove;
+pub use mend::{mend, needs_mending, settle_swap};
+pub use proof::{prove, prove_mend};
 pub use roll_back::roll_back;
 
 use crate::dataset::Dataset;
@@ -88,6 +90,7 @@ pub async fn migrate(run: &Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
         proof,
         proof_page,
         dropped: None,
+        mended: None,
     })
 }
 
@@ -111,6 +114,7 @@ pub async fn plan(mut run: Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
         proof: None,
         proof_page: None,
         dropped: None,
+        mended: None,
     })
 }
 
@@ -122,20 +126,27 @@ async fn write_proof(
     ledger: &mut Ledger,
 ) -> Result<(Proof, String)> {
     let proof = prove(run, name, sources, ledger).await?;
+    let page = keep_proof(run, name, &proof, ledger).await?;
+    Ok((proof, page))
+}
+
+/// Writes a proof down. Gives the URL of the page.
+async fn keep_proof(run: &Run<'_>, name: &str, proof: &Proof, ledger: &mut Ledger) -> Result<String> {
     let folder = run.files_of(name).migration;
-    let json = serde_json::to_vec_pretty(&proof).doing("write a proof")?;
+    let json = serde_json::to_vec_pretty(proof).doing("write a proof")?;
     // A migration may be run again: each run has a proof of its own.
     let name_of = |ending: &str| format!("proof-{:08}.{ending}", ledger.records().len());
     folder.put(&name_of("json"), json.into()).await?;
     folder.put(&name_of("sql"), proof.sql().into_bytes().into()).await?;
-    folder.put(&name_of("html"), proof_html(&proof).into_bytes().into()).await?;
+    folder.put(&name_of("html"), proof_html(proof).into_bytes().into()).await?;
     let file = folder.url_of(&name_of("html"));
     let (run_id, findings) = (name.to_string(), proof.findings.clone());
+    let sources = proof.sources.clone();
     let page = file.clone();
     let staged_until = Some(proof.staged_until);
-    let entry = Entry::Proven { run_id, sources: sources.clone(), findings, file, staged_until };
+    let entry = Entry::Proven { run_id, sources, findings, file, staged_until };
     ledger.append(entry, (run.now_us)()).await?;
-    Ok((proof, page))
+    Ok(page)
 }
 
 /// The error for a name that no migration of this ledger has.

@@ -7,8 +7,9 @@ use crate::error::{Doing, Error, Result};
 use crate::ledger::{Inserted, Ledger};
 use crate::report::{Check, Proof, counted};
 use crate::run::Run;
-use crate::sql::{Exprs, decides, render};
-use crate::warehouse::{History, Tables};
+use crate::sql::{Exprs, decides, dedup, render};
+use crate::stage::Manifest;
+use crate::warehouse::{History, Moment, Tables};
 use crate::window::Day;
 use arrow::array::{Array, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -32,41 +33,63 @@ pub async fn prove(run: &Run<'_>, name: &str, sources: &BTreeMap<String, u64>, l
     let after = now.ok_or_else(|| Error::data(doing).with("target", run.warehouse.target()).because("it is gone"))?;
     let [own, others] = ledger.inserted_after(number, name);
     let tables = history.tables(before, ledger.last_planned(name)).await?;
-    let proving = Proving { dataset: run.dataset, history, tables };
-    run.progress.begin("prove it", Some(STEPS));
-    let mut checks = Vec::new();
-    let (was, winners) = (&proving.tables.before, &proving.tables.winners);
-    checks.push(proving.absent("lost_keys", "every key that the target had is in it", was).await?);
-    run.progress.advance(1);
-    checks.push(proving.absent("missing_winners", "the key of every winner is in the target", winners).await?);
-    run.progress.advance(1);
-    checks.push(proving.lower("lowered_rows", "no row is lower in the declared order than it was", was).await?);
-    if !run.dataset.immutable {
-        checks.push(proving.lower("lower_than_winners", "no row is lower than the winner of its key", winners).await?);
-    }
-    run.progress.advance(1);
-    checks.extend(proving.blanked().await?);
-    checks.push(proving.duplicates().await?);
-    run.progress.advance(1);
+    let proving = Proving { dataset: run.dataset, history, tables, of_mend: false };
+    let mut checks = proving.rows(run).await?;
     let added = own.and(others);
     checks.push(proving.keys(added, others).await?);
     run.progress.advance(1);
     checks.push(rows(before.map_or(0, |before| before.rows), added.keys, after.rows));
-    let findings = checks.iter().filter(|check| check.found > 0).map(|check| check.name.clone()).collect();
-    Ok(Proof {
+    Ok(proven(run, name, sources, (before, after), [own.keys, others.keys], checks, proving.tables.set_up))
+}
+
+/// Looks at everything that a mend has promised: that the new table has all that the target has, and the winners of
+/// these batches, of which it has inserted so many.
+///
+/// # Errors
+/// What the warehouse says.
+pub async fn prove_mend(
+    run: &Run<'_>,
+    name: &str,
+    sources: &BTreeMap<String, u64>,
+    [before, after]: [Moment; 2],
+    inserted: u64,
+    winners: &[Manifest],
+) -> Result<Proof> {
+    let history = run.history()?;
+    let tables = history.tables_of_mend(winners).await?;
+    let proving = Proving { dataset: run.dataset, history, tables, of_mend: true };
+    let mut checks = proving.rows(run).await?;
+    checks.push(proving.keys(Inserted::NONE, Inserted::NONE).await?);
+    run.progress.advance(1);
+    let keys = proving.key_sum(&proving.sum_of(&proving.tables.before)?).await?.keys;
+    let balance = rows(keys, inserted, after.rows);
+    checks.push(Check { promise: "keys before + inserted = rows after".into(), ..balance });
+    Ok(proven(run, name, sources, (Some(before), after), [inserted, 0], checks, proving.tables.set_up))
+}
+
+fn proven(
+    run: &Run<'_>,
+    name: &str,
+    sources: &BTreeMap<String, u64>,
+    (before, after): (Option<Moment>, Moment),
+    [inserted, inserted_by_others]: [u64; 2],
+    checks: Vec<Check>,
+    set_up: String,
+) -> Proof {
+    Proof {
         migration: name.to_string(),
         target: run.warehouse.target(),
         key: run.dataset.key.iter().map(ToString::to_string).collect(),
         sources: sources.clone(),
         before,
         after,
-        inserted: own.keys,
-        inserted_by_others: others.keys,
+        inserted,
+        inserted_by_others,
+        findings: checks.iter().filter(|check| check.found > 0).map(|check| check.name.clone()).collect(),
         checks,
-        findings,
         staged_until: last_kept(run),
-        set_up: proving.tables.set_up.clone(),
-    })
+        set_up,
+    }
 }
 
 /// The last day on which something is kept that a migration leaves now.
@@ -82,9 +105,31 @@ struct Proving<'a> {
     dataset: &'a Dataset,
     history: &'a dyn History,
     tables: Tables,
+    /// Whether what it was may have keys more than once.
+    of_mend: bool,
 }
 
 impl Proving<'_> {
+    /// The checks of rows and of their keys one by one.
+    async fn rows(&self, run: &Run<'_>) -> Result<Vec<Check>> {
+        run.progress.begin("prove it", Some(STEPS));
+        let mut checks = Vec::new();
+        let (was, winners) = (&self.tables.before, &self.tables.winners);
+        checks.push(self.absent("lost_keys", "every key that the target had is in it", was).await?);
+        run.progress.advance(1);
+        checks.push(self.absent("missing_winners", "the key of every winner is in the target", winners).await?);
+        run.progress.advance(1);
+        checks.push(self.lower("lowered_rows", "no row is lower in the declared order than it was", was).await?);
+        if !self.dataset.immutable {
+            checks.push(self.lower("lower_than_winners", "no row is lower than the winner of its key", winners).await?);
+        }
+        run.progress.advance(1);
+        checks.extend(self.blanked().await?);
+        checks.push(self.duplicates().await?);
+        run.progress.advance(1);
+        Ok(checks)
+    }
+
     fn exprs(&self) -> Exprs<'_> {
         Exprs { dataset: self.dataset, dialect: self.tables.dialect }
     }
@@ -130,7 +175,10 @@ impl Proving<'_> {
     /// is all that is joined, so that rows are small.
     async fn blanked(&self) -> Result<Option<Check>> {
         let exprs = self.exprs();
-        let names: Vec<&str> = self.dataset.column_names().filter(|name| !decides(self.dataset, name)).collect();
+        // Of rows that are equal but for volatile columns any may be the best.
+        let is_any = |name: &str| self.of_mend && self.dataset.volatile.iter().any(|own| own == name);
+        let names = self.dataset.column_names().filter(|name| !decides(self.dataset, name) && !is_any(name));
+        let names: Vec<&str> = names.collect();
         if names.is_empty() {
             return Ok(None);
         }
@@ -143,8 +191,12 @@ impl Proving<'_> {
         }
         let (known, blanked, counts) = (known.join(", "), blanks.join(" OR "), counts.join(",\n  "));
         let (key, key_columns, same_key) = (exprs.key("r")?, self.key_columns("")?, exprs.same_key("a", "r")?);
+        let before = match self.of_mend {
+            true => format!("({})", dedup(self.dataset, self.tables.dialect, &self.tables.before)?),
+            false => self.tables.before.clone(),
+        };
         let slots = [
-            ("before", self.tables.before.as_str()),
+            ("before", before.as_str()),
             ("after", &self.tables.after),
             ("key_columns", &key_columns),
             ("known", &known),
@@ -178,15 +230,9 @@ impl Proving<'_> {
 
     /// That the target has the keys that it should have, and no others.
     async fn keys(&self, added: Inserted, others: Inserted) -> Result<Check> {
-        let exprs = self.exprs();
         let Tables { before, after, winners, .. } = &self.tables;
         let columns = self.key_columns("")?;
-        let sum = exprs.exact_sum(&exprs.key_number("_key"));
-        let statement = |rows: &str| {
-            let key_text = exprs.key_text("r")?;
-            let slots = [("sum", sum.as_str()), ("key_text", &key_text), ("rows", rows)];
-            render(include_str!("../../sql/proof/key_sum.sql"), &slots)
-        };
+        let statement = |rows: &str| self.sum_of(rows);
         let both = format!("(SELECT {columns} FROM {before} UNION ALL SELECT {columns} FROM {winners})");
         // Who has added keys meanwhile may have added some of the winners: theirs are counted by their receipts.
         let is_alone = others.keys == 0;
@@ -211,6 +257,14 @@ impl Proving<'_> {
             counted: format!("{}; there should be {}", shown(&is), shown(&should)),
             sql: vec![found, expected],
         })
+    }
+
+    /// The statement that counts and sums the keys of rows.
+    fn sum_of(&self, rows: &str) -> Result<String> {
+        let exprs = self.exprs();
+        let (sum, key_text) = (exprs.exact_sum(&exprs.key_number("_key")), exprs.key_text("r")?);
+        let slots = [("sum", sum.as_str()), ("key_text", &key_text), ("rows", rows)];
+        render(include_str!("../../sql/proof/key_sum.sql"), &slots)
     }
 
     async fn key_sum(&self, sql: &str) -> Result<Inserted> {

@@ -1,8 +1,9 @@
 //! Takes back what a migration has changed, and nothing else.
 
+use super::mend::{roll_back_mend, settle_swap};
 use super::unknown;
 use crate::error::{Error, Result};
-use crate::ledger::{Entry, Ledger, Migration};
+use crate::ledger::{Cover, Entry, Ledger, Migration};
 use crate::report::RollBackReport;
 use crate::run::{Merging, Run, settle_jobs};
 use crate::warehouse::{Kept, Moment, Undoing, Undone};
@@ -15,6 +16,10 @@ use std::collections::BTreeSet;
 /// Usage, when there is no such migration; data, when a file of what it has changed is gone; busy, when another writer
 /// was faster. What was taken back until then stays so, and the same command goes on.
 pub async fn roll_back(run: &Run<'_>, name: &str, ledger: &mut Ledger, is_plan: bool) -> Result<RollBackReport> {
+    settle_swap(run.warehouse, ledger, (run.now_us)()).await?;
+    if ledger.mended(name).is_some() {
+        return Box::pin(roll_back_mend(run, name, ledger, is_plan)).await;
+    }
     let history = run.history()?;
     run.warehouse.check_target().await?;
     if !is_plan {
@@ -41,18 +46,7 @@ pub async fn roll_back(run: &Run<'_>, name: &str, ledger: &mut Ledger, is_plan: 
         true => (rows.saturating_sub(undone.removed), None),
         false => now(history.moment().await?),
     };
-    let finished = ledger.finished_after(known.number, name);
-    let parts: Vec<&str> = finished.values().flatten().copied().collect();
-    let covers = ledger.covers_of(&parts);
-    let of_files = finished.iter().filter(|(_, parts)| parts.is_empty());
-    let report = RollBackReport {
-        migration: name.to_string(),
-        target: run.warehouse.target(),
-        is_plan,
-        undone: undone.clone(),
-        unseen_feeds: covers.iter().map(|cover| cover.feed.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
-        run_again: of_files.map(|(run_id, _)| run_id.to_string()).collect(),
-    };
+    let (report, covers) = report(run, name, known.number, undone.clone(), is_plan, ledger);
     if !is_plan {
         if !covers.is_empty() {
             ledger.append(Entry::Unseen { covers, rows: None }, (run.now_us)()).await?;
@@ -65,6 +59,31 @@ pub async fn roll_back(run: &Run<'_>, name: &str, ledger: &mut Ledger, is_plan: 
         }
     }
     Ok(report)
+}
+
+/// What there is to tell of taking back what was done since an entry, and what of feeds is not seen any more then.
+pub(super) fn report(
+    run: &Run<'_>,
+    name: &str,
+    since: u64,
+    undone: Undone,
+    is_plan: bool,
+    ledger: &Ledger,
+) -> (RollBackReport, Vec<Cover>) {
+    let finished = ledger.finished_after(since, name);
+    let parts: Vec<&str> = finished.values().flatten().copied().collect();
+    let covers = ledger.covers_of(&parts);
+    let of_files = finished.iter().filter(|(_, parts)| parts.is_empty());
+    let report = RollBackReport {
+        migration: name.to_string(),
+        target: run.warehouse.target(),
+        is_plan,
+        undone,
+        unseen_feeds: covers.iter().map(|cover| cover.feed.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+        run_again: of_files.map(|(run_id, _)| run_id.to_string()).collect(),
+        replaced: None,
+    };
+    (report, covers)
 }
 
 /// The migration of this name, if it can be taken back.

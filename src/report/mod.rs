@@ -22,8 +22,8 @@ pub use exposition::exposition;
 pub use follow::{FetchReport, SyncReport, TableReport, sync_text};
 pub use html::{analysis_html, proof_html};
 pub use proof::{
-    AgainstDays, AgainstReport, Check, DroppedTable, MigrationReport, Proof, RollBackReport, SourceColumns,
-    migration_text, roll_back_text,
+    AgainstDays, AgainstReport, Check, DroppedTable, MendReport, MigrationReport, Proof, Replaced, RollBackReport,
+    SourceColumns, migration_text, roll_back_text,
 };
 pub use runs::{OtherRuns, RunRows, Runs};
 pub use status::{FeedReport, LastTimes, PartReport, StatusReport, status_text};

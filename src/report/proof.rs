@@ -27,6 +27,31 @@ pub struct MigrationReport {
     /// The tables that were dropped; nothing where none was to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<Vec<DroppedTable>>,
+    /// What became of the table itself, where it was to be mended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mended: Option<MendReport>,
+}
+
+/// What became of a table that was mended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MendReport {
+    /// How its own rows came into a new table.
+    pub run: RunReport,
+    /// How that took its place; nothing where it did not.
+    pub replaced: Option<Replaced>,
+}
+
+/// A table that another one has replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Its rows.
+    pub rows_before: u64,
+    /// Those of the other one.
+    pub rows_after: u64,
+    /// The URL of the folder that it is in now.
+    pub kept: String,
+    /// The last day on which it is kept.
+    pub until: Day,
 }
 
 /// How the columns of a place differ from the contract's.
@@ -119,6 +144,9 @@ pub struct RollBackReport {
     pub unseen_feeds: Vec<String>,
     /// Other runs that were finished after it had begun: rows that they found there already are taken out with it.
     pub run_again: Vec<String>,
+    /// The table that is replaced by the one that a mend had put aside, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Replaced>,
 }
 
 /// What of the rows of other places a table lacks.
@@ -216,6 +244,11 @@ pub fn migration_text(report: &MigrationReport) -> String {
     for (source, rows) in &report.sources {
         let _ = writeln!(text, "{} ({})", place(source), counted(*rows, "row"));
     }
+    if let Some(mended) = report.mended.as_ref().filter(|mended| mended.run.run_id != report.run.run_id) {
+        text.push_str("\nthe table's own rows, into a new one\n");
+        text.push_str(&backfill_text(&mended.run));
+        text.push_str("\nand the sources\n");
+    }
     text.push_str(&backfill_text(&report.run));
     if let Some(other) = &report.run.other_key {
         let _ = writeln!(
@@ -248,6 +281,11 @@ pub fn migration_text(report: &MigrationReport) -> String {
     }
     if let Some(page) = &report.proof_page {
         let _ = writeln!(text, "  as a page             {}", place(page));
+    }
+    match report.mended.as_ref().map(|mended| &mended.replaced) {
+        Some(Some(replaced)) => replaced_text(&mut text, replaced, "was"),
+        Some(None) => text.push_str("\nthe table was not replaced\n"),
+        None => {}
     }
     for table in report.dropped.iter().flatten() {
         let (source, kept) = (place(&table.source), place(&table.kept));
@@ -298,6 +336,13 @@ fn proof_text(text: &mut String, proof: &Proof) {
     let _ = writeln!(text, "  {last}");
 }
 
+fn replaced_text(text: &mut String, replaced: &Replaced, is: &str) {
+    let (before, after) = (counted(replaced.rows_before, "row"), n(replaced.rows_after));
+    let (kept, until) = (place(&replaced.kept), replaced.until);
+    let _ =
+        writeln!(text, "\na table of {before} {is} replaced by one of {after}; it is kept until {until} as\n  {kept}");
+}
+
 /// How many days and keys of a check are told.
 const LINES: usize = 10;
 
@@ -309,12 +354,17 @@ pub fn roll_back_text(report: &RollBackReport) -> String {
     let mut line = |name: &str, rows: u64, note: &str| {
         let _ = writeln!(text, "{}", format!("  {name:<22}{:>14}   {note}", n(rows)).trim_end());
     };
-    line("rows before", undone.rows_before, "");
-    line("- taken out", undone.removed, "the migration had inserted them");
-    line("= rows after", undone.rows_after, "");
-    line("put back", undone.restored, "the migration had raised them");
-    line("left", undone.changed_since, "somebody has changed them since");
-    line("as before already", undone.as_before, "");
+    match &report.replaced {
+        Some(replaced) => replaced_text(&mut text, replaced, if report.is_plan { "would be" } else { "was" }),
+        None => {
+            line("rows before", undone.rows_before, "");
+            line("- taken out", undone.removed, "the migration had inserted them");
+            line("= rows after", undone.rows_after, "");
+            line("put back", undone.restored, "the migration had raised them");
+            line("left", undone.changed_since, "somebody has changed them since");
+            line("as before already", undone.as_before, "");
+        }
+    }
     for feed in &report.unseen_feeds {
         let _ = writeln!(text, "  a gap again: what was brought in of {feed} since the migration began");
     }

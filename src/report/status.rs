@@ -273,6 +273,8 @@ fn entries(text: &mut String, ledger: &Ledger) {
             Entry::Changing { batch_id, .. } => ("changing", batch_id, None),
             Entry::Proven { run_id, .. } => ("proven", run_id, None),
             Entry::Dropping { source, .. } => ("dropping", source, None),
+            Entry::Swapping { swap } => ("swapping", &swap.run_id, None),
+            Entry::Swapped { swap, .. } => ("swapped", &swap.run_id, None),
             Entry::RollingBack { run_id, .. } => ("rolling back", run_id, None),
             Entry::RolledBack { run_id, .. } => ("rolled back", run_id, None),
             Entry::Looked { feeds, .. } => ("looked", feeds.last().unwrap_or(&none), None),

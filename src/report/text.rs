@@ -349,7 +349,7 @@ pub fn audit_text(report: &AuditReport) -> String {
             true => {
                 "  hint: find out who has removed the rows; the same backfill brings those back that its input has\n"
             }
-            false => "  hint: restore the table to a version without, or write to a new table\n",
+            false => "  hint: restore the table to a version without, or mend it with migrate --mend\n",
         });
     }
     text

@@ -109,7 +109,7 @@ impl Run<'_> {
             let file = self.write_finding(one, Finding::Repeated, "target_repeats", files, report).await?;
             let text =
                 format!("the target holds {} more than once on days of this run", counted(found.repeated, "key"));
-            let hint = "restore the target to a version without duplicates, or write to a new table";
+            let hint = "mend it with migrate --mend, or restore it to a version without duplicates";
             report.stops.push(stop("target_repeats", text, file, hint));
         }
         if found.unfolded > 0 {
@@ -118,7 +118,7 @@ impl Run<'_> {
                 "the target holds {} with upper case in a key, which landing folds",
                 counted(found.unfolded, "row")
             );
-            let hint = "mend the target's keys, or write to a new table";
+            let hint = "mend it with migrate --mend, or write to a new table";
             report.stops.push(stop("target_unfolded", text, file, hint));
         }
         if found.suspect > 0 && self.options.on_suspect != Choice::Keep {

@@ -44,6 +44,9 @@ pub struct RunOptions {
     pub only_compares: bool,
     /// Whether what each merge is about to change is written down, so that it can be shown and taken back.
     pub keeps_changes: bool,
+    /// Whether it brings rows into a table that is made to take the target's place: what it is called is never what the
+    /// same rows are called on their way into the target.
+    pub of_mend: bool,
     /// For how many days the staged winners that a proof names are kept, and a table that was moved aside.
     pub keep_days: u16,
     /// Another key by which the input was told apart until now.
@@ -68,6 +71,7 @@ impl Default for RunOptions {
             wants: None,
             only_compares: false,
             keeps_changes: false,
+            of_mend: false,
             keep_days: 30,
             other_key: None,
             on_other_key: Choice::Stop,
@@ -83,7 +87,8 @@ impl RunOptions {
             Some(key) => format!(" {key:?} {:?}", self.on_other_key),
             None => String::new(),
         };
-        format!("{:?} {:?} {:?} {days}{other}", self.window, self.on_suspect, self.on_conflict)
+        let mend = if self.of_mend { " mend" } else { "" };
+        format!("{:?} {:?} {:?} {days}{other}{mend}", self.window, self.on_suspect, self.on_conflict)
     }
 
     /// The short names of the reasons to stop that an input with this balance gives.

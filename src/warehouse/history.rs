@@ -1,6 +1,6 @@
 //! What a target was, and the way back to it: for who has to show that nothing was lost, and to undo what was done.
 
-use super::Journal;
+use super::{Journal, Warehouse};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::sql::Dialect;
@@ -131,6 +131,49 @@ pub trait History: Send + Sync {
     /// # Errors
     /// What the warehouse says.
     async fn ask(&self, tables: &Tables, sql: &str) -> Result<Vec<RecordBatch>>;
+
+    /// Whether nothing can be merged into the target as it is: it holds keys more than once or as landing would not
+    /// write them, or its columns are not the contract's.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn needs_mending(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// The table that is made to take the target's place; it need not be there yet. `anew`: what there is of it goes.
+    ///
+    /// # Errors
+    /// Usage, where the warehouse can't; otherwise what it says.
+    async fn in_the_making(&self, _anew: bool) -> Result<Box<dyn Warehouse>> {
+        Err(Error::usage("mend a table").because("this is only done in the embedded warehouse until now"))
+    }
+
+    /// As [`History::tables`], but before is the target as landing reads it, with all its rows, and after is the table
+    /// in the making.
+    ///
+    /// # Errors
+    /// As [`History::in_the_making`].
+    async fn tables_of_mend(&self, _batches: &[Manifest]) -> Result<Tables> {
+        Err(Error::bug("prove a mend").because("no table can be made here"))
+    }
+
+    /// Puts the table in the making into the place of the target, which is called `kept` from then on; goes on where
+    /// an earlier try has ended. `false`: the target has another version than this, and nothing was done.
+    ///
+    /// # Errors
+    /// As [`History::in_the_making`].
+    async fn swap(&self, _kept: &str, _version: u64) -> Result<bool> {
+        Err(Error::bug("swap two tables").because("no table can be made here"))
+    }
+
+    /// Makes the table that is `kept` the one in the making, or the other way round; nothing, where that is done.
+    ///
+    /// # Errors
+    /// As [`History::in_the_making`].
+    async fn stand_by(&self, _kept: &str, _is_back: bool) -> Result<()> {
+        Err(Error::bug("swap two tables").because("no table can be made here"))
+    }
 
     /// Keeps the rows that the merge of a batch is about to bring in, each beside the one that it replaces. Gives how
     /// many. What was kept in the same place before goes.

@@ -12,6 +12,7 @@ mod disk_full;
 mod drop_source;
 mod fixtures;
 mod memory;
+mod mend;
 mod migrate;
 mod migrate_bigquery;
 mod page;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use tradefold::error::Kind;
 use tradefold::landing::{InputReport, Landed, LandingCounts};
-use tradefold::ledger::{Entry, Ledger, Receipt};
+use tradefold::ledger::{Entry, Ledger, Receipt, Swap};
 use tradefold::source::Format;
 use tradefold::storage::Folder;
-use tradefold::warehouse::{Comparison, Merged};
+use tradefold::warehouse::{Comparison, Merged, Moment};
+use tradefold::window::Day;
 
 struct Place {
     folder: tempfile::TempDir,
@@ -243,4 +244,47 @@ async fn a_job_is_unsettled_until_its_batch_has_a_receipt_or_it_is_settled() {
     assert_eq!(ledger.unsettled(), ["d"]);
     ledger.append(Entry::Merging { batch_id: "2".into(), job: "e".into() }, 1).await.unwrap();
     assert_eq!(ledger.unsettled(), ["d", "e"], "one that is begun after the receipt is another");
+}
+
+/// A table that takes the place of another, or gives it back.
+fn swapped(old: u64, new: u64, is_back: bool) -> [Entry; 2] {
+    let moment = |rows: u64| Moment { version: rows, rows };
+    let swap = Box::new(Swap {
+        run_id: "mend".into(),
+        is_back,
+        old: moment(old),
+        new: moment(new),
+        kept: "file:///lake/_t.kept".into(),
+        until: Day(7),
+        from: None,
+    });
+    [Entry::Swapping { swap: swap.clone() }, Entry::Swapped { swap, is_done: true }]
+}
+
+#[tokio::test]
+async fn receipts_are_those_of_the_table_that_is_in_place() {
+    let place = Place::new();
+    let mut ledger = place.open("a").await.unwrap();
+    let known = |ledger: &Ledger| {
+        let is = |batch: &str| if ledger.receipt(batch).is_some() { "yes" } else { "no" };
+        format!("{} {}", is("90"), is("75"))
+    };
+    ledger.append(merge(Some(90), 0, 90), 0).await.unwrap();
+    assert_eq!((known(&ledger), ledger.lost_rows(90)), ("yes no".into(), 0));
+    let [begins, done] = swapped(90, 70, false);
+    ledger.append(begins, 0).await.unwrap();
+    // Nobody knows which of the two it is.
+    assert_eq!((ledger.rows_after_last_merge(), ledger.lost_rows(70), ledger.lost_rows(90)), (None, 0, 0));
+    assert!(ledger.pending_swap().is_some());
+    ledger.append(done, 0).await.unwrap();
+    assert_eq!((known(&ledger), ledger.lost_rows(70), ledger.lost_rows(69)), ("no no".into(), 0, 1));
+    assert_eq!((ledger.rows_after_last_merge(), ledger.mended("mend").is_some()), (Some(70), true));
+    ledger.append(merge(Some(71), 70, 75), 0).await.unwrap();
+    assert_eq!((known(&ledger), ledger.lost_rows(75)), ("no yes".into(), 0));
+    for entry in swapped(75, 90, true) {
+        ledger.append(entry, 0).await.unwrap();
+    }
+    assert_eq!((known(&ledger), ledger.lost_rows(90), ledger.lost_rows(80)), ("yes no".into(), 0, 10));
+    assert_eq!((ledger.rows_after_last_merge(), ledger.removed_between_merges()), (Some(90), 0));
+    assert_eq!((ledger.mended("mend"), ledger.pending_swap()), (None, None));
 }

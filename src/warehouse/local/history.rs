@@ -7,6 +7,7 @@ use crate::engine::{DataFile, FilesTable, KEY_HASH};
 use crate::error::{Doing, Error, Result};
 use crate::sql::{Dialect, Exprs, KEY_NUMBER, MICROS};
 use crate::stage::{Manifest, RowFile};
+use crate::storage::Folder;
 use crate::warehouse::days;
 use crate::warehouse::statements::{Statements, target_prefix};
 use crate::warehouse::{
@@ -24,7 +25,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 /// The names under which a proof knows its tables. Those of the whole tables, of which each is a part, end in `_all`.
-const BEFORE: &str = "before_it";
+pub(super) const BEFORE: &str = "before_it";
 const AFTER: &str = "after_it";
 const WINNERS: &str = "winners";
 /// What a row of a key takes in a join, about: the texts of its key twice, and a table of hashes.
@@ -42,11 +43,7 @@ impl History for DeltaWarehouse {
     }
 
     async fn tables(&self, before: Option<Moment>, batches: &[Manifest]) -> Result<Tables> {
-        let mut set_up = String::from("-- For DuckDB, where the files of these versions still are.\n");
-        set_up.push_str("SET TimeZone = 'UTC';\n");
-        let digits = "CAST('0x' || substr(digits, 1, 13) AS BIGINT)";
-        let _ = writeln!(set_up, "CREATE MACRO {KEY_NUMBER}(digits) AS {digits};");
-        let _ = writeln!(set_up, "CREATE MACRO {MICROS}(moment) AS epoch_us(moment);");
+        let mut set_up = prelude();
         match before {
             Some(moment) => {
                 self.open_version(&whole(BEFORE), moment.version).await?;
@@ -62,20 +59,7 @@ impl History for DeltaWarehouse {
                 set_up.push_str(&self.view(BEFORE, &[])?);
             }
         }
-        let (mut files, mut rows) = (Vec::new(), before.map_or(0, |moment| moment.rows));
-        if let Some(table) = self.open().await? {
-            files = files_of(&self.folder, &table)?;
-            self.register(&whole(AFTER), &table).await?;
-            rows = rows.max(self.count("target").await?);
-        }
-        set_up.push_str(&self.view(AFTER, &files)?);
-        let staged: Vec<DataFile> = batches.iter().flat_map(Manifest::files).collect();
-        set_up.push_str(&self.view(WINNERS, &staged)?);
-        self.engine.register_files(&whole(WINNERS), FilesTable::new(self.dataset.schema(), &staged)?)?;
-        let [before, after, winners] = [BEFORE, AFTER, WINNERS].map(str::to_string);
-        rows = rows.max(batches.iter().map(|batch| batch.batch.rows).sum());
-        let parts = (rows * ROW_BYTES).div_ceil(self.engine.memory_bytes() as u64 / 2).max(1);
-        Ok(Tables { before, after, winners, dialect: Dialect::DataFusion, parts, set_up })
+        self.with_after(set_up, before.map_or(0, |moment| moment.rows), batches).await
     }
 
     async fn under_another_key(
@@ -104,6 +88,26 @@ impl History for DeltaWarehouse {
             answers.extend(engine.collect(sql).await?);
         }
         Ok(answers)
+    }
+
+    async fn needs_mending(&self) -> Result<bool> {
+        self.is_to_be_mended().await
+    }
+
+    async fn in_the_making(&self, anew: bool) -> Result<Box<dyn Warehouse>> {
+        Ok(Box::new(self.table_in_the_making(anew).await?))
+    }
+
+    async fn tables_of_mend(&self, batches: &[Manifest]) -> Result<Tables> {
+        self.both_of_mend(batches).await
+    }
+
+    async fn swap(&self, kept: &str, version: u64) -> Result<bool> {
+        self.swapped(&Folder::open(kept, &[])?, version).await
+    }
+
+    async fn stand_by(&self, kept: &str, is_back: bool) -> Result<()> {
+        self.stood_by(&Folder::open(kept, &[])?, is_back).await
     }
 
     /// As a file. What it does dies with this process, so no job is written down.
@@ -173,6 +177,24 @@ impl History for DeltaWarehouse {
 }
 
 impl DeltaWarehouse {
+    /// The tables of a proof, of which the one as it was is known and has so many rows.
+    pub(super) async fn with_after(&self, mut set_up: String, mut rows: u64, batches: &[Manifest]) -> Result<Tables> {
+        let mut files = Vec::new();
+        if let Some(table) = self.open().await? {
+            files = files_of(&self.folder, &table)?;
+            self.register(&whole(AFTER), &table).await?;
+            rows = rows.max(self.count("target").await?);
+        }
+        set_up.push_str(&self.view(AFTER, &files)?);
+        let staged: Vec<DataFile> = batches.iter().flat_map(Manifest::files).collect();
+        set_up.push_str(&self.view(WINNERS, &staged)?);
+        self.engine.register_files(&whole(WINNERS), FilesTable::new(self.dataset.schema(), &staged)?)?;
+        let [before, after, winners] = [BEFORE, AFTER, WINNERS].map(str::to_string);
+        rows = rows.max(batches.iter().map(|batch| batch.batch.rows).sum());
+        let parts = (rows * ROW_BYTES).div_ceil(self.engine.memory_bytes() as u64 / 2).max(1);
+        Ok(Tables { before, after, winners, dialect: Dialect::DataFusion, parts, set_up })
+    }
+
     pub(super) async fn remembers(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {
         let Some(table) = self.open().await? else { return Ok(None) };
         let commits: Vec<_> =
@@ -204,7 +226,7 @@ impl DeltaWarehouse {
     }
 
     /// A statement for DuckDB that makes files known by a name.
-    fn view(&self, name: &str, files: &[DataFile]) -> Result<String> {
+    pub(super) fn view(&self, name: &str, files: &[DataFile]) -> Result<String> {
         let dialect = Dialect::DataFusion;
         let paths = files.iter().map(|file| {
             let path = url::Url::parse(&file.url).ok().and_then(|url| url.to_file_path().ok());
@@ -213,14 +235,7 @@ impl DeltaWarehouse {
         let paths = paths.collect::<Vec<_>>().join(",\n  ");
         if files.is_empty() {
             let columns = self.dataset.schema().fields().iter().map(|field| {
-                let kind = match field.data_type() {
-                    DataType::Int64 => "BIGINT",
-                    DataType::Float64 => "DOUBLE",
-                    DataType::Boolean => "BOOLEAN",
-                    DataType::Date32 => "DATE",
-                    DataType::Timestamp(..) => "TIMESTAMPTZ",
-                    _ => "VARCHAR",
-                };
+                let kind = duckdb_type(field.data_type());
                 Ok(format!("CAST(NULL AS {kind}) AS {}", dialect.quote(field.name())?))
             });
             let columns = columns.collect::<Result<Vec<_>>>()?.join(", ");
@@ -245,7 +260,29 @@ impl DeltaWarehouse {
     }
 }
 
+/// What DuckDB has to be told before the tables of a proof.
+pub(super) fn prelude() -> String {
+    let mut set_up = String::from("-- For DuckDB, where the files of these versions still are.\n");
+    set_up.push_str("SET TimeZone = 'UTC';\n");
+    let digits = "CAST('0x' || substr(digits, 1, 13) AS BIGINT)";
+    let _ = writeln!(set_up, "CREATE MACRO {KEY_NUMBER}(digits) AS {digits};");
+    let _ = writeln!(set_up, "CREATE MACRO {MICROS}(moment) AS epoch_us(moment);");
+    set_up
+}
+
+/// How DuckDB calls a type.
+pub(super) fn duckdb_type(kind: &DataType) -> &'static str {
+    match kind {
+        DataType::Int64 => "BIGINT",
+        DataType::Float64 => "DOUBLE",
+        DataType::Boolean => "BOOLEAN",
+        DataType::Date32 => "DATE",
+        DataType::Timestamp(..) => "TIMESTAMPTZ",
+        _ => "VARCHAR",
+    }
+}
+
 /// The name of a whole table of a proof.
-fn whole(name: &str) -> String {
+pub(super) fn whole(name: &str) -> String {
     format!("{name}_all")
 }

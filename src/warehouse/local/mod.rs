@@ -6,6 +6,7 @@
 mod audit;
 mod files;
 mod history;
+mod mend;
 mod recorded;
 mod statements;
 
@@ -60,6 +61,7 @@ impl DeltaWarehouse {
     /// Opens the table, or nothing where there is none, and makes it known to the engine as `target`.
     async fn open(&self) -> Result<Option<DeltaTable>> {
         if !is_table(&self.folder).await? {
+            self.must_not_be_swapped().await?;
             let empty = MemTable::try_new(self.table_schema(), vec![vec![]]).doing("stand in for a missing table")?;
             self.engine.register("target", Arc::new(empty))?;
             return Ok(None);

@@ -3,11 +3,10 @@
 use super::{asked_by_duckdb, crowded, kept_of, ledger, migrated_by, options, production, run, staging};
 use crate::warehouse::local::LocalStand;
 use crate::warehouse::{DAY_S, EDGE_S, Stand, ascending, fill, input, merged};
-use deltalake::DeltaTable;
 use deltalake::operations::update::UpdateBuilder;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use tradefold::dataset::Dataset;
 use tradefold::migrate::prove;
@@ -32,15 +31,9 @@ pub(super) trait Suffers: Stand {
 
 impl Suffers for LocalStand {
     async fn suffer(&self, loss: Loss) {
-        let path: PathBuf = self.folder.path().join("lake").join(&self.dataset().name);
-        let table: DeltaTable = deltalake::open_table(url::Url::from_directory_path(path).unwrap()).await.unwrap();
         match loss {
-            Loss::Delete(which) => drop(table.delete().with_predicate(which).await.unwrap()),
-            Loss::Set(which, column, value) => {
-                let update: UpdateBuilder = table.update();
-                drop(update.with_predicate(which).with_update(column, value).await.unwrap());
-            }
             Loss::Add(row) => self.plant(&[row]).await,
+            loss => suffer_in(&self.folder.path().join("lake").join(&self.dataset().name), loss).await,
         }
     }
 
@@ -49,6 +42,19 @@ impl Suffers for LocalStand {
         std::fs::write(folder.join("proof.sql"), proof.sql()).unwrap();
         std::fs::write(folder.join("proof.json"), serde_json::to_string(proof).unwrap()).unwrap();
         asked_by_duckdb(self, &proof.migration);
+    }
+}
+
+/// The same to a table in a folder, which nothing can be added to.
+pub(super) async fn suffer_in(path: &Path, loss: Loss) {
+    let table = deltalake::open_table(url::Url::from_directory_path(path).unwrap()).await.unwrap();
+    match loss {
+        Loss::Delete(which) => drop(table.delete().with_predicate(which).await.unwrap()),
+        Loss::Set(which, column, value) => {
+            let update: UpdateBuilder = table.update();
+            drop(update.with_predicate(which).with_update(column, value).await.unwrap());
+        }
+        Loss::Add(row) => panic!("{row} is not added here"),
     }
 }
 

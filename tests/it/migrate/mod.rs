@@ -5,6 +5,7 @@ mod bigquery;
 mod drop;
 mod keys;
 mod losses;
+mod mend;
 mod turns;
 
 use crate::googlesql::python;

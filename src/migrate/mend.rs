@@ -1,0 +1,278 @@
+//! A target that can't be merged into, since it holds duplicates or is not as the contract says: everything goes into a
+//! new table, which takes its place once it is proven to hold all that the old one had.
+
+use super::proof::{last_kept, prove_mend};
+use super::{Sources, keep_proof};
+use crate::error::{Error, Kind, Result};
+use crate::ledger::{Entry, Ledger, Swap};
+use crate::report::{MendReport, MigrationReport, Replaced, RollBackReport, RunReport};
+use crate::run::{Run, RunOptions, Work};
+use crate::storage::Folder;
+use crate::warehouse::{Moment, Undone, Warehouse};
+use crate::window::Day;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Whether the target has to be mended before rows can be merged into it.
+///
+/// # Errors
+/// Usage, where that can't be done to it or it is not there; otherwise what the warehouse says.
+pub async fn needs_mending(run: &Run<'_>) -> Result<bool> {
+    run.history()?.needs_mending().await
+}
+
+/// Brings the rows of the target, which `own` names as a source, and then those of `sources` into a new table, proves
+/// it against the target, and puts it into the target's place. The old table stays beside it for a time. A report with
+/// stops or findings has changed nothing of the target.
+///
+/// # Errors
+/// Whatever went wrong; busy, where somebody has changed the target meanwhile. The same command goes on where this one
+/// ended.
+pub async fn mend(run: &Run<'_>, own: Sources, sources: Sources, ledger: &mut Ledger) -> Result<MigrationReport> {
+    settle_swap(run.warehouse, ledger, (run.now_us)()).await?;
+    let history = run.history()?;
+    let before = history.moment().await?.ok_or_else(|| {
+        Error::usage(DOING).with("target", run.warehouse.target()).because("there is no table").hint("leave out --mend")
+    })?;
+    let own_options = RunOptions {
+        keeps_changes: false,
+        of_mend: true,
+        keep_staged: false,
+        keep_losers: false,
+        // Each of them would be gone with the old table.
+        max_rejects: run.options.max_rejects.or(Some(0)),
+        other_key: None,
+        wants: None,
+        ..run.options.clone()
+    };
+    let options = RunOptions { keeps_changes: false, of_mend: true, keep_staged: true, ..run.options.clone() };
+    let all = [own.inputs.clone(), sources.inputs.clone()].concat();
+    let whole = part(run, run.warehouse, &options).run_id(Work::Files(&all));
+    let (mut making, table) = begun(run, whole, before).await?;
+    let first = part(run, table.as_ref(), &own_options);
+    let mut first = Box::pin(first.bring_in(Work::Files(&own.inputs), &mut making)).await?;
+    first.target = run.warehouse.target();
+    must_lose_no_column(&first, &run.warehouse.target())?;
+    let mut rows = own.rows(&first.inputs);
+    let is_stopped = !first.stops.is_empty();
+    let mut report = MigrationReport {
+        sources: rows.clone(),
+        columns: BTreeMap::new(),
+        run: first.clone(),
+        is_plan: false,
+        proof: None,
+        proof_page: None,
+        dropped: None,
+        mended: Some(MendReport { run: first, replaced: None }),
+    };
+    if is_stopped {
+        return Ok(report);
+    }
+    let mut winners = Vec::new();
+    if !sources.inputs.is_empty() {
+        let second = part(run, table.as_ref(), &options);
+        report.run = Box::pin(second.bring_in(Work::Files(&sources.inputs), &mut making)).await?;
+        report.run.target = run.warehouse.target();
+        rows.extend(sources.rows(&report.run.inputs));
+        report.sources = rows;
+        if !report.run.stops.is_empty() {
+            return Ok(report);
+        }
+        winners = making.last_planned(&report.run.run_id).to_vec();
+    }
+    let after = moment_of(table.as_ref()).await?;
+    let name = report.run.run_id.clone();
+    let inserted = if sources.inputs.is_empty() { 0 } else { making.inserted_after(0, &name)[0].keys };
+    let mut proof = prove_mend(run, &name, &report.sources, [before, after], inserted, &winners).await?;
+    let until = last_kept(run);
+    let kept = kept_as(run, &name, until, ledger);
+    if proof.findings.is_empty() {
+        // Where the files are once the two are swapped.
+        let [before, aside, made] = [path(&run.warehouse.target())?, path(&kept)?, path(&table.target())?];
+        proof.set_up = proof.set_up.replace(&before, &aside).replace(&made, &before);
+    }
+    report.proof_page = Some(keep_proof(run, &name, &proof, ledger).await?);
+    let is_proven = proof.findings.is_empty();
+    report.proof = Some(proof);
+    if is_proven {
+        let swap = Swap { run_id: name, is_back: false, old: before, new: after, kept, until, from: None };
+        let replaced = put_in_place(run, swap, &making, ledger).await?;
+        report.mended.iter_mut().for_each(|mended| mended.replaced = Some(replaced.clone()));
+    }
+    Ok(report)
+}
+
+/// Opens the table in the making and its ledger, which begin anew unless they are of these files and of the target as
+/// it is. What is made has a ledger of its own: nothing of it is true of the target until it is in its place.
+async fn begun(run: &Run<'_>, whole: String, before: Moment) -> Result<(Ledger, Box<dyn Warehouse>)> {
+    let folder = folder(&run.home).join("ledger");
+    let nonce = format!("{}-{}-mend", std::process::id(), (run.now_us)());
+    let begun = Entry::Migrating { run_id: whole, before: Some(before), contract: run.dataset.digest() };
+    let making = Ledger::open(folder.clone(), nonce.clone()).await?;
+    if making.records().first().is_some_and(|record| record.entry == begun) {
+        return Ok((making, run.history()?.in_the_making(false).await?));
+    }
+    folder.clear().await?;
+    let mut making = Ledger::open(folder, nonce).await?;
+    let table = run.history()?.in_the_making(true).await?;
+    making.append(begun, (run.now_us)()).await?;
+    Ok((making, table))
+}
+
+/// Swaps the target for what was made, and clears away what that needed.
+async fn put_in_place(run: &Run<'_>, swap: Swap, making: &Ledger, ledger: &mut Ledger) -> Result<Replaced> {
+    let wanted: BTreeSet<String> = making.wanted().await?.into_keys().collect();
+    if !wanted.is_empty() {
+        ledger.append_wanted(&wanted, (run.now_us)()).await?;
+    }
+    let replaced = replaced(run, swap, ledger).await?;
+    let folder = folder(&run.home);
+    folder.clear().await?;
+    folder.drop_empty();
+    Ok(replaced)
+}
+
+/// Finishes a swap that was begun, or forgets one whose target was changed before it.
+///
+/// # Errors
+/// What the disk or the ledger says.
+pub async fn settle_swap(warehouse: &dyn Warehouse, ledger: &mut Ledger, now_us: i64) -> Result<()> {
+    match ledger.pending_swap().cloned() {
+        Some(swap) => finish(warehouse, swap, ledger, now_us).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+async fn finish(warehouse: &dyn Warehouse, swap: Swap, ledger: &mut Ledger, now_us: i64) -> Result<bool> {
+    let Some(history) = warehouse.history() else {
+        return Err(Error::bug(DOING).with("target", warehouse.target()).because("it can't be swapped"));
+    };
+    if let Some(from) = &swap.from {
+        history.stand_by(from, false).await?;
+    }
+    let is_done = history.swap(&swap.kept, swap.old.version).await?;
+    if let Some(from) = swap.from.as_ref().filter(|_| !is_done) {
+        history.stand_by(from, true).await?;
+    }
+    ledger.append(Entry::Swapped { swap: Box::new(swap), is_done }, now_us).await?;
+    Ok(is_done)
+}
+
+/// Swaps the target for the table in the making.
+async fn replaced(run: &Run<'_>, swap: Swap, ledger: &mut Ledger) -> Result<Replaced> {
+    let told = told(&swap);
+    ledger.append(Entry::Swapping { swap: Box::new(swap.clone()) }, (run.now_us)()).await?;
+    if finish(run.warehouse, swap, ledger, (run.now_us)()).await? {
+        return Ok(told);
+    }
+    Err(Error::new(Kind::Busy, DOING)
+        .with("target", run.warehouse.target())
+        .because("somebody has written to it meanwhile, so the new table is not put into its place")
+        .hint("run the same command again, once nobody writes to it"))
+}
+
+fn told(swap: &Swap) -> Replaced {
+    let (rows_before, rows_after) = (swap.old.rows, swap.new.rows);
+    Replaced { rows_before, rows_after, kept: swap.kept.clone(), until: swap.until }
+}
+
+/// Puts the table back that a mend has replaced; with `is_plan` it only says what that would do.
+///
+/// # Errors
+/// Data, where the old table is gone; usage, where something came after it that has to be taken back first.
+pub(super) async fn roll_back_mend(
+    run: &Run<'_>,
+    name: &str,
+    ledger: &mut Ledger,
+    is_plan: bool,
+) -> Result<RollBackReport> {
+    let doing = "take a mend back";
+    let history = run.history()?;
+    let unknown = || Error::bug(doing).with("migration", name);
+    let (number, done) = ledger.mended(name).map(|(number, swap)| (number, swap.clone())).ok_or_else(unknown)?;
+    if let Some(later) = ledger.changed_after(number, name) {
+        return Err(Error::usage(doing)
+            .with("migration", name)
+            .because(format!("the migration {later} came after it"))
+            .hint(format!("take that one back first: --roll-back {later}")));
+    }
+    let old = Folder::open(&done.kept, &[])?;
+    if old.list().await?.is_empty() {
+        return Err(Error::data(doing)
+            .with("table", old.url())
+            .because("it is what was replaced, and it is gone")
+            .hint(format!("it was kept until {}", done.until)));
+    }
+    let now = moment_of(run.warehouse).await?;
+    let until = last_kept(run);
+    let swap = Swap {
+        run_id: name.to_string(),
+        is_back: true,
+        old: now,
+        new: done.old,
+        kept: kept_as(run, name, until, ledger),
+        until,
+        from: Some(done.kept),
+    };
+    let undone = Undone { rows_before: now.rows, rows_after: done.old.rows, ..Undone::default() };
+    let (mut report, covers) = super::roll_back::report(run, name, number, undone, is_plan, ledger);
+    report.replaced = Some(told(&swap));
+    if !is_plan {
+        // An unfinished mend of later is in the way.
+        history.in_the_making(true).await?;
+        if !covers.is_empty() {
+            ledger.append(Entry::Unseen { covers, rows: None }, (run.now_us)()).await?;
+        }
+        replaced(run, swap, ledger).await?;
+    }
+    Ok(report)
+}
+
+/// The same run into another table, which nobody else waits for.
+fn part<'a>(run: &Run<'a>, warehouse: &'a dyn Warehouse, options: &RunOptions) -> Run<'a> {
+    let (home, work, options) = (run.home.clone(), run.work.clone(), options.clone());
+    Run { warehouse, options, page: None, turns: None, home, work, ..*run }
+}
+
+/// The path of a folder, as statements name the files in it.
+fn path(url: &str) -> Result<String> {
+    let path = Folder::open(url, &[])?.local_path();
+    Ok(path.map_or_else(|| url.to_string(), |path| path.display().to_string()) + "/")
+}
+
+const DOING: &str = "mend a table";
+
+/// The folder beside a target of what is made to take its place.
+fn folder(home: &Folder) -> Folder {
+    home.join("mending")
+}
+
+/// The URL beside the target under which it is kept until a day. No other has it: a swap that was written down must
+/// not find that it can't be done.
+fn kept_as(run: &Run<'_>, name: &str, until: Day, ledger: &Ledger) -> String {
+    let target = run.warehouse.target();
+    let (above, own) = target.trim_end_matches('/').rsplit_once('/').unwrap_or_default();
+    // Names that begin so are read by nobody who reads the folder above.
+    format!("{above}/_{own}.kept-until-{until}-{name}-{}", ledger.records().len())
+}
+
+async fn moment_of(table: &dyn Warehouse) -> Result<Moment> {
+    let moment = match table.history() {
+        Some(history) => history.moment().await?,
+        None => None,
+    };
+    moment.ok_or_else(|| Error::data(DOING).with("table", table.target()).because("it has no rows, so it is not there"))
+}
+
+/// Columns that the contract has not would be gone with the old table.
+fn must_lose_no_column(first: &RunReport, target: &str) -> Result<()> {
+    let names: BTreeSet<&str> =
+        first.inputs.iter().flat_map(|input| input.left_out.keys()).map(String::as_str).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let names = names.into_iter().collect::<Vec<_>>().join("`, `");
+    Err(Error::usage(DOING)
+        .with("target", target)
+        .because(format!("it has values in columns that the contract has not, and they would be lost: `{names}`"))
+        .hint("give a contract that has them with --dataset"))
+}
