@@ -7,4 +7,4 @@ SELECT {{columns}}, t._found AS _found, {{day_before}} AS _day_before, {{day_aft
   COALESCE({{suspect}}, FALSE) AS _suspect,
   COALESCE({{redated}}, FALSE) AS _redated
 FROM {{staged}} AS s
-LEFT JOIN (SELECT *, TRUE AS _found FROM {{target}} WHERE {{touched}}) AS t ON {{same_key}}
+LEFT JOIN (SELECT {{target_columns}}, TRUE AS _found FROM {{target}} WHERE {{touched}}) AS t ON {{same_key}}

@@ -6,6 +6,7 @@ use crate::stage::Manifest;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
 use crate::window::Day;
+use crate::writer::WAITING;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,8 +70,11 @@ impl Places<'_> {
         found.append(&mut ledger_files(ledger).await?);
         let pages = self.work.join("pages");
         found.append(&mut folders_in(&pages, "fetched pages", "a fetch that was not finished").await?);
-        let exports = self.home.join("exports");
-        found.append(&mut folders_in(&exports, "exported objects", "a command that reads the table").await?);
+        let mut exports = vec![self.home.join("exports"), self.work.join("exports"), self.home.join("plans")];
+        exports.dedup_by_key(|folder| folder.url().clone());
+        for folder in &exports {
+            found.append(&mut folders_in(folder, "exported objects", "a command that reads the table").await?);
+        }
         let mending = self.home.join("mending");
         found.append(&mut folders_in(&mending, "table in the making", "a mend that was not finished").await?);
         for (place, until) in ledger.kept_tables() {
@@ -205,7 +209,8 @@ async fn ledger_files(ledger: &Ledger) -> Result<Vec<Leftover>> {
         let name = meta.location.filename().unwrap_or_default();
         let is_ours = ["lease-", "landing-", "wanted-"].iter().any(|kind| name.starts_with(kind));
         let is_wanted = name.starts_with("wanted-") && needed.contains_key(name);
-        if !is_ours || is_wanted || lease.as_deref() == Some(name) {
+        let is_live = lease.as_deref() == Some(name) || name == WAITING;
+        if !is_ours || is_wanted || is_live {
             continue;
         }
         found.push(Leftover {

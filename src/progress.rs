@@ -15,6 +15,13 @@ pub trait Progress: Send + Sync {
     fn note(&self, line: &str);
 }
 
+/// How long a step still takes that has done so much of its work in this time, if it goes on as it did. Nothing, where
+/// nothing is done yet, all is, or more than was said.
+pub fn left(elapsed: Duration, done: u64, total: u64) -> Option<Duration> {
+    let open = total.checked_sub(done).filter(|open| *open > 0 && done > 0)?;
+    Some(elapsed.mul_f64(open as f64 / done as f64))
+}
+
 /// How often progress of a thread that blocks is passed on.
 const TICK: Duration = Duration::from_millis(100);
 

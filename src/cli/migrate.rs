@@ -15,7 +15,7 @@ use crate::migrate::{Dropping, Sources, check_drop, drop_sources, mend, migrate,
 use crate::report::{MigrationReport, migration_text, roll_back_text};
 use crate::run::{Choice, Run, RunOptions};
 use crate::storage::Folder;
-use crate::warehouse::bigquery::Options;
+use crate::warehouse::bigquery::{Options, SCHEME};
 use clap::{Args as ClapArgs, ValueEnum};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +65,8 @@ pub(super) struct Args {
     mend: bool,
     /// For how many days a dropped or replaced table is kept, the staged winners that the proof names, and in BigQuery
     /// all that it takes to prove a migration anew and to take it back.
-    #[arg(long, default_value_t = 30, value_name = "DAYS", conflicts_with_all = ["plan", "roll_back"])]
+    #[arg(long, default_value_t = 30, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(conflicts_with_all = ["plan", "roll_back"])]
     keep_days: u16,
     /// Take this migration back: what it has inserted and raised, but for rows that were changed since. It says first
     /// what it would do.
@@ -74,7 +75,7 @@ pub(super) struct Args {
     /// Do what --roll-back has said; drop what --drop-source names without being asked.
     #[arg(long, requires = "confirmed")]
     yes: bool,
-    /// Take times of Parquet files that have no zone for UTC, as BigQuery exports a TIMESTAMP.
+    /// Take times of Parquet files that have no zone, and none in the contract, for UTC: BigQuery writes them so.
     #[arg(long)]
     times_are_utc: bool,
     /// How many seconds to wait for another writer.
@@ -109,6 +110,11 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let target = args.bigquery.target(&args.to, &engine, &dataset, world, settings).await?;
     let ledger = Ledger::open(target.home.join("ledger"), String::new()).await?;
     let from = still_there(&args.from, args.drop_source, &dataset, &ledger, world)?;
+    if args.drop_source {
+        // Before anything is exported.
+        let exported: Vec<String> = from.iter().filter(|place| place.starts_with(SCHEME)).cloned().collect();
+        only_tables(&exported, &[])?;
+    }
     let sourcing = Sourcing { named: &args.dataset, dataset: &dataset, bigquery: &args.bigquery, target: &target };
     let found = sourcing.find(&from, args.times_are_utc, is_plan, world).await?;
     let Found { sources, exports, .. } = found;
@@ -144,7 +150,8 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let report = async {
         let mut report = match args.mend && needs_mending(&run).await? {
             true => {
-                let own = sourcing.find(std::slice::from_ref(&args.to), false, false, world).await?.sources;
+                let own =
+                    sourcing.find(std::slice::from_ref(&args.to), args.times_are_utc, false, world).await?.sources;
                 Box::pin(mend(&run, own, sources, &mut writer.ledger)).await?
             }
             false => Box::pin(migrate(&run, sources, &mut writer.ledger)).await?,

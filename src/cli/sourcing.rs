@@ -46,9 +46,10 @@ impl Sourcing<'_> {
             let found = match is_exported {
                 true => {
                     let folder = self.exported(place, into, world).await?;
-                    let found = discover(&[folder.display().to_string()], &world.environment).await;
+                    let place = folder.display().to_string();
+                    let is_empty = std::fs::read_dir(&folder).doing("list exported files")?.next().is_none();
                     exports.push(folder);
-                    found?
+                    if is_empty { Vec::new() } else { discover(&[place], &world.environment).await? }
                 }
                 false => self.files(place, &mut sources.tables, world).await?,
             };

@@ -95,9 +95,8 @@ impl Target {
             None => Some(holder(&folder)?),
         };
         let progress = Arc::clone(&world.progress) as Arc<dyn Progress>;
-        let terms = Terms::usual(wait.saturating_sub(begun.elapsed()));
-        let claim = Claim { lock: path, holder, terms, now_us: world.now_us, progress };
-        let seat = Seat::take(claim, lock, &mut ledger).await?;
+        let claim = Claim { lock: path, holder, terms: Terms::usual(wait), now_us: world.now_us, progress };
+        let seat = Seat::take(claim, wait.saturating_sub(begun.elapsed()), lock, &mut ledger).await?;
         // Before anything else: somebody may have died between the renames of a swap.
         settle_swap(self.warehouse.as_ref(), &mut ledger, (world.now_us)()).await?;
         Ok(Writer { ledger, seat })

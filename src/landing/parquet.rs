@@ -5,6 +5,7 @@ use super::columns::{SOURCE, SOURCE_ROW};
 use super::landed::LeftOut;
 use super::rules::Rules;
 use super::values::{Values, is_exact, unreadable};
+use crate::dataset::Column;
 use crate::error::{Doing, Error, Result};
 use crate::footer;
 use crate::source::{Input, damaged};
@@ -41,7 +42,8 @@ impl<'a> ParquetInput<'a> {
         let slots: Vec<_> = schema.fields().iter().map(|field| rules.slot(field.name())).collect();
         for (field, slot) in schema.fields().iter().zip(&slots) {
             let Some((column, _)) = slot else { continue };
-            if let Some(why) = unreadable(&with_zone(field.data_type(), *is_utc), &rules.columns[*column]) {
+            let column_of = &rules.columns[*column];
+            if let Some(why) = unreadable(&with_zone(field.data_type(), *is_utc, column_of), column_of) {
                 let kind = rules.columns[*column].kind.name();
                 return Err(Error::usage("read a column of a Parquet file")
                     .with("file", url)
@@ -90,8 +92,9 @@ impl<'a> ParquetInput<'a> {
         for ((array, field), slot) in batch.columns().iter().zip(self.schema.fields()).zip(&self.slots) {
             if let Some(slot) = slot {
                 let named = |error: Error| error.with("file", self.url).with("column", field.name());
-                let array = cast(array, &with_zone(array.data_type(), self.is_utc)).doing("read a column");
-                let values_of = |array| Values::of(&array, field, &rules.columns[slot.0]);
+                let column = &rules.columns[slot.0];
+                let array = cast(array, &with_zone(array.data_type(), self.is_utc, column)).doing("read a column");
+                let values_of = |array| Values::of(&array, field, column);
                 values.push((*slot, array.and_then(values_of).map_err(named)?));
             }
         }
@@ -122,10 +125,12 @@ impl<'a> ParquetInput<'a> {
     }
 }
 
-/// A type; with `is_utc` times without a zone have one.
-fn with_zone(data_type: &DataType, is_utc: bool) -> DataType {
+/// A type; with `is_utc` times without a zone have one, unless the contract gives them another.
+fn with_zone(data_type: &DataType, is_utc: bool, column: &Column) -> DataType {
     match data_type {
-        DataType::Timestamp(unit, None) if is_utc => DataType::Timestamp(*unit, Some("UTC".into())),
+        DataType::Timestamp(unit, None) if is_utc && column.zone_s.is_none() => {
+            DataType::Timestamp(*unit, Some("UTC".into()))
+        }
         other => other.clone(),
     }
 }

@@ -223,6 +223,20 @@ pub enum Entry {
     },
 }
 
+impl Entry {
+    /// Whether this run can't go on after it: it is over, or what it has found in the target may be taken back or be in
+    /// another table by now.
+    pub fn ends(&self, run: &str) -> bool {
+        match self {
+            Entry::Finished { run_id, .. } | Entry::Stopped { run_id, .. } | Entry::Proven { run_id, .. } => {
+                run_id == run
+            }
+            Entry::RollingBack { .. } | Entry::RolledBack { .. } | Entry::Swapping { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// How another table takes the target's place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Swap {

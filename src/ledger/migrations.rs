@@ -232,18 +232,22 @@ impl Ledger {
     /// what was taken back is not, and neither is what was before somebody has taken the target back by himself.
     pub fn inserted_after(&self, number: u64, name: &str) -> [Inserted; 2] {
         let mut by_run: BTreeMap<&str, Inserted> = BTreeMap::new();
-        let mut rows = 0;
+        let (mut rows, mut version) = (0, None);
         for record in self.records().iter().filter(|record| record.number > number) {
             match &record.entry {
                 Entry::Merged { receipt } if receipt.merged.inserted > 0 => {
                     let merged = &receipt.merged;
-                    if merged.rows_before < rows {
+                    // Of a merge whose writer died the receipt may come after those of later ones.
+                    let is_late = merged.version < version;
+                    if merged.rows_before < rows && !is_late {
                         by_run.clear();
                     }
                     let sum = merged.inserted_key_sum.as_ref().and_then(|sum| sum.parse::<i128>().ok());
                     let all = by_run.entry(&receipt.run_id).or_insert(Inserted::NONE);
                     *all = all.and(Inserted { keys: merged.inserted, sum });
-                    rows = merged.rows_after;
+                    if !is_late {
+                        (rows, version) = (merged.rows_after, merged.version);
+                    }
                 }
                 Entry::RolledBack { run_id, undone } => {
                     by_run.remove(run_id.as_str());

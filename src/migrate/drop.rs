@@ -85,6 +85,16 @@ pub async fn drop_sources(
     let dropped = report.dropped.insert(Vec::new());
     let Some(proof) = report.proof.as_ref().filter(|proof| proof.findings.is_empty()) else { return Ok(()) };
     let until = last_kept(run);
+    let left_out: Vec<&str> =
+        report.run.inputs.iter().flat_map(|input| input.left_out.keys().map(String::as_str)).collect();
+    if let Some(name) = left_out.first() {
+        return Err(Error::usage(DOING)
+            .with("column", name)
+            .because(
+                "a source knows values of it, and the contract does not have it: they would be gone with the table",
+            )
+            .hint("the rows are in the target and proven; keep the table, or add the column to the contract"));
+    }
     for table in tables {
         let source = name_of(&table.folder)?;
         if dropped.iter().any(|known: &DroppedTable| known.source == source) {

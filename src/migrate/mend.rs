@@ -38,8 +38,8 @@ pub async fn mend(run: &Run<'_>, own: Sources, sources: Sources, ledger: &mut Le
         of_mend: true,
         keep_staged: false,
         keep_losers: false,
-        // Each of them would be gone with the old table.
-        max_rejects: run.options.max_rejects.or(Some(0)),
+        // Each of them would be gone with the old table, whatever may be left out of the other sources.
+        max_rejects: Some(0),
         other_key: None,
         wants: None,
         ..run.options.clone()

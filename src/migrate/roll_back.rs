@@ -35,11 +35,17 @@ pub async fn roll_back(run: &Run<'_>, name: &str, ledger: &mut Ledger, is_plan: 
     let folder = run.files_of(name).migration;
     let mut undone = Undone { rows_before, ..Undone::default() };
     run.progress.begin("undo merges", Some(known.changes.len() as u64));
+    let kept = |name: &String| Kept { folder: folder.clone(), name: name.clone() };
+    // Before the first of them is undone.
+    for (_, name, _) in &known.changes {
+        if !history.has_changes(&kept(name)).await? {
+            return Err(kept(name).is_gone());
+        }
+    }
     for (batch_id, name, _) in known.changes.iter().rev() {
-        let kept = Kept { folder: folder.clone(), name: name.clone() };
         let mut journal = Merging { batch_id, ledger, now_us: run.now_us };
         let how = if is_plan { Undoing::Dry } else { Undoing::Real(&mut journal) };
-        undone += history.undo(batch_id, &kept, how).await?;
+        undone += history.undo(batch_id, &kept(name), how).await?;
         run.progress.advance(1);
     }
     (undone.rows_after, undone.version) = match is_plan {

@@ -31,8 +31,12 @@ impl Run<'_> {
 
     /// Writes down what the target is, unless a run of this name that is not proven has done so.
     pub(super) async fn begin_migration(&self, run_id: &str, ledger: &mut Ledger) -> Result<()> {
-        if ledger.migration(run_id).is_some_and(|known| !known.is_proven) {
-            return Ok(());
+        if let Some(known) = ledger.migration(run_id).filter(|known| !known.is_proven) {
+            // What was kept may have expired: then only what comes from here on can be proven.
+            match known.before {
+                Some(before) if !self.history()?.knows(before).await? => {}
+                _ => return Ok(()),
+            }
         }
         let (before, contract) = (self.history()?.keep().await?, self.dataset.digest());
         ledger.append(Entry::Migrating { run_id: run_id.to_string(), before, contract }, (self.now_us)()).await
@@ -115,6 +119,7 @@ impl Run<'_> {
     pub(super) async fn judge_by_other_key(
         &self,
         one: &Compared,
+        number: usize,
         files: &RunFiles,
         report: &mut RunReport,
     ) -> Result<Flagged> {
@@ -128,7 +133,7 @@ impl Run<'_> {
         }
         let winners = file.rows();
         let Some(url) = file.finish(&files.kept).await? else { return Ok(Flagged::default()) };
-        report.files.insert(format!("target key differences {}", report.batches.len()), url.clone());
+        report.files.insert(format!("target key differences {number}"), url.clone());
         match self.options.on_other_key {
             Choice::Keep => Ok(Flagged::default()),
             Choice::Quarantine => Flagged::of_list(history.under_another_key(&one.manifest, &other, true).await?).await,

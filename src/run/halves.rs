@@ -43,8 +43,11 @@ impl Run<'_> {
         for manifest in batches {
             let one = self.compare(manifest).await?;
             report.batches.push(compared_batch(manifest, one.found, to_update(self.dataset, &one.found)));
-            aside.extend(self.judge(&one, files, report).await?);
-            aside.extend(Some(self.judge_by_other_key(&one, files, report).await?).filter(|found| found.keys > 0));
+            aside.extend(self.judge(&one, report.batches.len(), files, report).await?);
+            aside.extend(
+                Some(self.judge_by_other_key(&one, report.batches.len(), files, report).await?)
+                    .filter(|found| found.keys > 0),
+            );
             compared.push(one);
             self.progress.advance(1);
         }
@@ -71,6 +74,25 @@ impl Run<'_> {
         }
     }
 
+    /// Lets others have the target, where any waits. Says whether they had it.
+    async fn give_turn(&self, ledger: &mut Ledger, run_id: &str) -> Result<bool> {
+        let (Some(turns), known) = (self.turns, ledger.records().len()) else { return Ok(false) };
+        if !turns.give(ledger).await? {
+            return Ok(false);
+        }
+        let since = ledger.records().get(known..).unwrap_or_default();
+        if since.iter().any(|record| record.entry.ends(run_id)) {
+            return Err(Error::new(Kind::Busy, "go on with a run")
+                .with("run", run_id)
+                .because(
+                    "another command has ended it, taken something back, or replaced the table when it had its turn",
+                )
+                .hint("look at the status, and run the same command again if its rows are still to come in"));
+        }
+        settle_jobs(self.warehouse, ledger, (self.now_us)()).await?;
+        Ok(true)
+    }
+
     /// Compares a batch once more, since another writer may have changed the target.
     async fn compare_anew(
         &self,
@@ -84,8 +106,8 @@ impl Run<'_> {
         if let Some(known) = report.batches.get_mut(place) {
             *known = batch;
         }
-        let mut aside = self.judge(&one, files, report).await?;
-        aside.push(self.judge_by_other_key(&one, files, report).await?);
+        let mut aside = self.judge(&one, place + 1, files, report).await?;
+        aside.push(self.judge_by_other_key(&one, place + 1, files, report).await?);
         if report.stops.is_empty() && aside.iter().all(|keys| keys.keys == 0) {
             return Ok(one);
         }
@@ -95,8 +117,15 @@ impl Run<'_> {
             .hint("run the same command again: it looks at all of it anew, and says what is to be decided"))
     }
 
-    /// What a comparison gives reason to: stops, or keys that are set aside.
-    async fn judge(&self, one: &Compared, files: &RunFiles, report: &mut RunReport) -> Result<Vec<Flagged>> {
+    /// What the comparison of a batch, of which there are so many before and with it, gives reason to: stops, or keys
+    /// that are set aside.
+    async fn judge(
+        &self,
+        one: &Compared,
+        number: usize,
+        files: &RunFiles,
+        report: &mut RunReport,
+    ) -> Result<Vec<Flagged>> {
         let found = &one.found;
         let mut aside = Vec::new();
         let stop = |reason: &str, found: String, file: Option<String>, hint: &str| Stop {
@@ -106,14 +135,14 @@ impl Run<'_> {
             hint: hint.into(),
         };
         if found.repeated > 0 {
-            let file = self.write_finding(one, Finding::Repeated, "target_repeats", files, report).await?;
+            let file = self.write_finding((one, number), Finding::Repeated, "target_repeats", files, report).await?;
             let text =
                 format!("the target holds {} more than once on days of this run", counted(found.repeated, "key"));
             let hint = "mend it with migrate --mend, or restore it to a version without duplicates";
             report.stops.push(stop("target_repeats", text, file, hint));
         }
         if found.unfolded > 0 {
-            let file = self.write_finding(one, Finding::Unfolded, "target_unfolded", files, report).await?;
+            let file = self.write_finding((one, number), Finding::Unfolded, "target_unfolded", files, report).await?;
             let text = format!(
                 "the target holds {} with upper case in a key, which landing folds",
                 counted(found.unfolded, "row")
@@ -126,7 +155,8 @@ impl Run<'_> {
                 let rows = self.warehouse.rows_of(&one.manifest, &one.touched, Finding::Suspect).await?;
                 aside.push(self.keys_of(rows).await?);
             } else {
-                let file = self.write_finding(one, Finding::Suspect, "target_suspects", files, report).await?;
+                let file =
+                    self.write_finding((one, number), Finding::Suspect, "target_suspects", files, report).await?;
                 let text = format!(
                     "{} for another event than the target's row of the same key",
                     counted(found.suspect, "winner")
@@ -136,7 +166,7 @@ impl Run<'_> {
             }
         }
         if found.redated > 0 && self.options.on_redated == Choice::Stop {
-            let file = self.write_finding(one, Finding::Redated, "target_redated", files, report).await?;
+            let file = self.write_finding((one, number), Finding::Redated, "target_redated", files, report).await?;
             let text = format!(
                 "{} of another time than the target's row of the same key, though a time can't change",
                 counted(found.redated, "winner")
@@ -145,7 +175,7 @@ impl Run<'_> {
             report.stops.push(stop("redated_keys", text, file, hint));
         }
         if found.conflict > 0 {
-            let file = self.write_finding(one, Finding::Conflict, "target_conflicts", files, report).await?;
+            let file = self.write_finding((one, number), Finding::Conflict, "target_conflicts", files, report).await?;
             if self.options.on_conflict == Choice::Stop {
                 let text = format!(
                     "{} equal to the target's row in the declared order and different in content",
@@ -160,7 +190,7 @@ impl Run<'_> {
 
     async fn write_finding(
         &self,
-        one: &Compared,
+        (one, number): (&Compared, usize),
         finding: Finding,
         name: &str,
         files: &RunFiles,
@@ -173,7 +203,7 @@ impl Run<'_> {
         }
         let url = file.finish(&files.kept).await?;
         if let Some(url) = &url {
-            report.files.insert(format!("{name} {}", report.batches.len()), url.clone());
+            report.files.insert(format!("{name} {number}"), url.clone());
         }
         Ok(url)
     }
@@ -198,12 +228,8 @@ impl Run<'_> {
         self.progress.begin("merge batches", Some(batches.len() as u64));
         let mut was_given = false;
         for (place, one) in batches.iter().enumerate() {
-            if place > 0
-                && let Some(turns) = self.turns
-                && turns.give(ledger).await?
-            {
-                settle_jobs(self.warehouse, ledger, (self.now_us)()).await?;
-                was_given = true;
+            if place > 0 {
+                was_given |= self.give_turn(ledger, &report.run_id).await?;
             }
             let one = match was_given {
                 true => &self.compare_anew(&one.manifest, place, files, report).await?,

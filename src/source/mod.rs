@@ -92,7 +92,8 @@ pub struct Input {
     pub compression: Compression,
     /// For an answer of an API, when and in which pass it was fetched; `None`: it is a file that somebody has.
     pub page: Option<Page>,
-    /// Whether times of a Parquet file that have no zone are UTC: BigQuery writes its own so.
+    /// Whether times of a Parquet file without a zone are UTC, where the contract gives them none: BigQuery writes its
+    /// own so.
     pub is_utc: bool,
     pub(crate) place: Place,
 }

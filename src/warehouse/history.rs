@@ -106,6 +106,14 @@ pub trait History: Send + Sync {
         self.moment().await
     }
 
+    /// Whether it still knows what it was then.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn knows(&self, _moment: Moment) -> Result<bool> {
+        Ok(true)
+    }
+
     /// Makes the target as it was and as it is, and the staged winners of batches, known side by side. `before` is
     /// nothing where there was no target.
     ///
@@ -138,7 +146,9 @@ pub trait History: Send + Sync {
     /// # Errors
     /// What the warehouse says.
     async fn needs_mending(&self) -> Result<bool> {
-        Ok(false)
+        Err(Error::usage("mend a table")
+            .because("this is only done in the embedded warehouse until now")
+            .hint("bring the old table and the others into a new one: migrate --from OLD --from … --to NEW"))
     }
 
     /// The table that is made to take the target's place; it need not be there yet. `anew`: what there is of it goes.
@@ -146,7 +156,7 @@ pub trait History: Send + Sync {
     /// # Errors
     /// Usage, where the warehouse can't; otherwise what it says.
     async fn in_the_making(&self, _anew: bool) -> Result<Box<dyn Warehouse>> {
-        Err(Error::usage("mend a table").because("this is only done in the embedded warehouse until now"))
+        Err(Error::bug("make a table that takes another's place").because("no table can be made here"))
     }
 
     /// As [`History::tables`], but before is the target as landing reads it, with all its rows, and after is the table
@@ -188,6 +198,12 @@ pub trait History: Send + Sync {
         journal: &mut dyn Journal,
     ) -> Result<u64>;
 
+    /// Whether what was kept is still there.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn has_changes(&self, kept: &Kept) -> Result<bool>;
+
     /// Takes back what the merge of a batch has changed, as it was kept, in one commit. Rows that are not as the merge
     /// has left them stay.
     ///
@@ -215,7 +231,7 @@ pub enum Undoing<'a> {
 
 impl Kept {
     /// The error for changes that are not there any more.
-    pub(super) fn is_gone(&self) -> Error {
+    pub fn is_gone(&self) -> Error {
         Error::data("undo a merge")
             .with("changes", self.folder.url_of(&self.name))
             .because("what the merge has changed was kept under this name, and it is gone")

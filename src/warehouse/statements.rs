@@ -55,10 +55,13 @@ impl Statements<'_> {
     /// The winners, or other rows that are staged, beside the target's rows.
     pub(super) fn joined(&self, staged: &str, touched: &BTreeSet<Day>, columns: &str) -> Result<String> {
         let exprs = self.exprs();
+        let own = self.day.filter(|_| self.dataset.partition.is_some());
+        let target_columns = exprs.columns("", self.dataset.column_names().chain(own))?;
         render(
             include_str!("../../sql/joined.sql"),
             &[
                 ("columns", columns),
+                ("target_columns", &target_columns),
                 ("day_before", &self.day_of_target("t")?),
                 ("day_after", &exprs.day("s")?),
                 ("newer", &exprs.higher("s", "t")?),

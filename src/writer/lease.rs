@@ -161,7 +161,7 @@ async fn write(folder: &Folder, file: &str, until_us: i64) -> Result<()> {
 }
 
 /// Until when somebody waits. Two who wait write over each other, and again.
-const WAITING: &str = "lease-waiting.json";
+pub const WAITING: &str = "lease-waiting.json";
 
 /// Whether somebody waits for the target of a ledger's folder.
 ///

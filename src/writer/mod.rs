@@ -4,7 +4,7 @@ mod lease;
 mod lock;
 mod turns;
 
-pub use lease::{Lease, Terms};
+pub use lease::{Lease, Terms, WAITING};
 pub use lock::{WriterLock, lock};
 pub use turns::{Claim, Seat, Turns};
 

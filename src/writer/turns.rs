@@ -65,12 +65,12 @@ impl std::fmt::Debug for Seat {
 }
 
 impl Seat {
-    /// Sits down with a lock that is held already, once nobody else has the lease.
+    /// Sits down with a lock that is held already, once nobody else has the lease, for which it waits so long.
     ///
     /// # Errors
     /// As [`Lease::take`].
-    pub async fn take(claim: Claim, lock: WriterLock, ledger: &mut Ledger) -> Result<Seat> {
-        let lease = claim.lease(claim.terms, ledger).await?;
+    pub async fn take(claim: Claim, wait: Duration, lock: WriterLock, ledger: &mut Ledger) -> Result<Seat> {
+        let lease = claim.lease(Terms { wait, ..claim.terms }, ledger).await?;
         Ok(Seat { claim, held: Mutex::new(Some(Held { lease, _lock: lock })) })
     }
 
@@ -97,6 +97,10 @@ impl Claim {
 impl Turns for Seat {
     async fn give(&self, ledger: &mut Ledger) -> Result<bool> {
         let Claim { holder, now_us, progress, terms, .. } = &self.claim;
+        // Who does not wait gets it back from nobody.
+        if terms.wait.is_zero() {
+            return Ok(false);
+        }
         let is_awaited = lock::is_awaited(&self.claim.lock)?
             || (holder.is_some() && lease::is_awaited(ledger.folder(), now_us()).await?);
         if !is_awaited {

@@ -28,6 +28,7 @@ mod landing;
 mod ledger;
 mod migrate;
 mod plan;
+mod progress;
 mod report;
 mod retry;
 mod rows;

@@ -144,7 +144,7 @@ async fn seat(folder: &Path, name: Option<&str>, ledger: &mut Ledger) -> Seat {
     let held = lock(&path, TERMS.wait, &Silent).await.unwrap();
     let holder = name.map(|name| Holder { name: name.into(), work_id: name.into() });
     let claim = Claim { lock: path, holder, terms: TERMS, now_us, progress: Arc::new(Silent) };
-    Seat::take(claim, held, ledger).await.unwrap()
+    Seat::take(claim, TERMS.wait, held, ledger).await.unwrap()
 }
 
 /// Gives turns until somebody has taken one.

@@ -99,6 +99,11 @@ impl Client {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A number that no other process has.
+    pub(super) fn own_number(&self) -> i64 {
+        self.nonce as i64
+    }
+
     /// A part of an id that nobody has used before.
     pub(super) fn once(&self) -> String {
         format!("{:016x}_{:016x}", self.nonce, fastrand::u64(..))

@@ -77,10 +77,10 @@ impl BigQueryWarehouse {
         let Some(most) = self.client.access().max_billed_bytes else { return Ok(()) };
         let why = match self.dry_run(sql).await? {
             Some(bytes) if bytes <= most => return Ok(()),
-            Some(bytes) => format!("its MERGE would read {bytes} bytes, and --max-bytes-billed allows {most}"),
+            Some(bytes) => format!("its statement would read {bytes} bytes, and --max-bytes-billed allows {most}"),
             // Nothing is billed there.
             None if self.client.access().is_emulator => return Ok(()),
-            None => format!("nobody says what its MERGE would read, and --max-bytes-billed allows {most}"),
+            None => format!("nobody says what its statement would read, and --max-bytes-billed allows {most}"),
         };
         Err(Error::new(Kind::Refused, "merge a batch within the budget")
             .with("batch", work.batch_id)

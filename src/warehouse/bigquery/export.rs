@@ -148,19 +148,26 @@ pub async fn export_into(
     Ok(folder)
 }
 
-/// Refuses local times of which nobody says where.
+/// Refuses times that would be taken for those of another zone: a file does not tell whether its times are local.
 fn check_zones(dataset: &Dataset, name: &TableName, table: &Table) -> Result<()> {
     let fields = table.schema.as_ref().map(|schema| schema.fields.as_slice()).unwrap_or_default();
-    let times = dataset.columns.iter().filter(|column| column.kind == ColumnType::Timestamp && column.zone_s.is_none());
-    for column in times {
-        let is_local =
-            |field: &&TableFieldSchema| field.r#type == "DATETIME" && column.input_names().any(|own| own == field.name);
-        if let Some(field) = fields.iter().find(is_local) {
+    for column in dataset.columns.iter().filter(|column| column.kind == ColumnType::Timestamp) {
+        for field in fields.iter().filter(|field| column.input_names().any(|own| own == field.name)) {
+            let (why, hint) = match (field.r#type.as_str(), column.zone_s) {
+                ("DATETIME", None) => {
+                    ("its type is DATETIME: its times have no zone", "give it a `zone` in the contract")
+                }
+                ("TIMESTAMP", Some(_)) => (
+                    "its type is TIMESTAMP, which is UTC, and the contract gives times another zone",
+                    "take the column's `zone` out of the contract",
+                ),
+                _ => continue,
+            };
             return Err(Error::usage("read a column of a table")
                 .with("table", name)
                 .with("column", &field.name)
-                .because("its type is DATETIME: its times have no zone")
-                .hint("give the column a `zone` in the contract"));
+                .because(why)
+                .hint(hint));
         }
     }
     Ok(())

@@ -57,6 +57,10 @@ impl History for BigQueryWarehouse {
         Ok(Some(moment))
     }
 
+    async fn knows(&self, moment: Moment) -> Result<bool> {
+        Ok(self.client.table(&self.snapshot(moment.version)).await?.is_some())
+    }
+
     async fn tables(&self, before: Option<Moment>, batches: &[Manifest]) -> Result<Tables> {
         let target = quoted(&self.reference())?;
         let none = format!("(SELECT * FROM {target} WHERE {} AND FALSE)", self.any_day(&target)?);
@@ -69,7 +73,7 @@ impl History for BigQueryWarehouse {
             None => none.clone(),
             Some(moment) => {
                 let snapshot = self.snapshot(moment.version);
-                if self.client.table(&snapshot).await?.is_none() {
+                if !self.knows(moment).await? {
                     return Err(Error::data("look at what a table was")
                         .with("table", &snapshot.table_id)
                         .because("what it was was kept in this snapshot, and that is gone")
@@ -134,12 +138,13 @@ impl History for BigQueryWarehouse {
         self.rows(&changes).await
     }
 
+    async fn has_changes(&self, kept: &Kept) -> Result<bool> {
+        Ok(self.client.table(&self.changes(kept)).await?.is_some())
+    }
+
     async fn undo(&self, batch_id: &str, kept: &Kept, how: Undoing<'_>) -> Result<Undone> {
         let doing = "undo a merge";
         let changes = self.changes(kept);
-        if self.client.table(&changes).await?.is_none() {
-            return Err(kept.is_gone().with("table", &changes.table_id));
-        }
         if self.find().await?.is_none() {
             return Err(Error::usage(doing).with("table", self.target()).because("there is no table"));
         }

@@ -119,7 +119,9 @@ impl BigQueryWarehouse {
     }
 
     fn work<'a>(&self, target: &'a str, created_ms: i64, batch_id: &'a str) -> Work<'a> {
-        Work { batch_id, target, target_created_ms: created_ms }
+        // What only compares has jobs and tables of its own, which it drops: those of a run are none of its.
+        let own = if self.options.only_compares { self.client.own_number() } else { 0 };
+        Work { batch_id, target, target_created_ms: created_ms.wrapping_add(own) }
     }
 
     /// The temporary table of a piece of work.

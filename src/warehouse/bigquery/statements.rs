@@ -87,8 +87,10 @@ impl Statements<'_> {
             false => "0".into(),
         };
         let sum = format!(",\n  {} AS new_key_sum", self.exprs().exact_sum("_key_number"));
+        let counts = ["staged", "absent", "newer", "older", "same", "conflict", "suspect", "redated"];
+        let counts = counts.map(|name| format!("c.{name} AS {name}")).join(", ");
         Ok(format!(
-            "SELECT c.* EXCEPT (new_key_sum), {repeated} AS repeated, {unfolded} AS unfolded, {witnesses} AS witnesses, \
+            "SELECT {counts}, {repeated} AS repeated, {unfolded} AS unfolded, {witnesses} AS witnesses, \
              c.new_key_sum AS new_key_sum\nFROM ({}) AS c",
             self.compare_with(touched, &self.new_key_number()?, &sum)?
         ))

@@ -112,6 +112,7 @@ impl BigQueryWarehouse {
             return self.find().await?.ok_or_else(|| Error::bug("make a table").with("table", shown(&name)));
         };
         if self.options.only_compares {
+            self.check_columns(&found)?;
             return Ok(found);
         }
         let missing = table::misfits(&self.dataset, &found).missing;

@@ -128,6 +128,10 @@ impl History for DeltaWarehouse {
         Ok(rows)
     }
 
+    async fn has_changes(&self, kept: &Kept) -> Result<bool> {
+        Ok(kept.folder.head(&kept.name).await?.is_some())
+    }
+
     async fn undo(&self, batch_id: &str, kept: &Kept, how: Undoing<'_>) -> Result<Undone> {
         let doing = "undo a merge";
         let Some(meta) = kept.folder.head(&kept.name).await? else { return Err(kept.is_gone()) };

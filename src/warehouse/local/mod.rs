@@ -62,6 +62,9 @@ impl DeltaWarehouse {
     async fn open(&self) -> Result<Option<DeltaTable>> {
         if !is_table(&self.folder).await? {
             self.must_not_be_swapped().await?;
+        }
+        // A swap may have ended between the two looks.
+        if !is_table(&self.folder).await? {
             let empty = MemTable::try_new(self.table_schema(), vec![vec![]]).doing("stand in for a missing table")?;
             self.engine.register("target", Arc::new(empty))?;
             return Ok(None);

@@ -111,7 +111,7 @@ async fn what_is_kept_and_gone_is_named() {
     }
     let error = back(&stand, &name, true).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Data);
-    assert!(error.render().contains("tradefold_kept_changes"), "{}", error.render());
+    assert!(error.render().contains("what the merge has changed was kept under this name"), "{}", error.render());
 }
 
 /// It dies after each effect, whose answer is lost, of a migration and of its roll back, and goes on.

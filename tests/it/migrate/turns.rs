@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use tradefold::error::{Kind, Result};
-use tradefold::ledger::Ledger;
+use tradefold::ledger::{Entry, Ledger};
 use tradefold::migrate::migrate;
-use tradefold::run::{Run, RunOptions};
+use tradefold::run::{Run, RunOptions, Work};
 use tradefold::writer::Turns;
 
 /// Somebody who brings rows in at the first turn that is given.
@@ -72,4 +72,27 @@ async fn what_others_bring_in_and_needs_a_decision_ends_the_run_until_it_is_run_
     assert_eq!(error.kind(), Kind::Busy, "{}", error.render());
     let again = super::migrated_by(&stand, &rows, options()).await.unwrap();
     assert_eq!(again.run.stops.iter().map(|stop| stop.reason.as_str()).collect::<Vec<_>>(), ["suspect_keys"]);
+}
+
+/// Somebody who ends the run at the first turn that is given.
+struct Ender(String);
+
+#[async_trait]
+impl Turns for Ender {
+    async fn give(&self, ledger: &mut Ledger) -> Result<bool> {
+        ledger.append(Entry::RollingBack { run_id: self.0.clone(), rows: 0 }, NOW_US).await?;
+        Ok(true)
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_was_taken_back_at_a_turn_merges_nothing_more() {
+    let stand = LocalStand::of(fills());
+    merged(&stand, &production()).await;
+    let inputs = input(&stand, &staging()).await;
+    let ender = Ender(run(&stand, options()).run_id(Work::Files(&inputs)));
+    let run = Run { turns: Some(&ender), ..run(&stand, options()) };
+    let changes = stand.changes().await;
+    let error = Box::pin(migrate(&run, sources(inputs), &mut ledger(&stand).await)).await.unwrap_err();
+    assert_eq!((error.kind(), stand.changes().await), (Kind::Busy, changes + 1), "{}", error.render());
 }

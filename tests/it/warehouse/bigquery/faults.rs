@@ -370,7 +370,7 @@ async fn a_merge_that_would_bill_more_than_is_allowed_is_refused_before_it_runs(
     assert_eq!((front.ran("load"), front.ran("merge"), thrifty.table().await.len()), (1, 0, 0));
     let silent = r#"{"jobReference": {"projectId": "tests", "jobId": "dry"}, "status": {"state": "DONE"}}"#;
     front.fail("POST dry run", 1, Fault::Answer(200, None, silent.into()));
-    assert!(refused(&thrifty).await.render().contains("nobody says what its MERGE would read"));
+    assert!(refused(&thrifty).await.render().contains("nobody says what its statement would read"));
     assert_eq!(front.ran("merge"), 0);
     front.set_dry_bytes(1000);
     assert_eq!(counts(&merged(&thrifty, &rows()).await), (2, 0, 0));
