@@ -61,6 +61,25 @@ pub struct Undone {
 }
 
 impl Undone {
+    /// What the counts of [`super::Statements`] for an undo say would become of rows, of a target that has so many.
+    ///
+    /// # Errors
+    /// Bug, where they are not four.
+    pub(super) fn of(counts: &[u64], rows: u64) -> Result<Undone> {
+        let &[removed, restored, changed_since, as_before] = counts else {
+            return Err(Error::bug("undo a merge").because("the counts have another number"));
+        };
+        Ok(Undone {
+            removed,
+            restored,
+            changed_since,
+            as_before,
+            rows_before: rows,
+            rows_after: rows,
+            ..Undone::default()
+        })
+    }
+
     /// Checks that as many rows are gone as were to be taken out.
     ///
     /// # Errors

@@ -167,25 +167,13 @@ impl History for BigQueryWarehouse {
         }
         let counts =
             || async { self.client.counts("look", batch_id, statements.undo_counts(&changes, &touched)?).await };
-        let [removed, restored, changed_since, as_before] = counts().await?[..] else {
-            return Err(Error::bug(doing).because("the counts have another number"));
-        };
-        let rows_before = self.rows(&self.reference()).await?;
-        let mut undone = Undone {
-            removed,
-            restored,
-            changed_since,
-            as_before,
-            rows_before,
-            rows_after: rows_before,
-            ..Undone::default()
-        };
+        let mut undone = Undone::of(&counts().await?, self.rows(&self.reference()).await?)?;
         let journal = match how {
             Undoing::Dry => {
-                undone.rows_after -= removed;
+                undone.rows_after -= undone.removed;
                 return Ok(undone);
             }
-            Undoing::Real(_) if removed + restored == 0 => return Ok(undone),
+            Undoing::Real(_) if undone.removed + undone.restored == 0 => return Ok(undone),
             Undoing::Real(journal) => journal,
         };
         let sql = statements.undo(&changes, &touched)?;

@@ -151,22 +151,10 @@ impl History for DeltaWarehouse {
             touched.extend(days(&self.engine.collect(&statements.key_search(&touched)?).await?)?);
         }
         let counts = self.engine.counts(&statements.undo_counts(CHANGES, &touched)?).await?;
-        let [removed, restored, changed_since, as_before] = counts[..] else {
-            return Err(Error::bug(doing).because("the counts have another number"));
-        };
-        let rows_before = self.count("target").await?;
-        let mut undone = Undone {
-            removed,
-            restored,
-            changed_since,
-            as_before,
-            rows_before,
-            rows_after: rows_before,
-            ..Undone::default()
-        };
+        let mut undone = Undone::of(&counts, self.count("target").await?)?;
         let is_dry = matches!(how, Undoing::Dry);
-        if is_dry || removed + restored == 0 {
-            undone.rows_after -= if is_dry { removed } else { 0 };
+        if is_dry || undone.removed + undone.restored == 0 {
+            undone.rows_after -= if is_dry { undone.removed } else { 0 };
             return Ok(undone);
         }
         let sql = statements.undone(CHANGES, &touched)?;
