@@ -4,6 +4,7 @@ use super::Outcome;
 use super::backfill::Decisions;
 use super::common::{DatasetArgs, EngineArgs, World};
 use super::drop_source::{must_be_wanted, only_tables, still_there, who};
+use super::route::RouteArgs;
 use super::source::wants;
 use super::sourcing::{Found, Sourcing};
 use super::target::{BigQueryArgs, Target, nonce};
@@ -82,6 +83,8 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
     wait: u64,
     #[command(flatten)]
+    route: RouteArgs,
+    #[command(flatten)]
     bigquery: BigQueryArgs,
     #[command(flatten)]
     dataset: DatasetArgs,
@@ -116,7 +119,12 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         only_tables(&exported, &[])?;
     }
     let sourcing = Sourcing { named: &args.dataset, dataset: &dataset, bigquery: &args.bigquery, target: &target };
-    let found = sourcing.find(&from, args.times_are_utc, is_plan, world).await?;
+    let landing = options.landing_options((world.now_us)());
+    let (in_place, routes) = args.route.choose(&from, only_by_export(&args), &sourcing, &landing).await?;
+    let found = match in_place {
+        Some(table) => sourcing.in_place(table, &from.concat()),
+        None => sourcing.find(&from, args.times_are_utc, is_plan, world).await?,
+    };
     let Found { sources, exports, .. } = found;
     let tables = sources.tables.clone();
     if args.drop_source {
@@ -125,7 +133,8 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         must_be_wanted(&tables, args.keep_days, args.yes, world).await?;
     }
     if is_plan {
-        let report = planned(&dataset, &engine, &target, options, sources, world).await?;
+        let mut report = planned(&dataset, &engine, &target, options, sources, world).await?;
+        report.routes = routes;
         let would_stop = !report.run.stops.is_empty();
         return Outcome::new(migration_text(&report), &report, would_stop.then_some(Kind::Data));
     }
@@ -156,6 +165,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
             }
             false => Box::pin(migrate(&run, sources, &mut writer.ledger)).await?,
         };
+        report.routes = routes;
         if args.drop_source {
             let dropping = Dropping { by: who(world), wait };
             drop_sources(&run, &mut report, &tables, &dropping, &mut writer.ledger).await?;
@@ -178,7 +188,7 @@ pub(super) async fn planned(
     engine: &Engine,
     target: &Target,
     options: RunOptions,
-    sources: Sources,
+    sources: Sources<'_>,
     world: &World,
 ) -> Result<MigrationReport> {
     let scratch = tempfile::tempdir().doing("make room for a plan").map_err(Error::in_temporary_folder)?;
@@ -206,6 +216,14 @@ pub(super) async fn planned(
         home.clear().await?;
     }
     planned
+}
+
+/// What is asked that only files can give.
+fn only_by_export(args: &Args) -> Option<&'static str> {
+    if args.mend {
+        return Some("--mend brings in the table's own rows first, from files");
+    }
+    args.source_key.as_ref().map(|_| "two keys are compared by rows that have landed here (--source-key)")
 }
 
 fn options(args: &Args, dataset: &Dataset) -> Result<RunOptions> {

@@ -17,6 +17,7 @@ mod page;
 mod plan;
 mod progress;
 mod side;
+mod route;
 mod source;
 mod sourcing;
 mod status;

@@ -9,7 +9,7 @@ use crate::error::{Doing, Error, Result};
 use crate::migrate::{SourceTable, Sources};
 use crate::source::{Input, discover};
 use crate::storage::Folder;
-use crate::warehouse::bigquery::{SCHEME, TableName, export_into};
+use crate::warehouse::bigquery::{InPlace, SCHEME, TableName, export_into};
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
@@ -22,18 +22,25 @@ pub(super) struct Sourcing<'a> {
 }
 
 /// What was found.
-pub(super) struct Found {
-    pub(super) sources: Sources,
+pub(super) struct Found<'a> {
+    pub(super) sources: Sources<'a>,
     /// The folders of tables that were exported.
     pub(super) exports: Vec<PathBuf>,
     /// The folder that they are in, where they go with it.
     _scratch: Option<tempfile::TempDir>,
 }
 
-impl Sourcing<'_> {
+impl<'a> Sourcing<'a> {
+    /// A table that lands where it lies, as the only source.
+    pub(super) fn in_place(&self, table: InPlace<'a>, place: &str) -> Found<'a> {
+        let places = [(table.source().to_string(), place.to_string())].into();
+        let sources = Sources { places, in_place: Some(table), ..Sources::default() };
+        Found { sources, exports: Vec::new(), _scratch: None }
+    }
+
     /// Finds the files of every source. Of a Delta table only those that its newest version has; a table of BigQuery is
     /// exported. With `is_plan` what is exported goes with what is given back.
-    pub(super) async fn find(&self, from: &[String], is_utc: bool, is_plan: bool, world: &World) -> Result<Found> {
+    pub(super) async fn find(&self, from: &[String], is_utc: bool, is_plan: bool, world: &World) -> Result<Found<'a>> {
         let (mut sources, mut exports) = (Sources::default(), Vec::new());
         let scratch = match is_plan {
             true => Some(tempfile::tempdir().doing("make room for exports").map_err(Error::in_temporary_folder)?),
@@ -80,15 +87,21 @@ impl Sourcing<'_> {
         if paths.is_empty() { Ok(Vec::new()) } else { discover(&paths, &world.environment).await }
     }
 
+    /// Refuses a table that is the target.
+    pub(super) fn must_not_be_target(&self, place: &str, table: &TableName) -> Result<()> {
+        if table.to_string() != self.target.warehouse.target() {
+            return Ok(());
+        }
+        Err(Error::usage("migrate")
+            .with("source", place)
+            .because("it is the target")
+            .hint("name the table that is to be retired, or another target"))
+    }
+
     /// Exports a table of BigQuery. Gives the folder of its files.
     async fn exported(&self, place: &str, into: &Path, world: &World) -> Result<PathBuf> {
         let table = TableName::parse(place, || Ok(self.dataset.name.clone()))?;
-        if table.to_string() == self.target.warehouse.target() {
-            return Err(Error::usage("migrate")
-                .with("source", place)
-                .because("it is the target")
-                .hint("name the table that is to be retired, or another target"));
-        }
+        self.must_not_be_target(place, &table)?;
         let (access, stage) = self.bigquery.export(place, world)?;
         Box::pin(export_into(access, &table, &stage, self.dataset, into)).await
     }

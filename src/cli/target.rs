@@ -41,10 +41,10 @@ pub(super) struct BigQueryArgs {
     access: AccessArgs,
     /// The most bytes that one query may bill; a MERGE that would bill more is refused before it runs.
     #[arg(long, value_name = "BYTES")]
-    max_bytes_billed: Option<u64>,
+    pub(super) max_bytes_billed: Option<u64>,
     /// What a TiB costs that is billed, for the prices in reports.
     #[arg(long, value_name = "PRICE", default_value_t = 6.25, value_parser = parse_price)]
-    price_per_tib: f64,
+    pub(super) price_per_tib: f64,
     /// Add the contract's columns that the table lacks, as NULLABLE ones.
     #[arg(long)]
     allow_field_addition: bool,
@@ -222,7 +222,7 @@ fn place_of(warehouse: &str, dataset: &Dataset) -> Result<Place> {
 }
 
 /// Reads a price, which may be nothing.
-fn parse_price(text: &str) -> std::result::Result<f64, String> {
+pub(super) fn parse_price(text: &str) -> std::result::Result<f64, String> {
     let price = text.parse::<f64>().ok().filter(|price| price.is_finite() && *price >= 0.0);
     price.ok_or_else(|| format!("`{text}` is no price: write a number such as 6.25"))
 }

@@ -63,8 +63,9 @@ pub type LeftOut = BTreeMap<String, u64>;
 pub struct InputReport {
     /// Where it is, as shown to a person.
     pub url: String,
-    /// How its rows were written down.
-    pub format: Format,
+    /// How its rows were written down; nothing for a table that landed where it lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
     /// Its size, as it is stored.
     pub size_bytes: u64,
     /// BLAKE3 of its bytes as they are stored, in hexadecimal.

@@ -94,7 +94,7 @@ impl Work {
             let Input { url, format, .. } = input;
             self.done.inputs.push(InputReport {
                 url,
-                format,
+                format: Some(format),
                 size_bytes: stored.bytes,
                 digest: stored.digest,
                 counts,

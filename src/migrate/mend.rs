@@ -27,7 +27,12 @@ pub async fn needs_mending(run: &Run<'_>) -> Result<bool> {
 /// # Errors
 /// Whatever went wrong; busy, where somebody has changed the target meanwhile. The same command goes on where this one
 /// ended.
-pub async fn mend(run: &Run<'_>, own: Sources, sources: Sources, ledger: &mut Ledger) -> Result<MigrationReport> {
+pub async fn mend(
+    run: &Run<'_>,
+    own: Sources<'_>,
+    sources: Sources<'_>,
+    ledger: &mut Ledger,
+) -> Result<MigrationReport> {
     settle_swap(run.warehouse, ledger, (run.now_us)()).await?;
     let history = run.history()?;
     let before = history.moment().await?.ok_or_else(|| {
@@ -61,6 +66,7 @@ pub async fn mend(run: &Run<'_>, own: Sources, sources: Sources, ledger: &mut Le
         is_plan: false,
         proof: None,
         proof_page: None,
+        routes: None,
         dropped: None,
         mended: Some(MendReport { run: first, replaced: None }),
     };

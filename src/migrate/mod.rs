@@ -20,20 +20,27 @@ use crate::ledger::{Entry, Ledger};
 use crate::report::{MigrationReport, Proof, SourceColumns, proof_html};
 use crate::run::{Run, Work};
 use crate::source::Input;
+use crate::warehouse::bigquery::InPlace;
 use std::collections::BTreeMap;
 
-/// Files of which a migration brings the rows into its target.
+/// Files of which a migration brings the rows into its target, or a table whose rows land where they lie.
 #[derive(Debug, Default)]
-pub struct Sources {
+pub struct Sources<'a> {
     /// The files.
     pub inputs: Vec<Input>,
     /// Where each came from, by what it is called.
     pub places: BTreeMap<String, String>,
     /// Those of the places that are tables.
     pub tables: Vec<SourceTable>,
+    /// The table that lands where it lies; there are no files then.
+    pub in_place: Option<InPlace<'a>>,
 }
 
-impl Sources {
+impl Sources<'_> {
+    fn work(&self) -> Work<'_> {
+        self.in_place.as_ref().map_or(Work::Files(&self.inputs), Work::InPlace)
+    }
+
     /// How many rows each place had.
     fn rows(&self, inputs: &[InputReport]) -> BTreeMap<String, u64> {
         let mut rows: BTreeMap<String, u64> = self.places.values().map(|place| (place.clone(), 0)).collect();
@@ -48,6 +55,12 @@ impl Sources {
     /// would be fetched once more.
     async fn columns(&self, dataset: &Dataset, inputs: &[InputReport]) -> Result<BTreeMap<String, SourceColumns>> {
         let mut columns: BTreeMap<String, SourceColumns> = BTreeMap::new();
+        if let Some(table) = &self.in_place {
+            let (found, name) = (table.columns().clone(), table.source().to_string());
+            let lacks = found.lacks.into_iter().map(|name| (name, 0)).collect();
+            let own = SourceColumns { lacks, casts: found.casts, ..SourceColumns::default() };
+            columns.insert(self.places.get(&name).unwrap_or(&name).clone(), own);
+        }
         for input in self.inputs.iter().filter(|input| !input.url.contains("://")) {
             let found = columns_of(dataset, input).await?;
             let own = columns.entry(self.places.get(&input.url).unwrap_or(&input.url).clone()).or_default();
@@ -70,11 +83,11 @@ impl Sources {
 ///
 /// # Errors
 /// Whatever went wrong. The same command goes on where this one ended.
-pub async fn migrate(run: &Run<'_>, sources: Sources, ledger: &mut Ledger) -> Result<MigrationReport> {
+pub async fn migrate(run: &Run<'_>, sources: Sources<'_>, ledger: &mut Ledger) -> Result<MigrationReport> {
     let history = run.history()?;
-    let work = Work::Files(&sources.inputs);
+    let work = sources.work();
     let name = run.run_id(work);
-    let report = run.bring_in(work, ledger).await?;
+    let report = Box::pin(run.bring_in(work, ledger)).await?;
     let places = sources.rows(&report.inputs);
     // No rows at all make no table.
     let is_there = history.moment().await?.is_some();
@@ -89,6 +102,7 @@ pub async fn migrate(run: &Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
         is_plan: false,
         proof,
         proof_page,
+        routes: None,
         dropped: None,
         mended: None,
     })
@@ -99,10 +113,10 @@ pub async fn migrate(run: &Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
 ///
 /// # Errors
 /// Whatever went wrong.
-pub async fn plan(mut run: Run<'_>, sources: Sources, ledger: &mut Ledger) -> Result<MigrationReport> {
+pub async fn plan(mut run: Run<'_>, sources: Sources<'_>, ledger: &mut Ledger) -> Result<MigrationReport> {
     run.history()?;
     run.options.only_compares = true;
-    let mut report = run.bring_in(Work::Files(&sources.inputs), ledger).await?;
+    let mut report = Box::pin(run.bring_in(sources.work(), ledger)).await?;
     // They go with the folders.
     report.files.clear();
     report.stops.iter_mut().for_each(|stop| stop.file = None);
@@ -113,6 +127,7 @@ pub async fn plan(mut run: Run<'_>, sources: Sources, ledger: &mut Ledger) -> Re
         is_plan: true,
         proof: None,
         proof_page: None,
+        routes: None,
         dropped: None,
         mended: None,
     })

@@ -7,6 +7,7 @@ mod exposition;
 mod follow;
 mod html;
 mod proof;
+mod routes;
 mod runs;
 mod status;
 mod suggestion;
@@ -23,8 +24,9 @@ pub use follow::{FetchReport, SyncReport, TableReport, sync_text};
 pub use html::{analysis_html, proof_html};
 pub use proof::{
     AgainstDays, AgainstReport, Check, DroppedTable, MendReport, MigrationReport, Proof, Replaced, RollBackReport,
-    SourceColumns, migration_text, roll_back_text,
+    migration_text, roll_back_text,
 };
+pub use routes::{RoutePrice, Routes, SourceColumns};
 pub use runs::{OtherRuns, RunRows, Runs};
 pub use status::{FeedReport, LastTimes, PartReport, StatusReport, status_text};
 pub use suggestion::{LeftOut, SuggestedKey, Suggestion};

@@ -1,7 +1,8 @@
 //! What a migration has done, and the proof that nothing was lost by it.
 
-use super::text::{line, n, place, usage, whole, without_dedup};
-use super::{BatchReport, RunReport, backfill_text, counted};
+use super::routes::{columns, routes_text};
+use super::text::{line, n, place, usage, without_dedup};
+use super::{BatchReport, Routes, RunReport, SourceColumns, backfill_text, counted};
 use crate::warehouse::{Moment, Undone};
 use crate::window::Day;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct MigrationReport {
     pub proof: Option<Proof>,
     /// The URL of the proof as a page; beside it lie files of the same name that end in `.json` and `.sql`.
     pub proof_page: Option<String>,
+    /// How the rows of a table of BigQuery came into another one, and how they might have; nothing for other rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Routes>,
     /// The tables that were dropped; nothing where none was to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<Vec<DroppedTable>>,
@@ -52,19 +56,6 @@ pub struct Replaced {
     pub kept: String,
     /// The last day on which it is kept.
     pub until: Day,
-}
-
-/// How the columns of a place differ from the contract's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceColumns {
-    /// How many of its files were looked at: those on the local disk.
-    pub files: u64,
-    /// Columns of the contract that files lack, each with how many.
-    pub lacks: BTreeMap<String, u64>,
-    /// Columns that the contract has not, each with how many rows have a value for it. They are not brought in.
-    pub left_out: BTreeMap<String, u64>,
-    /// Columns of another type than the contract's: what they are, and what they become.
-    pub casts: BTreeMap<String, String>,
 }
 
 /// A table whose rows were brought in and that was moved aside.
@@ -263,6 +254,9 @@ pub fn migration_text(report: &MigrationReport) -> String {
             n(other.put_together)
         );
     }
+    if let Some(routes) = &report.routes {
+        routes_text(&mut text, routes);
+    }
     for (source, found) in &report.columns {
         columns(&mut text, source, found);
     }
@@ -295,23 +289,6 @@ pub fn migration_text(report: &MigrationReport) -> String {
         text.push_str("\nno source was dropped\n");
     }
     text
-}
-
-/// How the columns of a place differ from the contract's.
-fn columns(text: &mut String, source: &str, found: &SourceColumns) {
-    let _ = writeln!(text, "\n  columns of {}, {} looked at", place(source), counted(found.files, "file"));
-    for (name, files) in &found.lacks {
-        let _ = writeln!(text, "  lacks                 {}: {} without", whole(name), counted(*files, "file"));
-    }
-    for (name, rows) in &found.left_out {
-        let _ = writeln!(text, "  not brought in        {}: {} with a value", whole(name), counted(*rows, "row"));
-    }
-    for (name, cast) in &found.casts {
-        let _ = writeln!(text, "  of another type       {}: {cast}", whole(name));
-    }
-    if found.lacks.is_empty() && found.left_out.is_empty() && found.casts.is_empty() {
-        text.push_str("  as in the contract\n");
-    }
 }
 
 fn proof_text(text: &mut String, proof: &Proof) {

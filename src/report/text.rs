@@ -251,7 +251,7 @@ pub(super) fn usage(text: &mut String, usage: &Usage) {
     let _ = writeln!(text, "  {} staged", counted(usage.staged_bytes, "byte"));
 }
 
-fn price(cents: u64) -> String {
+pub(super) fn price(cents: u64) -> String {
     format!("{}.{:02}", n(cents / 100), cents % 100)
 }
 

@@ -7,6 +7,7 @@
 mod changes;
 mod files;
 mod halves;
+mod in_place;
 mod options;
 mod page;
 mod parts;
@@ -23,7 +24,7 @@ use crate::dataset::Dataset;
 use crate::dedup::Flagged;
 use crate::engine::{DataFile, Engine};
 use crate::error::{Error, Kind, Result};
-use crate::landing::{Landed, LandedFile, LandingOptions, land};
+use crate::landing::{Landed, LandedFile, LandingCounts, LandingOptions, land};
 use crate::ledger::{Entry, Ledger};
 use crate::progress::Progress;
 use crate::report::{RunReport, Stop, counted};
@@ -31,6 +32,7 @@ use crate::source::Input;
 use crate::stage::Manifest;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
+use crate::warehouse::bigquery::InPlace;
 use crate::writer::Turns;
 use halves::all_new;
 
@@ -41,6 +43,8 @@ pub enum Work<'a> {
     Files(&'a [Input]),
     /// Parts of feeds, which are landed.
     Parts(&'a [String]),
+    /// A table that the target's warehouse lands where it lies.
+    InPlace(&'a InPlace<'a>),
 }
 
 /// Everything that a run works with. `home` is the folder of the target's ledger and of what runs keep beside it.
@@ -145,6 +149,10 @@ impl Run<'_> {
         let landed = match work {
             Work::Files(inputs) => self.land(inputs, files, ledger, run_id).await?,
             Work::Parts(parts) => self.join(parts, ledger).await?,
+            Work::InPlace(table) => {
+                self.walk_in_place(table, rows, files, loaded, ledger, &mut report).await?;
+                return Ok(report);
+            }
         };
         report.balance.landing = landed.counts;
         report.rejects_by_reason = landed.rejects_by_reason.clone();
@@ -155,16 +163,7 @@ impl Run<'_> {
         }
         let counts = landed.counts;
         if self.options.too_many_rejects(counts.rejected, counts.read) {
-            report.stops.push(Stop {
-                reason: "rejects".into(),
-                found: format!("{} rejected of {} read", counted(counts.rejected, "row"), counts.read),
-                file: landed.rejects.first().cloned(),
-                hint: format!(
-                    "look at the rows; go on without them with --max-rejects {}, and give a mended copy of the file as \
-                     one more input",
-                    counts.rejected
-                ),
-            });
+            report.stops.push(self.rejects_stop(counts, landed.rejects.first().cloned()));
             self.show_landed(&landed, &mut report).await?;
             return Ok(report);
         }
@@ -178,28 +177,57 @@ impl Run<'_> {
         loop {
             let reduced = self.reduce(&landed, files, ledger, run_id, &aside, &mut report).await?;
             let Some(batches) = reduced else { return Ok(report) };
-            if self.options.only_compares && rows == 0 {
-                // There is nothing to compare with, and may be no table.
-                report.batches = batches.iter().map(all_new).collect();
-                return Ok(report);
-            }
-            let (compared, found) = self.compare_all(&batches, files, loaded, &mut report).await?;
-            if !report.stops.is_empty() {
-                return Ok(report);
-            }
+            let found = self.compare_and_merge(&batches, rows, files, loaded, ledger, &mut report).await?;
             if found.is_empty() {
-                if self.options.only_compares {
-                    return Ok(report);
+                if report.stops.is_empty() && !self.options.only_compares {
+                    self.write_wanted(&landed, ledger).await?;
                 }
-                if self.options.keeps_changes {
-                    self.begin_migration(run_id, ledger).await?;
-                }
-                self.merge_all(&compared, files, ledger, &mut report).await?;
-                self.write_wanted(&landed, ledger).await?;
                 return Ok(report);
             }
             // Keys that the target makes suspect are set aside as those of the input are.
             aside.extend(found);
+        }
+    }
+
+    /// Compares all batches with the target, which had so many rows, and merges them unless there is a reason to stop,
+    /// or keys are to be set aside first: they are given back.
+    async fn compare_and_merge(
+        &self,
+        batches: &[Manifest],
+        target_rows: u64,
+        files: &RunFiles,
+        loaded: &mut Vec<Manifest>,
+        ledger: &mut Ledger,
+        report: &mut RunReport,
+    ) -> Result<Vec<Flagged>> {
+        if self.options.only_compares && target_rows == 0 {
+            // There is nothing to compare with, and may be no table.
+            report.batches = batches.iter().map(all_new).collect();
+            return Ok(Vec::new());
+        }
+        let (compared, found) = self.compare_all(batches, files, loaded, report).await?;
+        if !report.stops.is_empty() {
+            return Ok(Vec::new());
+        }
+        if found.is_empty() && !self.options.only_compares {
+            if self.options.keeps_changes {
+                self.begin_migration(&report.run_id, ledger).await?;
+            }
+            self.merge_all(&compared, files, ledger, report).await?;
+        }
+        Ok(found)
+    }
+
+    fn rejects_stop(&self, counts: LandingCounts, file: Option<String>) -> Stop {
+        Stop {
+            reason: "rejects".into(),
+            found: format!("{} rejected of {} read", counted(counts.rejected, "row"), counts.read),
+            file,
+            hint: format!(
+                "look at the rows; go on without them with --max-rejects {}, and give a mended copy of the file as one \
+                 more input",
+                counts.rejected
+            ),
         }
     }
 
@@ -211,6 +239,7 @@ impl Run<'_> {
                 .map(|input| format!("{} {} {:?}", input.full_url(), input.size_bytes, input.last_modified_us))
                 .collect(),
             Work::Parts(parts) => parts.to_vec(),
+            Work::InPlace(table) => vec![table.identity()],
         };
         lines.sort_unstable();
         let text = format!(
@@ -228,11 +257,7 @@ impl Run<'_> {
 
     /// How rows of this run land.
     pub fn landing_options(&self) -> LandingOptions {
-        let mut options = LandingOptions::new((self.now_us)());
-        options.window = self.options.window;
-        options.key_chosen = self.options.key_chosen;
-        options.threads = self.engine.threads();
-        options
+        LandingOptions { threads: self.engine.threads(), ..self.options.landing_options((self.now_us)()) }
     }
 
     async fn land(&self, inputs: &[Input], files: &RunFiles, ledger: &mut Ledger, run_id: &str) -> Result<Landed> {
@@ -298,7 +323,7 @@ impl Work<'_> {
     /// The parts that it brings in, where it is parts.
     fn parts(&self) -> &[String] {
         match self {
-            Work::Files(_) => &[],
+            Work::Files(_) | Work::InPlace(_) => &[],
             Work::Parts(parts) => parts,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::balance::Balance;
 use crate::dataset::KeyPart;
+use crate::landing::LandingOptions;
 use crate::window::Window;
 
 /// What to do about keys that need a decision.
@@ -89,6 +90,14 @@ impl RunOptions {
         };
         let mend = if self.of_mend { " mend" } else { "" };
         format!("{:?} {:?} {:?} {days}{other}{mend}", self.window, self.on_suspect, self.on_conflict)
+    }
+
+    /// How rows land now, in microseconds since 1970-01-01 UTC.
+    pub fn landing_options(&self, now_us: i64) -> LandingOptions {
+        let mut options = LandingOptions::new(now_us);
+        options.window = self.window;
+        options.key_chosen = self.key_chosen;
+        options
     }
 
     /// The short names of the reasons to stop that an input with this balance gives.

@@ -2,12 +2,13 @@
 
 use super::{Choice, Run, RunFiles, landed_files};
 use crate::balance::Balance;
-use crate::dedup::{Class, Decision, Dedup, Flagged, TABLE};
+use crate::dedup::{Class, Decision, Dedup, Flagged, KeyCount, TABLE};
 use crate::error::{Doing, Error, Result};
 use crate::landing::{Landed, land};
 use crate::plan::{Batch, Cuts, Limits, batch_id, plan};
 use crate::report::{RunReport, Stop, counted};
 use crate::source::Input;
+use crate::sql::Dialect;
 use crate::stage::{Manifest, RowFile, StagedFile, WriteOptions, upload, write_winners, write_witnesses};
 use crate::warehouse::usage::{Estimate, Outline, Widths};
 use arrow::array::RecordBatch;
@@ -79,7 +80,7 @@ impl Run<'_> {
         if self.warehouse.merges_here() {
             return Ok(None);
         }
-        let sums = self.engine.counts(&Widths::sums(self.dataset, TABLE)?).await?;
+        let sums = self.engine.counts(&Widths::sums(self.dataset, Dialect::DataFusion, TABLE)?).await?;
         let outline = Outline {
             batches,
             widths: Widths::of_sums(self.dataset, &sums),
@@ -117,7 +118,7 @@ impl Run<'_> {
             self.write_rows(&dedup, &suspect, "suspects.ndjson", files, report).await?;
             match self.options.on_suspect {
                 Choice::Keep => {}
-                Choice::Stop => report.stops.push(suspect_stop(&suspect, report.files.get("suspects"))),
+                Choice::Stop => report.stops.push(suspect_stop(suspect.count(), report.files.get("suspects"))),
                 Choice::Quarantine => {
                     self.set_aside(&mut dedup, &suspect, files, report).await?;
                     decision = self.decide_again(&dedup, report).await?;
@@ -133,7 +134,7 @@ impl Run<'_> {
                     self.set_aside(&mut dedup, &conflicting, files, report).await?;
                     decision = self.decide_again(&dedup, report).await?;
                 }
-                _ => report.stops.push(conflict_stop(&conflicting, report.files.get("conflicts"))),
+                _ => report.stops.push(conflict_stop(conflicting.count(), report.files.get("conflicts"))),
             }
         }
         let redated = decision.redated_keys();
@@ -141,7 +142,7 @@ impl Run<'_> {
         report.balance.redated_by_hours = decision.redated_by_hours();
         if self.options.on_redated == Choice::Stop && redated.keys > 0 {
             self.write_rows(&dedup, &redated, "redated.ndjson", files, report).await?;
-            report.stops.push(redated_stop(&redated, report.files.get("redated")));
+            report.stops.push(redated_stop(redated.count(), report.files.get("redated")));
         }
         report.balance.losers = decision.losers_count();
         Ok(decision)
@@ -293,7 +294,7 @@ impl Shown {
     }
 }
 
-fn suspect_stop(keys: &Flagged, file: Option<&String>) -> Stop {
+pub(super) fn suspect_stop(keys: KeyCount, file: Option<&String>) -> Stop {
     Stop {
         reason: "suspect_keys".into(),
         found: format!(
@@ -308,7 +309,7 @@ fn suspect_stop(keys: &Flagged, file: Option<&String>) -> Stop {
     }
 }
 
-fn conflict_stop(keys: &Flagged, file: Option<&String>) -> Stop {
+pub(super) fn conflict_stop(keys: KeyCount, file: Option<&String>) -> Stop {
     Stop {
         reason: "conflicts".into(),
         found: format!(
@@ -321,7 +322,7 @@ fn conflict_stop(keys: &Flagged, file: Option<&String>) -> Stop {
     }
 }
 
-fn redated_stop(keys: &Flagged, file: Option<&String>) -> Stop {
+pub(super) fn redated_stop(keys: KeyCount, file: Option<&String>) -> Stop {
     Stop {
         reason: "redated_keys".into(),
         found: format!(

@@ -5,7 +5,7 @@ mod exprs;
 mod reduced;
 
 pub use exprs::{Exprs, KEY_NUMBER, MICROS};
-pub use reduced::{Losers, REDUCED, Reduction, Which};
+pub use reduced::{Losers, Quarantine, REDUCED, Reduction, Which};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};

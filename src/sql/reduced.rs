@@ -4,6 +4,7 @@ use super::{Dialect, Exprs, render};
 use crate::dataset::{ColumnType, Dataset};
 use crate::error::Result;
 use crate::window::Day;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -50,6 +51,22 @@ pub enum Which {
     Redated,
     /// All losers, where they were kept.
     Losers,
+}
+
+/// Which keys of a reduced table are left out as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// Those whose rows number different events.
+    pub suspects: bool,
+    /// Those that have a conflict.
+    pub conflicts: bool,
+}
+
+impl Quarantine {
+    fn conditions(self) -> impl Iterator<Item = String> {
+        let all = [(self.suspects, "_suspect"), (self.conflicts, "_conflict > 0")];
+        all.into_iter().filter(|(is_on, _)| *is_on).map(|(_, condition)| format!("NOT ({condition})"))
+    }
 }
 
 /// Renders the statements of one dataset.
@@ -146,11 +163,11 @@ impl Reduction<'_> {
     }
 
     /// Rows of a reduced table, with the contract's columns: a query in brackets, to stand where a table does. `days`
-    /// are those of the rows, of all days where it is `None`; `without` are conditions that no row meets.
+    /// are those of the rows, of all days where it is `None`.
     ///
     /// # Errors
     /// As [`Dialect::quote`].
-    pub fn rows(&self, table: &str, which: Which, days: Option<&BTreeSet<Day>>, without: &[&str]) -> Result<String> {
+    pub fn rows(&self, table: &str, which: Which, days: Option<&BTreeSet<Day>>, without: Quarantine) -> Result<String> {
         let exprs = self.exprs();
         let mut conditions = vec![
             match which {
@@ -164,7 +181,7 @@ impl Reduction<'_> {
             }
             .to_string(),
         ];
-        conditions.extend(without.iter().map(|condition| format!("NOT ({condition})")));
+        conditions.extend(without.conditions());
         if let Some(days) = days {
             conditions.push(exprs.day_in(&exprs.day("")?, days));
         }

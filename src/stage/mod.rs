@@ -11,6 +11,7 @@ use crate::engine::DataFile;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::Batch;
 use crate::progress::{Silent, off_thread};
+use crate::sql::Quarantine;
 use crate::storage::Folder;
 use object_store::ObjectStoreExt;
 use parquet::file::FOOTER_SIZE;
@@ -52,6 +53,18 @@ pub struct Manifest {
     /// The same for every batch of a run.
     #[serde(default)]
     pub witnesses: Option<StagedObject>,
+    /// Where its winners are, if they never left the warehouse: there are no objects then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+}
+
+/// The winners of a batch in a table that the warehouse has reduced itself: those of the batch's days.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The name of that table beside the target.
+    pub table: String,
+    /// Keys of it that are left out.
+    pub without: Quarantine,
 }
 
 impl Manifest {
@@ -131,7 +144,7 @@ pub async fn upload(
         Some(file) => Some(upload_one(&folder, file).await?),
         None => None,
     };
-    Ok(Manifest { batch_id: batch_id.to_string(), batch: batch.clone(), objects, witnesses })
+    Ok(Manifest { batch_id: batch_id.to_string(), batch: batch.clone(), objects, witnesses, part: None })
 }
 
 /// An object of up to this size is uploaded by one request.

@@ -111,12 +111,13 @@ pub struct Outline<'a> {
 pub struct Widths(BTreeMap<String, f64>);
 
 impl Widths {
-    /// The query whose one row of sums gives [`Widths::of_sums`] what it wants, over the first rows of `table`.
+    /// The query whose one row of sums gives [`Widths::of_sums`] what it wants, over the first rows of
+    /// `table`, as `dialect` names it.
     ///
     /// # Errors
     /// Usage, for a column that can't be quoted.
-    pub fn sums(dataset: &Dataset, table: &str) -> Result<String> {
-        let exprs = Exprs { dataset, dialect: Dialect::DataFusion };
+    pub fn sums(dataset: &Dataset, dialect: Dialect, table: &str) -> Result<String> {
+        let exprs = Exprs { dataset, dialect };
         let sums = dataset.columns.iter().map(|column| {
             let name = exprs.column("", &column.name)?;
             Ok(match column.kind {

@@ -114,7 +114,7 @@ async fn a_missing_or_damaged_entry_is_an_error_that_names_it() {
 fn landing(inputs: u64) -> Landed {
     let input = |number: u64| InputReport {
         url: format!("pages/{number:06}.json"),
-        format: Format::Json,
+        format: Some(Format::Json),
         size_bytes: 10,
         digest: number.to_string(),
         counts: LandingCounts { read: 1, landed: 1, ..LandingCounts::default() },

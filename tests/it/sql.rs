@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use tradefold::dataset::{ColumnType, Dataset, StandIn, parse_key, parse_order};
 use tradefold::error::Kind;
 use tradefold::landing::{LandingOptions, SourceColumn, SourceType, in_sql};
-use tradefold::sql::{Dialect, Losers, Reduction, Which, dedup, merge_bigquery, render};
+use tradefold::sql::{Dialect, Losers, Quarantine, Reduction, Which, dedup, merge_bigquery, render};
 use tradefold::warehouse::Statements;
 use tradefold::window::{Day, Window};
 
@@ -55,7 +55,8 @@ fn landing_and_dedup_where_a_table_lies() {
     assert_snapshot!("rejected", sql.rejected("`p`.`d`.`source`").unwrap());
     let reduction = Reduction { dataset: &dataset };
     assert_snapshot!("reduced", reduction.insert("`p`.`d`.`reduced`", "SELECT 1", Losers::default()).unwrap());
-    let part = reduction.rows("`p`.`d`.`reduced`", Which::Winners, Some(&days()), &["_suspect"]).unwrap();
+    let without = Quarantine { suspects: true, ..Quarantine::default() };
+    let part = reduction.rows("`p`.`d`.`reduced`", Which::Winners, Some(&days()), without).unwrap();
     let all =
         [reduction.counts("`p`.`d`.`reduced`").unwrap(), reduction.loser_days("`p`.`d`.`reduced`").unwrap(), part];
     assert_snapshot!("of_reduced", all.join(";\n\n"));

@@ -7,8 +7,8 @@
 mod decimal;
 mod given;
 
-use super::LandingOptions;
 use super::rules::{Rules, TIMES};
+use super::{InputColumns, LandingOptions};
 use crate::dataset::{Bound, Column, ColumnType, Dataset};
 use crate::error::Result;
 use crate::sql::{Dialect, render};
@@ -39,6 +39,22 @@ pub enum SourceType {
     Other(String),
 }
 
+impl SourceType {
+    /// As BigQuery calls it.
+    fn name(&self) -> &str {
+        match self {
+            SourceType::Text => "STRING",
+            SourceType::Int => "INT64",
+            SourceType::Float => "FLOAT64",
+            SourceType::Bool => "BOOL",
+            SourceType::Date => "DATE",
+            SourceType::Timestamp => "TIMESTAMP",
+            SourceType::DateTime => "DATETIME",
+            SourceType::Other(name) => name,
+        }
+    }
+}
+
 /// A column of a table of BigQuery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceColumn {
@@ -55,8 +71,8 @@ pub struct InSql {
     values: String,
     verdict: String,
     given: String,
-    /// Columns of the table that the contract does not have.
-    pub left_out: Vec<String>,
+    /// How the columns of the table differ from the contract's.
+    pub columns: InputColumns,
 }
 
 /// Renders the rules for a table with these columns; or says what of it SQL can't land exactly, a clause for each
@@ -73,13 +89,21 @@ pub fn in_sql(
     let mut obstacles = Vec::new();
     // For each column of the contract those of the table that it may have its value from, by rank.
     let mut sources: Vec<Vec<(usize, &SourceColumn)>> = vec![Vec::new(); rules.columns.len()];
-    let mut left_out = Vec::new();
+    let mut columns = InputColumns::default();
     for column in table {
         match rules.slot(&column.name) {
-            Some((place, rank)) => sources[place].push((rank, column)),
-            None => left_out.push(column.name.clone()),
+            Some((place, rank)) => {
+                sources[place].push((rank, column));
+                let (is, becomes) = (column.kind.name(), rules.columns[place].kind);
+                if is != becomes.googlesql() {
+                    columns.casts.insert(column.name.clone(), format!("{is} becomes {}", becomes.name()));
+                }
+            }
+            None => columns.left_out.push(column.name.clone()),
         }
     }
+    let unfilled = rules.columns.iter().zip(&sources).filter(|(_, sources)| sources.is_empty());
+    columns.lacks = unfilled.map(|(column, _)| column.name.clone()).collect();
     let mut given = Vec::new();
     for (place, (column, sources)) in rules.columns.iter().zip(&mut sources).enumerate() {
         sources.sort_by_key(|(rank, _)| *rank);
@@ -104,7 +128,7 @@ pub fn in_sql(
         values: rendering.values()?,
         verdict: rendering.verdict(),
         given: rendering.given(),
-        left_out,
+        columns,
     }))
 }
 

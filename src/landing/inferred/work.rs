@@ -76,7 +76,7 @@ impl Work {
             }
             self.done.inputs.push(InputReport {
                 url: input.url.clone(),
-                format: input.format,
+                format: Some(input.format),
                 size_bytes: stored.bytes,
                 digest: stored.digest,
                 counts,

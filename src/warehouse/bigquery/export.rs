@@ -221,7 +221,7 @@ impl Moment {
 }
 
 /// Looks a table up, with its rows, and makes sure that it can be exported.
-async fn look(client: &Client, name: &TableName) -> Result<(Box<Table>, u64)> {
+pub(super) async fn look(client: &Client, name: &TableName) -> Result<(Box<Table>, u64)> {
     let doing = "read a table of BigQuery";
     let reference = name.reference();
     let missing = || {

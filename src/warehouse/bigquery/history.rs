@@ -5,10 +5,10 @@
 use super::jobs::{self, Done, Work};
 use super::queries::{Names, quoted};
 use super::writes::Made;
-use super::{BigQueryWarehouse, PARTITIONS_MAX, table};
+use super::{BigQueryWarehouse, KEPT, PARTITIONS_MAX, table};
 use crate::dataset::Dataset;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::sql::Dialect;
+use crate::sql::{Dialect, Which};
 use crate::stage::{Manifest, StagedObject};
 use crate::warehouse::{Finding, History, Journal, Kept, Moment, Tables, Undoing, Undone, Warehouse, days};
 use crate::window::{DAY_US, Day, text_of_us};
@@ -20,9 +20,6 @@ use google_cloud_bigquery_v2::model::job_configuration_table_copy::OperationType
 use google_cloud_bigquery_v2::model::{JobConfiguration, JobConfigurationTableCopy, TableReference};
 use google_cloud_wkt::Timestamp;
 use std::collections::BTreeSet;
-
-/// How the names of tables begin that are kept for a while.
-const KEPT: &str = "tradefold_kept_";
 
 #[async_trait]
 impl History for BigQueryWarehouse {
@@ -84,9 +81,15 @@ impl History for BigQueryWarehouse {
             }
         };
         let objects: Vec<StagedObject> = batches.iter().flat_map(|batch| batch.objects.iter().cloned()).collect();
-        let winners = match objects.is_empty() {
-            true => none,
-            false => {
+        let winners = match batches.iter().find_map(|batch| batch.part.as_ref()) {
+            Some(part) => {
+                let table = self.place.table(&part.table);
+                self.keep_longer(&table, self.ends_ms()).await?;
+                known("The winners are in", &table);
+                self.part_rows(part, Which::Winners, None)?
+            }
+            None if objects.is_empty() => none,
+            None => {
                 let winners = self.load_winners(batches, &objects).await?;
                 known("The winners", &winners);
                 quoted(&winners)?

@@ -9,17 +9,17 @@ use super::queries::quoted;
 use super::reduced::{Reduced, Written};
 use super::{BigQueryWarehouse, table};
 use crate::error::{Error, Result};
-use crate::landing::{InSql, LandingOptions, SourceColumn, SourceType, in_sql};
+use crate::landing::{InSql, InputColumns, LandingOptions, SourceColumn, SourceType, in_sql};
 use crate::sql::{Losers, Reduction};
 use crate::warehouse::Warehouse;
 use crate::window::text_of_us;
-use google_cloud_bigquery_v2::model::{Job, TableFieldSchema, TableReference};
+use google_cloud_bigquery_v2::model::{Job, Table, TableFieldSchema, TableReference};
 
 /// A table whose rows can land where they lie.
 #[derive(Debug)]
 pub struct InPlace<'a> {
     warehouse: &'a BigQueryWarehouse,
-    source: &'a TableName,
+    source: TableName,
     options: LandingOptions,
     moment: Moment,
     columns: Vec<SourceColumn>,
@@ -36,15 +36,11 @@ pub struct InPlaceBytes {
 }
 
 impl BigQueryWarehouse {
-    /// Looks a table up, and says whether its rows can land where they lie; if not, why, a clause for each reason.
-    ///
-    /// # Errors
-    /// As [`super::export`], before anything is exported.
-    pub async fn in_place<'a>(
-        &'a self,
-        source: &'a TableName,
+    pub(super) async fn lands(
+        &self,
+        source: &TableName,
         options: &LandingOptions,
-    ) -> Result<std::result::Result<InPlace<'a>, Vec<String>>> {
+    ) -> Result<std::result::Result<InPlace<'_>, Vec<String>>> {
         let named = |error: Error| error.with("table", source);
         let client = Client::connect(self.client.access().clone(), &source.place).await.map_err(named)?;
         let (there, here) = (client.location(), self.client.location());
@@ -57,11 +53,32 @@ impl BigQueryWarehouse {
             Ok(sql) => sql,
             Err(reasons) => return Ok(Err(reasons)),
         };
-        Ok(Ok(InPlace { warehouse: self, source, options: *options, moment, columns, sql }))
+        Ok(Ok(InPlace { warehouse: self, source: source.clone(), options: *options, moment, columns, sql }))
     }
 }
 
 impl<'a> InPlace<'a> {
+    /// What tells the table, as it is now, from every other, and from itself once somebody has written to it.
+    pub fn identity(&self) -> String {
+        let table = &self.moment.table;
+        format!("{} {} {} {}", self.source, table.creation_time, table.last_modified_time, self.moment.rows)
+    }
+
+    /// The table.
+    pub fn source(&self) -> &TableName {
+        &self.source
+    }
+
+    /// What its rows take where they lie, in bytes; 0 where nobody says so.
+    pub fn size_bytes(&self) -> u64 {
+        size_bytes(&self.moment.table)
+    }
+
+    /// How its columns differ from the contract's.
+    pub fn columns(&self) -> &InputColumns {
+        &self.sql.columns
+    }
+
     /// What it would read. Nothing is run and nothing billed.
     ///
     /// # Errors
@@ -80,19 +97,16 @@ impl<'a> InPlace<'a> {
     /// What BigQuery says. Data, where rows are not accounted for, or a winner's day has no partition.
     pub async fn reduce(&self, losers: Losers) -> Result<Reduced<'a>> {
         let warehouse = self.warehouse;
-        let table = &self.moment.table;
         let wanted = format!(
-            "{} {} {} {} {:?} {} {losers:?}",
-            self.source,
-            table.last_modified_time,
-            self.moment.rows,
+            "{} {} {:?} {} {losers:?}",
+            self.identity(),
             warehouse.dataset.digest(),
             self.options.window,
             self.options.key_chosen
         );
         let target = warehouse.target();
-        let work = warehouse.work(&target, table.creation_time, &wanted);
-        let name = warehouse.temporary_table(&work);
+        let work = warehouse.work(&target, self.moment.table.creation_time, &wanted);
+        let name = warehouse.reduced_table(&work);
         let into = quoted(&name)?;
         let step = format!("reduce{}", warehouse.make_temporary(&name, table::reduced(&warehouse.dataset)).await?);
         let sql = self.reduction().insert(&into, &self.sql.landed(&self.from(self.moment.at_us)?)?, losers)?;
@@ -117,7 +131,7 @@ impl<'a> InPlace<'a> {
         let sql = in_sql(&warehouse.dataset, &options, &self.columns)?;
         let sql = sql.map_err(|reasons| Error::bug("land a table in place").because(reasons.join("; ")))?;
         let from = self.from(as_of_us)?;
-        Reduced::read(Written { warehouse, table: into, sql, from, as_of_us }, self.moment.rows).await
+        Reduced::read(Written { warehouse, table: name, sql, from, as_of_us }, self.moment.rows).await
     }
 
     fn reduction(&self) -> Reduction<'_> {
@@ -157,6 +171,11 @@ fn written(job: &Job) -> Option<u64> {
     let query = job.statistics.as_ref()?.query.as_ref()?;
     let inserted = query.dml_stats.as_ref().and_then(|stats| stats.inserted_row_count);
     u64::try_from(inserted.or(query.num_dml_affected_rows)?).ok()
+}
+
+/// What a table takes, in bytes; 0 where nobody says so.
+pub(super) fn size_bytes(table: &Table) -> u64 {
+    table.num_bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0)
 }
 
 /// A column as BigQuery's API describes it.

@@ -19,12 +19,13 @@ mod reduced;
 mod statements;
 mod table;
 mod target;
+mod temporary;
 mod writes;
 
 pub use access::{Access, Place, SCHEME, TableName};
 pub use export::{Export, export, export_into};
 pub use in_place::{InPlace, InPlaceBytes};
-pub use reduced::{Quarantine, Reduced, Sums};
+pub use reduced::{Reduced, Sums};
 pub use table::{Layout, addition, ddl};
 
 use super::usage::{Estimate, Outline, Usage};
@@ -32,6 +33,7 @@ use super::{Audit, Comparison, Finding, History, Journal, Merged, Statements, Ve
 use crate::dataset::Dataset;
 use crate::engine::exact_sum;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::landing::LandingOptions;
 use crate::sql::merge_bigquery;
 use crate::stage::Manifest;
 use crate::window::Day;
@@ -41,7 +43,7 @@ use client::Client;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use google_cloud_bigquery_v2::model::TableReference;
-use jobs::{Done, Work};
+use jobs::Done;
 use queries::counts_of;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -53,6 +55,8 @@ const TEMPORARY_MS: i64 = 3 * 24 * 3600 * 1000;
 pub const KEEP_DAYS: u32 = 30;
 /// How the names of temporary tables begin.
 const TEMPORARY: &str = "tradefold_tmp_";
+/// How the names of tables begin that are kept for a while.
+const KEPT: &str = "tradefold_kept_";
 /// The most partitions that one job may change.
 const PARTITIONS_MAX: usize = 4_000;
 /// The most objects that one load job may take.
@@ -117,31 +121,6 @@ impl BigQueryWarehouse {
     fn reference(&self) -> TableReference {
         self.place.table(&self.dataset.name)
     }
-
-    fn work<'a>(&self, target: &'a str, created_ms: i64, batch_id: &'a str) -> Work<'a> {
-        // What only compares has jobs and tables of its own, which it drops: those of a run are none of its.
-        let own = if self.options.only_compares { self.client.own_number() } else { 0 };
-        Work { batch_id, target, target_created_ms: created_ms.wrapping_add(own) }
-    }
-
-    /// The temporary table of a piece of work.
-    fn temporary_table(&self, work: &Work<'_>) -> TableReference {
-        self.place.table(&format!("{TEMPORARY}{}", work.digest()))
-    }
-
-    /// The temporary tables of a batch.
-    async fn temporaries(&self, batch: &Manifest) -> Result<Vec<TableReference>> {
-        let (target, created_ms) = (self.target(), self.created_ms().await?);
-        let ids = std::iter::once(&batch.batch_id).chain(batch.witnesses.iter().map(|object| &object.digest));
-        Ok(ids.map(|id| self.temporary_table(&self.work(&target, created_ms, id))).collect())
-    }
-
-    /// What tells temporary tables of this target from all others.
-    fn temporary_labels(&self) -> [(String, String); 3] {
-        let target = blake3::hash(self.target().as_bytes()).to_hex()[..32].to_string();
-        let stage = (STAGE.into(), self.stage_label());
-        [("tradefold".into(), "temporary".into()), ("tradefold_target".into(), target), stage]
-    }
 }
 
 #[async_trait]
@@ -174,8 +153,27 @@ impl Warehouse for BigQueryWarehouse {
         self.check_days(found.as_deref(), batches.iter().flat_map(|manifest| manifest.batch.days.keys()))
     }
 
+    async fn in_place(
+        &self,
+        source: &TableName,
+        options: &LandingOptions,
+    ) -> Result<std::result::Result<InPlace<'_>, Vec<String>>> {
+        self.lands(source, options).await
+    }
+
+    async fn size_of(&self, source: &TableName) -> Result<u64> {
+        let client = Client::connect(self.client.access().clone(), &source.place).await?;
+        let (table, _) = export::look(&client, source).await?;
+        Ok(in_place::size_bytes(&table))
+    }
+
     async fn load(&self, batch: &Manifest) -> Result<u64> {
         let (target, created_ms) = (self.target(), self.prepare().await?);
+        if batch.part.is_some() {
+            let staged = self.names(batch).await?.staged;
+            let rows = self.client.counts("load", &batch.batch_id, format!("SELECT COUNT(*) AS n FROM {staged}"));
+            return Ok(rows.await?.first().copied().unwrap_or(0));
+        }
         if let Some(object) = &batch.witnesses {
             let work = self.work(&target, created_ms, &object.digest);
             let loaded = self.load_into(&work, std::slice::from_ref(object)).await?;
@@ -196,7 +194,7 @@ impl Warehouse for BigQueryWarehouse {
                 .hint("bring fewer days together with --batch-days"));
         }
         let names = self.names(batch).await?;
-        let sql = self.statements(&names).counts_at_once(touched, batch.witnesses.is_some())?;
+        let sql = self.statements(&names).counts_at_once(touched, self.has_witnesses(batch))?;
         let wrong = || Error::bug("compare a batch with the target").because("the counts have another number");
         let row = self.client.one_row("compare", &batch.batch_id, sql).await?;
         let (sum, counts) = row.columns().split_last().ok_or_else(wrong)?;
@@ -363,6 +361,10 @@ impl Warehouse for BigQueryWarehouse {
     }
 
     async fn unload(&self, batch: &Manifest) -> Result<()> {
+        if batch.part.is_some() && !self.options.only_compares {
+            // It expires: whoever comes again finds it, and a proof asks for its winners.
+            return Ok(());
+        }
         for table in self.temporaries(batch).await? {
             self.client.drop(&table).await?;
         }

@@ -4,7 +4,7 @@ use super::client::Client;
 use super::{BigQueryWarehouse, Statements, answers, jobs};
 use crate::engine::number;
 use crate::error::{Doing, Error, Result};
-use crate::sql::Dialect;
+use crate::sql::{Dialect, Which};
 use crate::stage::Manifest;
 use crate::warehouse::Warehouse;
 use arrow::array::{ArrayRef, RecordBatch};
@@ -24,7 +24,25 @@ pub(super) struct Names {
 
 impl BigQueryWarehouse {
     pub(super) async fn names(&self, batch: &Manifest) -> Result<Names> {
+        if let Some(part) = &batch.part {
+            let is_of_days = self.dataset.partition.is_some();
+            let days = is_of_days.then(|| batch.batch.days.keys().copied().collect());
+            return Ok(Names {
+                target: quoted(&self.reference())?,
+                staged: self.part_rows(part, Which::Winners, days.as_ref())?,
+                // A loser's day is one of those that its key's batch looks at.
+                witnesses: self.part_rows(part, Which::Witnesses, is_of_days.then_some(&batch.batch.touched))?,
+            });
+        }
         self.names_of(&batch.batch_id, batch.witnesses.as_ref().map(|object| object.digest.as_str())).await
+    }
+
+    /// Whether there may be witnesses of a batch.
+    pub(super) fn has_witnesses(&self, batch: &Manifest) -> bool {
+        match batch.part {
+            Some(_) => !self.dataset.identity.is_empty(),
+            None => batch.witnesses.is_some(),
+        }
     }
 
     pub(super) async fn names_of(&self, batch_id: &str, witnesses: Option<&str>) -> Result<Names> {

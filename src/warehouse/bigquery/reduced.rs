@@ -1,38 +1,22 @@
 //! What a table comes to that was reduced where it lies: counts that balance, and parts to merge from.
 
 use super::BigQueryWarehouse;
+use super::queries::quoted;
 use super::target::{PARTITIONS_FROM, PARTITIONS_TO};
 use crate::balance::Balance;
 use crate::dedup::{KeyCount, Tally};
 use crate::engine::number;
 use crate::error::{Doing, Error, Result};
-use crate::landing::{InSql, LandingCounts, OUTSIDE};
-use crate::sql::{Reduction, Which};
+use crate::landing::{InSql, LandingCounts, LeftOut, OUTSIDE};
+use crate::sql::{Dialect, Quarantine, Reduction, Which};
+use crate::stage::Part;
+use crate::warehouse::usage::Widths;
 use crate::window::{Day, text_of_us};
 use arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt;
+use google_cloud_bigquery_v2::model::TableReference;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Which keys are left out as a whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quarantine {
-    /// Those whose rows number different events.
-    pub suspects: bool,
-    /// Those that have a conflict.
-    pub conflicts: bool,
-}
-
-impl Quarantine {
-    fn conditions(self) -> Vec<&'static str> {
-        let all = [(self.suspects, "_suspect"), (self.conflicts, "_conflict > 0")];
-        all.into_iter().filter(|(is_on, _)| *is_on).map(|(_, condition)| condition).collect()
-    }
-
-    fn has(self, sums: &Sums) -> bool {
-        self.suspects && sums.suspect || self.conflicts && sums.conflicting
-    }
-}
 
 /// Keys of one day of winners, and what became of their rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,8 +43,8 @@ pub struct Sums {
 #[derive(Debug)]
 pub(super) struct Written<'a> {
     pub(super) warehouse: &'a BigQueryWarehouse,
-    /// The temporary table, quoted.
-    pub(super) table: String,
+    /// The table that has them.
+    pub(super) table: TableReference,
     /// The rules by which its rows landed.
     pub(super) sql: InSql,
     /// The source as it was read, for a FROM clause.
@@ -78,12 +62,27 @@ pub struct Reduced<'a> {
     pub counts: LandingCounts,
     /// How many rows were set aside for what, as `column: reason`.
     pub rejects_by_reason: BTreeMap<String, u64>,
-    /// Columns that the contract does not have.
-    pub left_out: Vec<String>,
+    /// Columns that the contract does not have, each with how many rows have a value for it.
+    pub left_out: LeftOut,
     /// Keys by day and by what may be decided of them.
     pub sums: Vec<Sums>,
     /// The days of losers that are not the day of their winner, by the winner's.
     pub loser_days: BTreeMap<Day, BTreeSet<Day>>,
+}
+
+impl Sums {
+    fn is_in(&self, quarantine: Quarantine) -> bool {
+        quarantine.suspects && self.suspect || quarantine.conflicts && self.conflicting
+    }
+}
+
+impl BigQueryWarehouse {
+    /// Rows of a reduced table, to stand in a statement where a staged table does. `days` are those of the rows, so
+    /// that only their partitions are read.
+    pub(super) fn part_rows(&self, part: &Part, which: Which, days: Option<&BTreeSet<Day>>) -> Result<String> {
+        let table = quoted(&self.place.table(&part.table))?;
+        Reduction { dataset: &self.dataset }.rows(&table, which, days, part.without)
+    }
 }
 
 impl<'a> Reduced<'a> {
@@ -91,15 +90,16 @@ impl<'a> Reduced<'a> {
     pub(super) async fn read(at: Written<'a>, rows: u64) -> Result<Reduced<'a>> {
         let mut reduced = Reduced {
             as_of_us: at.as_of_us,
-            left_out: at.sql.left_out.clone(),
             at,
             counts: LandingCounts::default(),
             rejects_by_reason: BTreeMap::new(),
+            left_out: LeftOut::default(),
             sums: Vec::new(),
             loser_days: BTreeMap::new(),
         };
         reduced.sum().await?;
         reduced.count(rows).await?;
+        reduced.count_left_out().await?;
         reduced.balance(Quarantine::default()).check()?;
         Ok(reduced)
     }
@@ -116,7 +116,7 @@ impl<'a> Reduced<'a> {
             if sums.suspect {
                 add(&mut balance.suspect, keys);
             }
-            if quarantine.has(sums) {
+            if sums.is_in(quarantine) {
                 add(&mut balance.quarantined, keys);
                 continue;
             }
@@ -128,31 +128,66 @@ impl<'a> Reduced<'a> {
         balance
     }
 
+    /// The keys that have a conflict where such keys are left out, with the number of losers that conflict.
+    pub fn conflicting(&self, quarantine: Quarantine) -> KeyCount {
+        let mut all = KeyCount::default();
+        for sums in self.sums.iter().filter(|sums| sums.conflicting && !sums.is_in(quarantine)) {
+            all.keys += sums.keys;
+            all.rows += sums.losers.conflict;
+        }
+        all
+    }
+
     /// How many winners each day has where such keys are left out.
     pub fn winners_by_day(&self, quarantine: Quarantine) -> BTreeMap<Option<Day>, u64> {
         let mut days = BTreeMap::new();
-        for sums in self.sums.iter().filter(|sums| !quarantine.has(sums)) {
+        for sums in self.sums.iter().filter(|sums| !sums.is_in(quarantine)) {
             *days.entry(sums.day).or_default() += sums.keys;
         }
         days
     }
 
-    /// Rows of the temporary table, to stand in a statement where a staged table does. `days` are those that a batch
-    /// brings in, so that only their partitions are read.
-    ///
-    /// # Errors
-    /// As [`crate::sql::Dialect::quote`].
-    pub fn part(&self, which: Which, days: Option<&BTreeSet<Day>>, quarantine: Quarantine) -> Result<String> {
-        self.reduction().rows(&self.at.table, which, days, &quarantine.conditions())
+    /// Where its winners are, for batches of them.
+    pub fn part(&self, without: Quarantine) -> Part {
+        Part { table: self.at.table.table_id.clone(), without }
     }
 
-    /// Rows of the temporary table, for a person or a file.
+    /// Rows of it, for a person or a file.
     ///
     /// # Errors
     /// What BigQuery says.
-    pub async fn rows(&self, which: Which) -> Result<SendableRecordBatchStream> {
-        let part = self.part(which, None, Quarantine::default())?;
-        self.at.warehouse.client.rows("rows", "", format!("SELECT * FROM {part}")).await
+    pub async fn rows(&self, which: Which, without: Quarantine) -> Result<SendableRecordBatchStream> {
+        let rows = self.at.warehouse.part_rows(&self.part(without), which, None)?;
+        self.at.warehouse.client.rows("rows", "", format!("SELECT * FROM {rows}")).await
+    }
+
+    /// The known values of a column of its winners.
+    ///
+    /// # Errors
+    /// Bug, for a column that is no text; otherwise what BigQuery says.
+    pub async fn values(&self, column: &str, without: Quarantine) -> Result<BTreeSet<String>> {
+        let rows = self.at.warehouse.part_rows(&self.part(without), Which::Winners, None)?;
+        let name = Dialect::GoogleSql.quote(column)?;
+        let sql = format!("SELECT DISTINCT {name} FROM {rows} WHERE {name} IS NOT NULL");
+        let mut values = BTreeSet::new();
+        for batch in self.ask("values", sql).await? {
+            let texts = batch.column(0).as_string_opt::<i32>();
+            let texts = texts.ok_or_else(|| Error::bug("list values").with("column", column))?;
+            values.extend(texts.iter().flatten().map(str::to_string));
+        }
+        Ok(values)
+    }
+
+    /// How large the values of its winners are.
+    ///
+    /// # Errors
+    /// What BigQuery says.
+    pub async fn widths(&self, without: Quarantine) -> Result<Widths> {
+        let rows = self.at.warehouse.part_rows(&self.part(without), Which::Winners, None)?;
+        let dataset = &self.at.warehouse.dataset;
+        let sums =
+            self.at.warehouse.client.counts("widths", "", Widths::sums(dataset, Dialect::GoogleSql, &rows)?).await?;
+        Ok(Widths::of_sums(dataset, &sums))
     }
 
     /// The rows that were set aside: `_reason`, and the row as JSON in `_row`. It reads the table once more.
@@ -170,7 +205,8 @@ impl<'a> Reduced<'a> {
     /// Sums what the winners say.
     async fn sum(&mut self) -> Result<()> {
         let doing = "sum up what became of rows";
-        for batch in self.ask("sums", self.reduction().counts(&self.at.table)?).await? {
+        let table = quoted(&self.at.table)?;
+        for batch in self.ask("sums", self.reduction().counts(&table)?).await? {
             for row in 0..batch.num_rows() {
                 let is = |at: usize| batch.column(at).as_boolean_opt().is_some_and(|flags| flags.value(row));
                 let count = |at: usize| count(&batch, at, row, doing);
@@ -194,7 +230,7 @@ impl<'a> Reduced<'a> {
                 .because("BigQuery has no partition for it, so that no statement that names it finds its rows")
                 .hint("reject such rows by bounds in the contract, leave them out with --from and --to, or export"));
         }
-        for batch in self.ask("days", self.reduction().loser_days(&self.at.table)?).await? {
+        for batch in self.ask("days", self.reduction().loser_days(&table)?).await? {
             let texts = batch.column(1).as_string_opt::<i32>().ok_or_else(|| Error::bug(doing))?;
             for row in 0..batch.num_rows() {
                 let days = texts.value(row).split(',').map(|text| Day::try_from(text.to_string()).doing(doing));
@@ -242,6 +278,20 @@ impl<'a> Reduced<'a> {
                 self.counts.outside
             ))
             .hint("run the same command again; where it says the same, export the table and land its files"))
+    }
+
+    /// Counts values that have no place in the contract.
+    async fn count_left_out(&mut self) -> Result<()> {
+        let names = self.at.sql.columns.left_out.clone();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let counts = names.iter().map(|name| Ok(format!("COUNT({})", Dialect::GoogleSql.quote(name)?)));
+        let counts = counts.collect::<Result<Vec<_>>>()?.join(", ");
+        let counts =
+            self.at.warehouse.client.counts("left", "", format!("SELECT {counts} FROM {}", self.at.from)).await?;
+        self.left_out = names.into_iter().zip(counts).collect();
+        Ok(())
     }
 
     async fn ask(&self, step: &str, sql: String) -> Result<Vec<RecordBatch>> {

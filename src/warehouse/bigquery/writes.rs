@@ -67,7 +67,7 @@ impl BigQueryWarehouse {
         let Done { job, is_adopted, .. } =
             jobs::run(&self.client, work, &step, |_| configuration.clone(), None, effect).await?;
         // Whether a load keeps the time that a table ends at is not documented.
-        self.make(into).await?;
+        self.keep_longer(name, into.ends_ms).await?;
         // The job's own count is the evidence; an emulator may not give it.
         let said = job.statistics.and_then(|statistics| statistics.load?.output_rows);
         let loaded = match said {
@@ -100,11 +100,21 @@ impl BigQueryWarehouse {
         if let Some(made) = self.client.create(&made.name, Box::new(table)).await? {
             return Ok(made.creation_time);
         }
-        let longer = Table::new().set_expiration_time(made.ends_ms);
-        let kept = self.client.patch(&made.name, Box::new(longer)).await?;
-        kept.map(|table| table.creation_time).ok_or_else(|| {
-            Error::new(Kind::Busy, "make a temporary table")
-                .with("table", shown(&made.name))
+        self.keep_longer(&made.name, made.ends_ms).await
+    }
+
+    /// Gives a table time until then, if it ends earlier. Says when it was made, in milliseconds.
+    pub(super) async fn keep_longer(&self, name: &TableReference, ends_ms: i64) -> Result<i64> {
+        let found = match self.client.table(name).await? {
+            Some(table) if table.expiration_time.is_none_or(|known_ms| known_ms < ends_ms) => {
+                let longer = Table::new().set_expiration_time(ends_ms);
+                self.client.patch(name, Box::new(longer)).await?
+            }
+            found => found,
+        };
+        found.map(|table| table.creation_time).ok_or_else(|| {
+            Error::new(Kind::Busy, "keep a table for longer")
+                .with("table", shown(name))
                 .because("it was there, and was dropped a moment later")
                 .hint("wait until the other run is done, then run the same command again")
         })

@@ -6,6 +6,7 @@ use crate::warehouse::bigquery::front::Front;
 use crate::warehouse::bigquery::servers::servers;
 use crate::warehouse::bigquery::stand::Witness;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// A target with one run of the demo, a staging table with the other two and copies of some rows, and a server before
 /// the emulator that has extract jobs.
@@ -46,13 +47,22 @@ async fn a_staging_table_of_bigquery_is_migrated_into_another() {
     assert_eq!((number(&plan, &format!("/sources/{}", from.replace('/', "~1"))), front.ran("merge")), (staged, 0));
     assert!(number(&plan, "/run/estimate/usage/limits/0/used") > 0, "{plan:#}");
     assert_eq!(cloud.objects(), objects, "a plan leaves nothing");
+    let routes = &plan["routes"];
+    assert_eq!((&routes["is_in_place"], &routes["obstacles"]), (&json!(true), &Value::Null), "{routes}");
+    assert_eq!((front.ran("reduce"), front.ran("export")), (1, 0));
     let done = ask(&cloud, 0, &migrate);
     assert_eq!(plan["run"]["balance"], done["run"]["balance"]);
+    assert_eq!((front.ran("reduce"), front.ran("export"), cloud.objects().len() > objects.len()), (2, 0, true));
+    let is_staged = |path: &String| path.ends_with(".parquet") && !objects.contains(path);
+    assert_eq!(cloud.objects().iter().filter(|path| is_staged(path)).count(), 0, "no row leaves BigQuery");
     let proof = &done["proof"];
     assert_eq!((number(proof, "/inserted"), &proof["findings"]), (605, &json!([])));
     assert_eq!((number(proof, "/before/rows"), number(proof, "/after/rows")), (8_993, 9_598));
     assert_eq!(number(&done, "/run/balance/losers/exact"), staged - 9_508);
     assert_eq!(passing(&cloud), Vec::<String>::new());
+    let rows = format!("SELECT * FROM `{}`.`{}`.`trades`", cloud.place.project, cloud.place.dataset);
+    let all = |rows: Vec<Value>| rows.iter().map(Value::to_string).collect::<BTreeSet<_>>();
+    let in_place = all(witness.run(&rows).await);
     let audit = ask(&cloud, 0, &format!("audit --warehouse {to} --against {from}"));
     assert_eq!((number(&audit, "/against/missing_keys"), number(&audit, "/against/keys")), (0, 9_508));
     let name = proof["migration"].as_str().unwrap();
@@ -63,6 +73,43 @@ async fn a_staging_table_of_bigquery_is_migrated_into_another() {
     let audit = ask(&cloud, 65, &format!("audit --warehouse {to} --against {from}"));
     assert_eq!((number(&audit, "/audit/rows"), number(&audit, "/lost_rows")), (8_993, 0));
     assert_eq!((number(&audit, "/against/missing_keys"), number(&audit, "/against/higher_rows")), (605, 25));
+    let exported = ask(&cloud, 0, &format!("{migrate} --route export"));
+    assert_eq!((&exported["routes"]["is_in_place"], &exported["proof"]["findings"]), (&json!(false), &json!([])));
+    assert_eq!(exported["run"]["balance"], done["run"]["balance"]);
+    assert_eq!((all(witness.run(&rows).await), front.ran("reduce")), (in_place, 2));
+    assert_eq!(passing(&cloud), Vec::<String>::new());
+}
+
+/// What the choice of the way depends on.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cheaper_way_that_can_be_taken_is_taken() {
+    let (cloud, staging, front, _) = clouds().await;
+    front.set_dry_bytes(1 << 40);
+    let plan = format!("migrate --from {}.trades --to {} --plan", staging.place, cloud.place);
+    let routes = |report: &Value| {
+        let routes = &report["routes"];
+        let price = |way: &str| routes[way]["price_cents"].as_u64();
+        (routes["is_in_place"].as_bool().unwrap(), price("in_place"), price("export"))
+    };
+    // Two statements of a TiB each, and a table of which the emulator says no size.
+    let report = ask(&cloud, 0, &plan);
+    assert_eq!(routes(&report), (false, Some(1_250), Some(0)), "{}", report["routes"]);
+    assert_eq!(routes(&ask(&cloud, 0, &format!("{plan} --price-per-tib 0"))), (true, Some(0), Some(0)));
+    let limited = ask(&cloud, 0, &format!("{plan} --price-per-tib 0 --max-bytes-billed 1000"));
+    assert_eq!(routes(&limited), (false, Some(0), Some(0)));
+    let why = limited["routes"]["obstacles"][0].as_str().unwrap();
+    assert!(why.contains("--max-bytes-billed allows 1000"), "{why}");
+    let other = "wallet_address, tx_hash, order_hash, id";
+    let mut keyed = cloud.asking("stage", &format!("{plan} --route in-place"));
+    let ran = cloud.desk.read(keyed.args(["--source-key", other]).output().unwrap());
+    assert!(ran.code == 2 && ran.err.contains("two keys are compared by rows that have landed here"), "{}", ran.err);
+    let ran = cloud.ask("stage", &format!("migrate --from fixtures/demo --to {} --route in-place", cloud.place));
+    assert!(ran.code == 2 && ran.err.contains("one table of BigQuery can"), "{}", ran.err);
+    let shown = cloud.ask("stage", &plan).out;
+    let lines: Vec<&str> =
+        shown.lines().filter(|line| line.contains("in place") || line.contains("by export")).collect();
+    assert!(lines[0].contains("2,199,023,255,552   bytes billed, 12.50"), "{shown}");
+    assert!(lines[1].contains("bytes at most that leave BigQuery, 0.00   taken"), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,7 +68,7 @@ async fn old_lake() -> LocalStand {
 }
 
 /// The target as a source of its own.
-async fn own(stand: &LocalStand) -> Sources {
+async fn own(stand: &LocalStand) -> Sources<'static> {
     let files = table_files(&stand.lake.join("fills")).await.unwrap().files;
     let paths: Vec<String> = files.iter().map(|file| file.path().unwrap().display().to_string()).collect();
     let inputs = discover(&paths, &[]).await.unwrap();

@@ -3,6 +3,7 @@
 mod back;
 mod bigquery;
 mod drop;
+mod in_place;
 mod keys;
 mod losses;
 mod mend;
@@ -47,7 +48,7 @@ fn run<'a>(stand: &'a impl Stand, options: RunOptions) -> Run<'a> {
     }
 }
 
-fn sources(inputs: Vec<Input>) -> Sources {
+fn sources(inputs: Vec<Input>) -> Sources<'static> {
     let places = inputs.iter().map(|input| (input.url.clone(), "staging".to_string())).collect();
     Sources { inputs, places, ..Sources::default() }
 }

@@ -106,6 +106,7 @@ fn staged(dataset: &Dataset, dir: &Path, name: &str, rows: &[Row]) -> Manifest {
         batch: Batch { number, rows, days, touched },
         objects: vec![object],
         witnesses: None,
+        part: None,
     }
 }
 

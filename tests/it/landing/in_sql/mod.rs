@@ -298,7 +298,7 @@ fn what_sql_can_not_say_is_refused_column_by_column() {
     assert_eq!(reasons, ["no column of it is `k`, which is in the key"]);
     let chosen = LandingOptions { key_chosen: true, ..options() };
     let sql = in_sql(&wide(), &chosen, &[column("K", Text), column("ts", Int)]).unwrap().unwrap();
-    assert_eq!(sql.left_out, ["K"]);
+    assert_eq!(sql.columns.left_out, ["K"]);
     let error = in_sql(&wide(), &options(), &[column("k", Text), column("o`", Text), column("o", Int)]).unwrap();
     assert!(error.is_ok(), "a column that nobody wants is not named");
     let window = LandingOptions { window: windows()[1], ..options() };

@@ -11,11 +11,15 @@ use tradefold::dedup::rule::{Row, Value};
 use tradefold::dedup::{Class, Decision, Dedup, Flagged};
 use tradefold::progress::Silent;
 use tradefold::run::landed_files;
-use tradefold::sql::{Dialect, Exprs, Losers, REDUCED, Reduction, Which};
+use tradefold::sql::{Dialect, Exprs, Losers, Quarantine, REDUCED, Reduction, Which};
 use tradefold::window::Day;
 
 /// What is set aside: nothing, suspect keys, or keys with a conflict beside them.
-const WITHOUT: [&[&str]; 3] = [&[], &["_suspect"], &["_suspect", "_conflict > 0"]];
+const WITHOUT: [Quarantine; 3] = [
+    Quarantine { suspects: false, conflicts: false },
+    Quarantine { suspects: true, conflicts: false },
+    Quarantine { suspects: true, conflicts: true },
+];
 const ALL: Losers = Losers { redated: true, all: true };
 
 /// What counts of some rows, and of how many.
@@ -138,7 +142,7 @@ async fn there(dataset: &Dataset, table: &str, mut run: impl AsyncFnMut(String) 
         answer.redated_by_hours += count("_redated_by_hours");
         groups.push((day, is("_suspect"), is("_conflicting"), count("_keys"), losers));
     }
-    for (at, without) in WITHOUT.iter().enumerate() {
+    for (at, without) in WITHOUT.into_iter().enumerate() {
         let rows = run(reduction.rows(table, Which::Winners, None, without).unwrap()).await;
         answer.winners.push(compared(dataset, &typed(dataset, &rows)));
         let left = groups.iter().filter(|group| !(at > 0 && group.1 || at > 1 && group.2));
@@ -161,17 +165,17 @@ async fn there(dataset: &Dataset, table: &str, mut run: impl AsyncFnMut(String) 
         (Which::ConflictLosers, &mut answer.conflict_losers),
         (Which::Redated, &mut answer.redated_rows),
     ] {
-        let found = run(reduction.rows(table, which, None, &[]).unwrap()).await;
+        let found = run(reduction.rows(table, which, None, WITHOUT[0]).unwrap()).await;
         *rows = compared(dataset, &typed(dataset, &found));
     }
-    let losers = run(reduction.rows(table, Which::Losers, None, &[]).unwrap()).await;
+    let losers = run(reduction.rows(table, Which::Losers, None, WITHOUT[0]).unwrap()).await;
     let of = |class: &str| {
         let own: Vec<Json> = losers.iter().filter(|row| row["_class"] == json!(class)).cloned().collect();
         compared(dataset, &typed(dataset, &own))
     };
     (answer.exact_losers, answer.superseded_losers) = (of("exact"), of("superseded"));
     assert_eq!(of("conflict"), answer.conflict_losers);
-    let witnesses = run(reduction.rows(table, Which::Witnesses, None, &[]).unwrap()).await;
+    let witnesses = run(reduction.rows(table, Which::Witnesses, None, WITHOUT[0]).unwrap()).await;
     answer.witnesses = typed(dataset, &witnesses).iter().map(|row| key_of(dataset, row)).collect();
     answer
 }
@@ -275,7 +279,7 @@ fn winners_of_some_days_stand_where_a_staged_table_does() {
         let tables = json!({ "p.d.t": { "columns": target }, "p.d.r": { "columns": reduced },
             "p.d.s": { "columns": given } });
         let reduction = Reduction { dataset: &dataset };
-        let rows = |which, days| reduction.rows("`p.d.r`", which, days, &["_suspect"]).unwrap();
+        let rows = |which, days| reduction.rows("`p.d.r`", which, days, WITHOUT[1]).unwrap();
         let (staged, witnesses) = (rows(Which::Winners, Some(&days)), rows(Which::Witnesses, None));
         let (dialect, target) = (Dialect::GoogleSql, "`p.d.t`");
         let looks = tradefold::warehouse::Statements {

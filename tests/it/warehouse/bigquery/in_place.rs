@@ -14,8 +14,11 @@ use tradefold::dataset::Dataset;
 use tradefold::dedup::{KeyCount, Tally};
 use tradefold::error::Kind;
 use tradefold::landing::{LandingCounts, LandingOptions};
-use tradefold::sql::{Losers, Which};
-use tradefold::warehouse::bigquery::{BigQueryWarehouse, Options, Quarantine, Reduced, TableName};
+use tradefold::plan::Batch;
+use tradefold::sql::{Losers, Quarantine, Which};
+use tradefold::stage::Manifest;
+use tradefold::warehouse::Warehouse;
+use tradefold::warehouse::bigquery::{BigQueryWarehouse, Options, Reduced, TableName};
 use tradefold::window::{Day, Window};
 
 struct World {
@@ -63,8 +66,11 @@ impl World {
     }
 }
 
+/// No key is left out.
+const KEPT: Quarantine = Quarantine { suspects: false, conflicts: false };
+
 async fn number_of(reduced: &Reduced<'_>, which: Which) -> usize {
-    let batches: Vec<_> = reduced.rows(which).await.unwrap().try_collect().await.unwrap();
+    let batches: Vec<_> = reduced.rows(which, KEPT).await.unwrap().try_collect().await.unwrap();
     batches.iter().map(|batch| batch.num_rows()).sum()
 }
 
@@ -101,8 +107,11 @@ async fn a_table_is_landed_and_reduced_by_one_job() {
     let left = reduced.balance(quarantine);
     left.check().unwrap();
     assert_eq!((left.winners, left.quarantined), (2, KeyCount { keys: 1, rows: 2 }));
-    let winners = reduced.part(Which::Winners, Some(&[day].into()), quarantine).unwrap();
-    assert_eq!(world.stand.witness.run(&format!("SELECT * FROM {winners}")).await.len(), 1);
+    let days = BTreeMap::from([(day, 1)]);
+    let batch = Batch { number: 0, rows: 1, touched: days.keys().copied().collect(), days };
+    let part = Some(reduced.part(quarantine));
+    let manifest = Manifest { batch_id: "b".into(), batch, objects: Vec::new(), witnesses: None, part };
+    assert_eq!(world.warehouse.load(&manifest).await.unwrap(), 1);
     assert_eq!(world.front.ran("reduce"), 1);
     assert!(world.front.endless().is_empty());
 }
@@ -132,9 +141,9 @@ async fn what_was_written_is_found_again_until_the_table_changes() {
     world.stand.plant(&[fill("0xe", json!("o"), EDGE_S, 1, 0.1)]).await;
     let third = world.reduce_as(&later).await;
     assert_eq!((third.counts.landed, world.front.ran("reduce")), (8, 2));
-    for name in tradefold::warehouse::Warehouse::temporary(&world.warehouse).await.unwrap() {
-        tradefold::warehouse::Warehouse::drop_temporary(&world.warehouse, &name).await.unwrap();
-    }
+    let reduced =
+        format!("`{}`.`{}`.`{}`", world.stand.place.project, world.stand.place.dataset, third.part(KEPT).table);
+    world.stand.witness.run(&format!("DROP TABLE {reduced}")).await;
     assert_eq!((world.reduce_as(&later).await.counts.landed, world.front.ran("reduce")), (8, 3));
 }
 

@@ -10,6 +10,7 @@ mod in_place;
 pub(crate) mod script;
 pub(crate) mod servers;
 pub(crate) mod stand;
+pub mod witness;
 mod table;
 mod writers;
 

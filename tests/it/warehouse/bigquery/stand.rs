@@ -1,17 +1,14 @@
 //! A dataset of its own in the emulator for each test.
 
 use super::servers::{PROJECT, Servers, servers};
+pub use super::witness::Witness;
 use crate::warehouse::{NOW_US, Stand, bystanders, engine, lines};
 use async_trait::async_trait;
 use datafusion::physical_plan::SendableRecordBatchStream;
-use google_cloud_bigquery_v2::client::{DatasetService, JobService, TableService};
-use google_cloud_bigquery_v2::model::{
-    DataFormatOptions, Dataset as BigQueryDataset, DatasetReference, Job, JobConfiguration, JobConfigurationQuery,
-    Table,
-};
-use google_cloud_gax::options::RequestOptionsBuilder;
+use google_cloud_bigquery_v2::client::DatasetService;
+use google_cloud_bigquery_v2::model::{Dataset as BigQueryDataset, DatasetReference};
 use object_store::ObjectStore;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,12 +17,13 @@ use tradefold::dataset::{ColumnType, Dataset};
 use tradefold::engine::Engine;
 use tradefold::error::Result;
 use tradefold::google::Identity;
+use tradefold::landing::LandingOptions;
 use tradefold::progress::Silent;
 use tradefold::retry::Waits;
 use tradefold::sql::Dialect;
 use tradefold::stage::Manifest;
 use tradefold::storage::Folder;
-use tradefold::warehouse::bigquery::{Access, BigQueryWarehouse, Layout, Options, Place, ddl};
+use tradefold::warehouse::bigquery::{Access, BigQueryWarehouse, InPlace, Layout, Options, Place, TableName, ddl};
 use tradefold::warehouse::usage::{Estimate, Outline, Usage};
 use tradefold::warehouse::{Audit, Comparison, Finding, History, Journal, Merged, Verification, Warehouse};
 use tradefold::window::Day;
@@ -37,70 +35,6 @@ pub const BRIEF: Waits = Waits {
     tries: 4,
     look: Duration::from_millis(1),
 };
-
-/// How long an answer of the emulator may take: other tests ask it at the same time.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// The emulator, asked without the code under test.
-#[derive(Debug)]
-pub struct Witness {
-    jobs: JobService,
-    tables: TableService,
-}
-
-impl Witness {
-    pub async fn new(servers: &Servers) -> Witness {
-        let nobody = Identity::anonymous().credentials();
-        let jobs = JobService::builder().with_endpoint(&servers.bigquery).with_credentials(nobody.clone());
-        let tables = TableService::builder().with_endpoint(&servers.bigquery).with_credentials(nobody);
-        Witness { jobs: jobs.build().await.unwrap(), tables: tables.build().await.unwrap() }
-    }
-
-    /// What the emulator says of a table.
-    pub async fn table(&self, place: &Place, name: &str) -> Table {
-        let get = self.tables.get_table().set_project_id(&place.project).set_dataset_id(&place.dataset);
-        Box::pin(get.set_table_id(name).with_attempt_timeout(PATIENCE).send()).await.unwrap()
-    }
-
-    /// Runs a statement. Gives its rows, each a JSON object without its NULLs.
-    pub async fn run(&self, sql: &str) -> Vec<Value> {
-        let query = JobConfigurationQuery::new().set_query(sql).set_use_legacy_sql(false);
-        let job = Job::new().set_configuration(JobConfiguration::new().set_query(query));
-        let insert = self.jobs.insert_job().set_project_id(PROJECT).set_job(job).with_attempt_timeout(PATIENCE).send();
-        let job = Box::new(Box::pin(insert).await.unwrap_or_else(|error| panic!("{sql}\n{error:?}")));
-        let failed = job.status.and_then(|status| status.error_result);
-        assert!(failed.is_none(), "{sql}\n{failed:?}");
-        let id = job.job_reference.unwrap().job_id;
-        let (mut rows, mut page) = (Vec::new(), String::new());
-        loop {
-            let get = self.jobs.get_query_results().set_project_id(PROJECT).set_job_id(&id).set_page_token(&page);
-            let format = DataFormatOptions::new().set_use_int64_timestamp(true);
-            let answer =
-                Box::new(Box::pin(get.set_format_options(format).with_attempt_timeout(PATIENCE).send()).await.unwrap());
-            let fields = answer.schema.map(|schema| schema.fields).unwrap_or_default();
-            for row in answer.rows {
-                let mut object = Map::new();
-                for (field, cell) in fields.iter().zip(row["f"].as_array().unwrap()) {
-                    let text = match &cell["v"] {
-                        Value::Null => continue,
-                        text => text.as_str().unwrap(),
-                    };
-                    let value = match field.r#type.as_str() {
-                        "INTEGER" | "INT64" => json!(text.parse::<i64>().unwrap()),
-                        "FLOAT" | "FLOAT64" => json!(text.parse::<f64>().unwrap()),
-                        _ => json!(text),
-                    };
-                    object.insert(field.name.clone(), value);
-                }
-                rows.push(Value::Object(object));
-            }
-            page = answer.page_token;
-            if page.is_empty() {
-                return rows;
-            }
-        }
-    }
-}
 
 /// Keeps a copy of the target from before each change.
 #[derive(Debug)]
@@ -307,6 +241,14 @@ impl Warehouse for Kept {
 
     async fn check_batches(&self, batches: &[Manifest]) -> Result<()> {
         self.inner.check_batches(batches).await
+    }
+
+    async fn in_place(
+        &self,
+        source: &TableName,
+        options: &LandingOptions,
+    ) -> Result<std::result::Result<InPlace<'_>, Vec<String>>> {
+        self.inner.in_place(source, options).await
     }
 
     async fn load(&self, batch: &Manifest) -> Result<u64> {
