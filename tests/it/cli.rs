@@ -15,6 +15,7 @@ mod memory;
 mod mend;
 mod migrate;
 mod migrate_bigquery;
+mod migrate_scale;
 mod page;
 mod status;
 mod stops;

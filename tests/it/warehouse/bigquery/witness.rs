@@ -2,7 +2,9 @@
 
 use super::servers::{PROJECT, Servers};
 use google_cloud_bigquery_v2::client::{JobService, TableService};
-use google_cloud_bigquery_v2::model::{DataFormatOptions, Job, JobConfiguration, JobConfigurationQuery, Table};
+use google_cloud_bigquery_v2::model::{
+    DataFormatOptions, Job, JobConfiguration, JobConfigurationLoad, JobConfigurationQuery, Table, TableReference,
+};
 use google_cloud_gax::options::RequestOptionsBuilder;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -31,6 +33,18 @@ impl Witness {
     pub async fn table(&self, place: &Place, name: &str) -> Table {
         let get = self.tables.get_table().set_project_id(&place.project).set_dataset_id(&place.dataset);
         Box::pin(get.set_table_id(name).with_attempt_timeout(PATIENCE).send()).await.unwrap()
+    }
+
+    /// Loads Parquet objects into a table that is made for them.
+    pub async fn load(&self, place: &Place, name: &str, uri: &str) {
+        let into = TableReference::new().set_project_id(&place.project).set_dataset_id(&place.dataset);
+        let load = JobConfigurationLoad::new().set_source_uris([uri]).set_source_format("PARQUET");
+        let load = load.set_autodetect(true).set_destination_table(into.set_table_id(name));
+        let job = Job::new().set_configuration(JobConfiguration::new().set_load(load));
+        let insert = self.jobs.insert_job().set_project_id(PROJECT).set_job(job).with_attempt_timeout(PATIENCE).send();
+        let job = Box::new(Box::pin(insert).await.unwrap());
+        let failed = job.status.and_then(|status| status.error_result);
+        assert!(failed.is_none(), "{uri}\n{failed:?}");
     }
 
     /// Runs a statement. Gives its rows, each a JSON object without its NULLs.
