@@ -5,6 +5,7 @@ use crate::ledger::Ledger;
 use crate::stage::Manifest;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
+use crate::warehouse::bigquery::SCHEME;
 use crate::window::Day;
 use crate::writer::WAITING;
 use serde::Serialize;
@@ -77,7 +78,8 @@ impl Places<'_> {
         }
         let mending = self.home.join("mending");
         found.append(&mut folders_in(&mending, "table in the making", "a mend that was not finished").await?);
-        for (place, until) in ledger.kept_tables() {
+        // Those of BigQuery expire.
+        for (place, until) in ledger.kept_tables().into_iter().filter(|(place, _)| !place.starts_with(SCHEME)) {
             let folder = Folder::open(place, &[])?;
             let files = folder.list().await?;
             // It may be removed by now, or back in its place.

@@ -2,14 +2,14 @@
 
 use super::common::{DatasetArgs, World};
 use super::side::find_files;
-use super::target::{BigQueryArgs, Target};
+use super::target::{BigQueryArgs, Target, own_folder};
 use crate::dataset::Dataset;
 use crate::engine::DataFile;
 use crate::error::{Doing, Error, Result};
-use crate::migrate::{SourceTable, Sources};
+use crate::migrate::{ReadSource, SourceTable, Sources};
 use crate::source::{Input, discover};
 use crate::storage::Folder;
-use crate::warehouse::bigquery::{InPlace, SCHEME, TableName, export_into};
+use crate::warehouse::bigquery::{InPlace, ReadTable, SCHEME, TableName, export_into};
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
@@ -32,10 +32,13 @@ pub(super) struct Found<'a> {
 
 impl<'a> Sourcing<'a> {
     /// A table that lands where it lies, as the only source.
-    pub(super) fn in_place(&self, table: InPlace<'a>, place: &str) -> Found<'a> {
-        let places = [(table.source().to_string(), place.to_string())].into();
-        let sources = Sources { places, in_place: Some(table), ..Sources::default() };
-        Found { sources, exports: Vec::new(), _scratch: None }
+    pub(super) fn in_place(&self, table: InPlace<'a>, place: &str, world: &World) -> Result<Found<'a>> {
+        let (access, stage) = self.bigquery.export(place, world)?;
+        let name = table.source().clone();
+        let places = [(name.to_string(), place.to_string())].into();
+        let tables = vec![of_bigquery(place, ReadTable { name, read: table.as_read(), access }, &stage)];
+        let sources = Sources { places, tables, in_place: Some(table), ..Sources::default() };
+        Ok(Found { sources, exports: Vec::new(), _scratch: None })
     }
 
     /// Finds the files of every source. Of a Delta table only those that its newest version has; a table of BigQuery is
@@ -52,7 +55,8 @@ impl<'a> Sourcing<'a> {
             let is_exported = place.starts_with(SCHEME);
             let found = match is_exported {
                 true => {
-                    let folder = self.exported(place, into, world).await?;
+                    let (folder, table) = self.exported(place, into, world).await?;
+                    sources.tables.push(table);
                     let place = folder.display().to_string();
                     let is_empty = std::fs::read_dir(&folder).doing("list exported files")?.next().is_none();
                     exports.push(folder);
@@ -82,7 +86,8 @@ impl<'a> Sourcing<'a> {
             Some(path) => Ok(path.display().to_string()),
             None => Err(Error::bug("find the files of a table").with("table", folder.url())),
         };
-        tables.push(SourceTable { place: place.to_string(), folder: folder.clone(), version: table.version });
+        let read = ReadSource::Delta { folder: folder.clone(), version: table.version };
+        tables.push(SourceTable { place: place.to_string(), read });
         let paths = table.files.iter().map(path).collect::<Result<Vec<_>>>()?;
         if paths.is_empty() { Ok(Vec::new()) } else { discover(&paths, &world.environment).await }
     }
@@ -98,11 +103,18 @@ impl<'a> Sourcing<'a> {
             .hint("name the table that is to be retired, or another target"))
     }
 
-    /// Exports a table of BigQuery. Gives the folder of its files.
-    async fn exported(&self, place: &str, into: &Path, world: &World) -> Result<PathBuf> {
+    /// Exports a table of BigQuery. Gives the folder of its files, and what it was.
+    async fn exported(&self, place: &str, into: &Path, world: &World) -> Result<(PathBuf, SourceTable)> {
         let table = TableName::parse(place, || Ok(self.dataset.name.clone()))?;
         self.must_not_be_target(place, &table)?;
         let (access, stage) = self.bigquery.export(place, world)?;
-        Box::pin(export_into(access, &table, &stage, self.dataset, into)).await
+        let (folder, read) = Box::pin(export_into(access.clone(), &table, &stage, self.dataset, into)).await?;
+        Ok((folder, of_bigquery(place, ReadTable { name: table, read, access }, &stage)))
     }
+}
+
+/// A table of BigQuery as one that may be dropped; its own ledger, if it has one, is in the same stage.
+fn of_bigquery(place: &str, table: ReadTable, stage: &Folder) -> SourceTable {
+    let ledger = stage.join(&own_folder(&table.name.place, &table.name.table)).join("ledger");
+    SourceTable { place: place.to_string(), read: ReadSource::BigQuery { table: Box::new(table), ledger } }
 }

@@ -8,7 +8,7 @@ mod mend;
 mod proof;
 mod roll_back;
 
-pub use drop::{Dropping, SourceTable, check_drop, drop_sources, name_of};
+pub use drop::{Dropping, ReadSource, SourceTable, check_drop, drop_sources, name_of};
 pub use mend::{mend, needs_mending, settle_swap};
 pub use proof::{prove, prove_mend};
 pub use roll_back::roll_back;
@@ -58,7 +58,8 @@ impl Sources<'_> {
         if let Some(table) = &self.in_place {
             let (found, name) = (table.columns().clone(), table.source().to_string());
             let lacks = found.lacks.into_iter().map(|name| (name, 0)).collect();
-            let own = SourceColumns { lacks, casts: found.casts, ..SourceColumns::default() };
+            let left_out = found.left_out.into_iter().map(|name| (name, 0)).collect();
+            let own = SourceColumns { files: 0, lacks, left_out, casts: found.casts };
             columns.insert(self.places.get(&name).unwrap_or(&name).clone(), own);
         }
         for input in self.inputs.iter().filter(|input| !input.url.contains("://")) {

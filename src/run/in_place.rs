@@ -2,7 +2,7 @@
 //! and staging.
 
 use super::reduce::{conflict_stop, redated_stop, suspect_stop};
-use super::{Choice, Run, RunFiles};
+use super::{Choice, Run, RunFiles, left_out};
 use crate::error::{Doing, Error, Result};
 use crate::landing::InputReport;
 use crate::ledger::{Entry, Ledger};
@@ -128,6 +128,11 @@ impl Run<'_> {
         if self.options.too_many_rejects(counts.rejected, counts.read) {
             let file = report.files.get("rejects").cloned();
             report.stops.push(self.rejects_stop(counts, file));
+        }
+        if self.options.refuses_left_out {
+            report.stops.extend(left_out(&report.inputs));
+        }
+        if !report.stops.is_empty() {
             return Ok(());
         }
         let suspect = report.balance.suspect;

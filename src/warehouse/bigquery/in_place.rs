@@ -7,6 +7,7 @@ use super::export::Moment;
 use super::jobs::{self, Done, Work};
 use super::queries::quoted;
 use super::reduced::{Reduced, Written};
+use super::retire::AsRead;
 use super::{BigQueryWarehouse, table};
 use crate::error::{Error, Result};
 use crate::landing::{InSql, InputColumns, LandingOptions, SourceColumn, SourceType, in_sql};
@@ -62,6 +63,11 @@ impl<'a> InPlace<'a> {
     pub fn identity(&self) -> String {
         let table = &self.moment.table;
         format!("{} {} {} {}", self.source, table.creation_time, table.last_modified_time, self.moment.rows)
+    }
+
+    /// What it is.
+    pub fn as_read(&self) -> AsRead {
+        AsRead::of(&self.moment.table, self.moment.rows)
     }
 
     /// The table.

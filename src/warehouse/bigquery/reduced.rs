@@ -290,7 +290,7 @@ impl<'a> Reduced<'a> {
         let counts = counts.collect::<Result<Vec<_>>>()?.join(", ");
         let counts =
             self.at.warehouse.client.counts("left", "", format!("SELECT {counts} FROM {}", self.at.from)).await?;
-        self.left_out = names.into_iter().zip(counts).collect();
+        self.left_out = names.into_iter().zip(counts).filter(|(_, rows)| *rows > 0).collect();
         Ok(())
     }
 

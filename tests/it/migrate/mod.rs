@@ -3,6 +3,7 @@
 mod back;
 mod bigquery;
 mod drop;
+mod drop_bigquery;
 mod in_place;
 mod keys;
 mod losses;
