@@ -19,6 +19,8 @@ pub(super) struct Sourcing<'a> {
     pub(super) dataset: &'a Dataset,
     pub(super) bigquery: &'a BigQueryArgs,
     pub(super) target: &'a Target,
+    /// Whether the target itself is one of the sources, as it is of a mend.
+    pub(super) of_target: bool,
 }
 
 /// What was found.
@@ -94,7 +96,7 @@ impl<'a> Sourcing<'a> {
 
     /// Refuses a table that is the target.
     pub(super) fn must_not_be_target(&self, place: &str, table: &TableName) -> Result<()> {
-        if table.to_string() != self.target.warehouse.target() {
+        if self.of_target || table.to_string() != self.target.warehouse.target() {
             return Ok(());
         }
         Err(Error::usage("migrate")

@@ -6,10 +6,9 @@ use super::{Sources, keep_proof};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::{Entry, Ledger, Swap};
 use crate::report::{MendReport, MigrationReport, Replaced, RollBackReport, RunReport};
-use crate::run::{Run, RunOptions, Work};
+use crate::run::{Merging, Run, RunOptions, Work, settle_jobs};
 use crate::storage::Folder;
 use crate::warehouse::{Moment, Undone, Warehouse};
-use crate::window::Day;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether the target has to be mended before rows can be merged into it.
@@ -35,7 +34,7 @@ pub async fn mend(
 ) -> Result<MigrationReport> {
     settle_swap(run.warehouse, ledger, (run.now_us)()).await?;
     let history = run.history()?;
-    let before = history.moment().await?.ok_or_else(|| {
+    let before = history.state().await?.ok_or_else(|| {
         Error::usage(DOING).with("target", run.warehouse.target()).because("there is no table").hint("leave out --mend")
     })?;
     let own_options = RunOptions {
@@ -90,11 +89,13 @@ pub async fn mend(
     let inserted = if sources.inputs.is_empty() { 0 } else { making.inserted_after(0, &name)[0].keys };
     let mut proof = prove_mend(run, &name, &report.sources, [before, after], inserted, &winners).await?;
     let until = last_kept(run);
-    let kept = kept_as(run, &name, until, ledger);
+    let kept = history.kept_as(until, &label(&name, ledger));
     if proof.findings.is_empty() {
-        // Where the files are once the two are swapped.
-        let [before, aside, made] = [path(&run.warehouse.target())?, path(&kept)?, path(&table.target())?];
-        proof.set_up = proof.set_up.replace(&before, &aside).replace(&made, &before);
+        // Where the tables are once the two are swapped.
+        for (now, then) in history.swapped_names(&kept)? {
+            let of_checks = proof.checks.iter_mut().flat_map(|check| &mut check.sql);
+            of_checks.chain([&mut proof.set_up]).for_each(|sql| *sql = sql.replace(&now, &then));
+        }
     }
     report.proof_page = Some(keep_proof(run, &name, &proof, ledger).await?);
     let is_proven = proof.findings.is_empty();
@@ -152,14 +153,19 @@ async fn finish(warehouse: &dyn Warehouse, swap: Swap, ledger: &mut Ledger, now_
     let Some(history) = warehouse.history() else {
         return Err(Error::bug(DOING).with("target", warehouse.target()).because("it can't be swapped"));
     };
+    // One of an earlier try may be running still, or be begun when its writer wakes up.
+    settle_jobs(warehouse, ledger, now_us).await?;
     if let Some(from) = &swap.from {
         history.stand_by(from, false).await?;
     }
-    let is_done = history.swap(&swap.kept, swap.old.version).await?;
+    let mut journal = Merging { batch_id: &swap.kept, ledger, now_us: &|| now_us };
+    let is_done = history.swap(&swap.kept, swap.until, swap.old.version, &mut journal).await?;
     if let Some(from) = swap.from.as_ref().filter(|_| !is_done) {
         history.stand_by(from, true).await?;
     }
     ledger.append(Entry::Swapped { swap: Box::new(swap), is_done }, now_us).await?;
+    // Its own was waited for.
+    settle_jobs(warehouse, ledger, now_us).await?;
     Ok(is_done)
 }
 
@@ -201,10 +207,9 @@ pub(super) async fn roll_back_mend(
             .because(format!("the migration {later} came after it"))
             .hint(format!("take that one back first: --roll-back {later}")));
     }
-    let old = Folder::open(&done.kept, &[])?;
-    if old.list().await?.is_empty() {
+    if !history.has_kept(&done.kept).await? {
         return Err(Error::data(doing)
-            .with("table", old.url())
+            .with("table", &done.kept)
             .because("it is what was replaced, and it is gone")
             .hint(format!("it was kept until {}", done.until)));
     }
@@ -215,7 +220,7 @@ pub(super) async fn roll_back_mend(
         is_back: true,
         old: now,
         new: done.old,
-        kept: kept_as(run, name, until, ledger),
+        kept: history.kept_as(until, &label(name, ledger)),
         until,
         from: Some(done.kept),
     };
@@ -239,12 +244,6 @@ fn part<'a>(run: &Run<'a>, warehouse: &'a dyn Warehouse, options: &RunOptions) -
     Run { warehouse, options, page: None, turns: None, home, work, ..*run }
 }
 
-/// The path of a folder, as statements name the files in it.
-fn path(url: &str) -> Result<String> {
-    let path = Folder::open(url, &[])?.local_path();
-    Ok(path.map_or_else(|| url.to_string(), |path| path.display().to_string()) + "/")
-}
-
 const DOING: &str = "mend a table";
 
 /// The folder beside a target of what is made to take its place.
@@ -252,18 +251,14 @@ fn folder(home: &Folder) -> Folder {
     home.join("mending")
 }
 
-/// The URL beside the target under which it is kept until a day. No other has it: a swap that was written down must
-/// not find that it can't be done.
-fn kept_as(run: &Run<'_>, name: &str, until: Day, ledger: &Ledger) -> String {
-    let target = run.warehouse.target();
-    let (above, own) = target.trim_end_matches('/').rsplit_once('/').unwrap_or_default();
-    // Names that begin so are read by nobody who reads the folder above.
-    format!("{above}/_{own}.kept-until-{until}-{name}-{}", ledger.records().len())
+/// What no other swap has: one that was written down must not find that it can't be done.
+fn label(name: &str, ledger: &Ledger) -> String {
+    format!("{name}-{}", ledger.records().len())
 }
 
 async fn moment_of(table: &dyn Warehouse) -> Result<Moment> {
     let moment = match table.history() {
-        Some(history) => history.moment().await?,
+        Some(history) => history.state().await?,
         None => None,
     };
     moment.ok_or_else(|| Error::data(DOING).with("table", table.target()).because("it has no rows, so it is not there"))

@@ -36,7 +36,7 @@ impl BigQueryWarehouse {
 
     /// What tells temporary tables of this target from all others.
     pub(super) fn temporary_labels(&self) -> [(String, String); 3] {
-        let target = blake3::hash(self.target().as_bytes()).to_hex()[..32].to_string();
+        let target = blake3::hash(self.target_name().as_bytes()).to_hex()[..32].to_string();
         let stage = (STAGE.into(), self.stage_label());
         [("tradefold".into(), "temporary".into()), ("tradefold_target".into(), target), stage]
     }

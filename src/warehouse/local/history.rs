@@ -102,7 +102,22 @@ impl History for DeltaWarehouse {
         self.both_of_mend(batches).await
     }
 
-    async fn swap(&self, kept: &str, version: u64) -> Result<bool> {
+    fn kept_as(&self, until: Day, label: &str) -> String {
+        let target = self.target();
+        let (above, own) = target.trim_end_matches('/').rsplit_once('/').unwrap_or_default();
+        // Names that begin so are read by nobody who reads the folder above.
+        format!("{above}/_{own}.kept-until-{until}-{label}")
+    }
+
+    fn swapped_names(&self, kept: &str) -> Result<Vec<(String, String)>> {
+        self.placed_as(&Folder::open(kept, &[])?)
+    }
+
+    async fn has_kept(&self, kept: &str) -> Result<bool> {
+        Ok(!Folder::open(kept, &[])?.list().await?.is_empty())
+    }
+
+    async fn swap(&self, kept: &str, _until: Day, version: u64, _journal: &mut dyn Journal) -> Result<bool> {
         self.swapped(&Folder::open(kept, &[])?, version).await
     }
 

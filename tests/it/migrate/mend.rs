@@ -22,7 +22,7 @@ use tradefold::warehouse::local::table_files;
 use tradefold::window::Day;
 
 /// A production that nobody has kept clean: copies, versions, keys in upper case, and no column for log indices.
-fn old_production() -> Vec<Value> {
+pub(super) fn old_production() -> Vec<Value> {
     let mut poor = fill("0xa2", json!("o"), EDGE_S, 2, 0.0);
     poor["price"] = Value::Null;
     vec![
@@ -89,7 +89,10 @@ async fn mended(stand: &LocalStand, rows: &[Value]) -> MigrationReport {
 
 /// Wallet, rev and price of every row.
 async fn rows(stand: &LocalStand) -> Vec<String> {
-    let table = stand.table().await;
+    shown(&stand.table().await)
+}
+
+pub(super) fn shown(table: &[String]) -> Vec<String> {
     let shown = table.iter().map(|row| {
         let row: Value = serde_json::from_str(row).unwrap();
         let text = |name: &str| row.get(name).map_or("null".into(), Value::to_string);
@@ -100,7 +103,7 @@ async fn rows(stand: &LocalStand) -> Vec<String> {
     shown
 }
 
-const MENDED: [&str; 7] =
+pub(super) const MENDED: [&str; 7] =
     ["0xa1 1 1.1", "0xa2 2 null", "0xa3 1 0.3", "0xa4 2 0.4", "0xa5 1 0.5", "0xb1 1 2.2", "0xb2 1 2.4"];
 
 /// What must be true of a lake that was mended, whatever happened on the way.

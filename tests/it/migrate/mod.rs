@@ -8,6 +8,7 @@ mod in_place;
 mod keys;
 mod losses;
 mod mend;
+mod mend_bigquery;
 mod turns;
 
 use crate::googlesql::python;
