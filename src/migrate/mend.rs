@@ -4,7 +4,8 @@
 use super::proof::{last_kept, prove_mend};
 use super::{Sources, keep_proof};
 use crate::error::{Error, Kind, Result};
-use crate::ledger::{Entry, Ledger, Swap};
+use crate::ledger::{Entry, Ledger, Swap, beside};
+use crate::progress::Progress;
 use crate::report::{MendReport, MigrationReport, Replaced, RollBackReport, RunReport};
 use crate::run::{Run, RunOptions, Work};
 use crate::storage::Folder;
@@ -28,7 +29,8 @@ pub async fn needs_mending(run: &Run<'_>) -> Result<bool> {
 /// Whatever went wrong; busy, where somebody has changed the target meanwhile. The same command goes on where this one
 /// ended.
 pub async fn mend(run: &Run<'_>, own: Sources, sources: Sources, ledger: &mut Ledger) -> Result<MigrationReport> {
-    settle_swap(run.warehouse, ledger, (run.now_us)()).await?;
+    settle_swap(run.warehouse, ledger, run.progress, (run.now_us)()).await?;
+    must_not_be_taken_back(ledger)?;
     let history = run.history()?;
     let before = history.moment().await?.ok_or_else(|| {
         Error::usage(DOING).with("target", run.warehouse.target()).because("there is no table").hint("leave out --mend")
@@ -46,11 +48,15 @@ pub async fn mend(run: &Run<'_>, own: Sources, sources: Sources, ledger: &mut Le
     };
     let options = RunOptions { keeps_changes: false, of_mend: true, keep_staged: true, ..run.options.clone() };
     let all = [own.inputs.clone(), sources.inputs.clone()].concat();
-    let whole = part(run, run.warehouse, &options).run_id(Work::Files(&all));
-    let (mut making, table) = begun(run, whole, before).await?;
+    // Of the target as it is as well: another mend by the same command is another one.
+    let name = part(run, run.warehouse, &options).run_id(Work::Files(&all));
+    let (mut making, table) = begun(run, name.clone(), before).await?;
     let first = part(run, table.as_ref(), &own_options);
     let mut first = Box::pin(first.bring_in(Work::Files(&own.inputs), &mut making)).await?;
     first.target = run.warehouse.target();
+    for stop in first.stops.iter_mut().filter(|stop| stop.reason == "rejects") {
+        stop.hint = "look at the rows, which would be gone with the old table: mend or delete them in it".into();
+    }
     must_lose_no_column(&first, &run.warehouse.target())?;
     let mut rows = own.rows(&first.inputs);
     let is_stopped = !first.stops.is_empty();
@@ -80,17 +86,19 @@ pub async fn mend(run: &Run<'_>, own: Sources, sources: Sources, ledger: &mut Le
         winners = making.last_planned(&report.run.run_id).to_vec();
     }
     let after = moment_of(table.as_ref()).await?;
-    let name = report.run.run_id.clone();
-    let inserted = if sources.inputs.is_empty() { 0 } else { making.inserted_after(0, &name)[0].keys };
+    let second = &report.run.run_id;
+    let inserted = if sources.inputs.is_empty() { 0 } else { making.inserted_after(0, second)[0].keys };
     let mut proof = prove_mend(run, &name, &report.sources, [before, after], inserted, &winners).await?;
     let until = last_kept(run);
     let kept = kept_as(run, &name, until, ledger);
     if proof.findings.is_empty() {
         // Where the files are once the two are swapped.
-        let [before, aside, made] = [path(&run.warehouse.target())?, path(&kept)?, path(&table.target())?];
+        let target = run.warehouse.target();
+        let [before, aside, made] = [path(&target)?, path(&beside(&target, &kept))?, path(&table.target())?];
         proof.set_up = proof.set_up.replace(&before, &aside).replace(&made, &before);
     }
-    report.proof_page = Some(keep_proof(run, &name, &proof, ledger).await?);
+    let staged_by = Some(report.run.run_id.clone());
+    report.proof_page = Some(keep_proof(run, &name, &proof, staged_by, ledger).await?);
     let is_proven = proof.findings.is_empty();
     report.proof = Some(proof);
     if is_proven {
@@ -111,7 +119,7 @@ async fn begun(run: &Run<'_>, whole: String, before: Moment) -> Result<(Ledger, 
     if making.records().first().is_some_and(|record| record.entry == begun) {
         return Ok((making, run.history()?.in_the_making(false).await?));
     }
-    folder.clear().await?;
+    folder.remove_all().await?;
     let mut making = Ledger::open(folder, nonce).await?;
     let table = run.history()?.in_the_making(true).await?;
     making.append(begun, (run.now_us)()).await?;
@@ -125,54 +133,86 @@ async fn put_in_place(run: &Run<'_>, swap: Swap, making: &Ledger, ledger: &mut L
         ledger.append_wanted(&wanted, (run.now_us)()).await?;
     }
     let replaced = replaced(run, swap, ledger).await?;
-    let folder = folder(&run.home);
-    folder.clear().await?;
-    folder.drop_empty();
+    folder(&run.home).remove_all().await?;
     Ok(replaced)
 }
 
-/// Finishes a swap that was begun, or forgets one whose target was changed before it.
-///
-/// # Errors
-/// What the disk or the ledger says.
-pub async fn settle_swap(warehouse: &dyn Warehouse, ledger: &mut Ledger, now_us: i64) -> Result<()> {
-    match ledger.pending_swap().cloned() {
-        Some(swap) => finish(warehouse, swap, ledger, now_us).await.map(drop),
-        None => Ok(()),
-    }
+/// How a swap has ended.
+enum Ended {
+    /// The new table is in its place.
+    Done,
+    /// Somebody has written to the target before it.
+    Changed,
+    /// It can't be done, and the target is what it was.
+    Failed(Error),
 }
 
-async fn finish(warehouse: &dyn Warehouse, swap: Swap, ledger: &mut Ledger, now_us: i64) -> Result<bool> {
-    let Some(history) = warehouse.history() else {
-        return Err(Error::bug(DOING).with("target", warehouse.target()).because("it can't be swapped"));
-    };
-    if let Some(from) = &swap.from {
-        history.stand_by(from, false).await?;
+/// Finishes a swap that was begun, or gives one up whose target was changed before it, or that can't be done.
+///
+/// # Errors
+/// What the disk or the ledger says; where the target is not in its place, also what keeps the swap from being done.
+pub async fn settle_swap(
+    warehouse: &dyn Warehouse,
+    ledger: &mut Ledger,
+    progress: &dyn Progress,
+    now_us: i64,
+) -> Result<()> {
+    let Some(swap) = ledger.pending_swap().cloned() else { return Ok(()) };
+    if let Ended::Failed(error) = finish(warehouse, swap, ledger, now_us).await? {
+        progress.note(&format!("a mend that could not put its table into place is given up: {}", error.on_one_line()));
     }
-    let is_done = history.swap(&swap.kept, swap.old.version).await?;
-    if let Some(from) = swap.from.as_ref().filter(|_| !is_done) {
-        history.stand_by(from, true).await?;
+    Ok(())
+}
+
+async fn finish(warehouse: &dyn Warehouse, swap: Swap, ledger: &mut Ledger, now_us: i64) -> Result<Ended> {
+    let target = warehouse.target();
+    let Some(history) = warehouse.history() else {
+        return Err(Error::bug(DOING).with("target", target).because("it can't be swapped"));
+    };
+    let (kept, from) = (beside(&target, &swap.kept), swap.from.as_ref().map(|from| beside(&target, from)));
+    let trying = async {
+        if let Some(from) = &from {
+            history.stand_by(from, false).await?;
+        }
+        history.swap(&kept, swap.old.version).await
+    };
+    let ended = match trying.await {
+        Ok(true) => Ended::Done,
+        Ok(false) => Ended::Changed,
+        // While the target is what it was, nobody has to wait for what can't be done.
+        Err(error) => match history.moment().await {
+            Ok(Some(now)) if now == swap.old => Ended::Failed(error),
+            _ => return Err(error),
+        },
+    };
+    let is_done = matches!(ended, Ended::Done);
+    if let Some(from) = from.filter(|_| !is_done) {
+        history.stand_by(&from, true).await?;
     }
     ledger.append(Entry::Swapped { swap: Box::new(swap), is_done }, now_us).await?;
-    Ok(is_done)
+    Ok(ended)
 }
 
 /// Swaps the target for the table in the making.
 async fn replaced(run: &Run<'_>, swap: Swap, ledger: &mut Ledger) -> Result<Replaced> {
-    let told = told(&swap);
+    let target = run.warehouse.target();
+    let told = told(&swap, &target);
     ledger.append(Entry::Swapping { swap: Box::new(swap.clone()) }, (run.now_us)()).await?;
-    if finish(run.warehouse, swap, ledger, (run.now_us)()).await? {
-        return Ok(told);
+    match finish(run.warehouse, swap, ledger, (run.now_us)()).await? {
+        Ended::Done => Ok(told),
+        Ended::Changed => Err(Error::new(Kind::Busy, DOING)
+            .with("target", target)
+            .because("somebody has written to it meanwhile, so the new table is not put into its place")
+            .hint("run the same command again, once nobody writes to it")),
+        Ended::Failed(error) => Err(error
+            .with("target", target)
+            .hint("the target is what it was; see to it that it can be renamed, then run the same command again")),
     }
-    Err(Error::new(Kind::Busy, DOING)
-        .with("target", run.warehouse.target())
-        .because("somebody has written to it meanwhile, so the new table is not put into its place")
-        .hint("run the same command again, once nobody writes to it"))
 }
 
-fn told(swap: &Swap) -> Replaced {
+fn told(swap: &Swap, target: &str) -> Replaced {
     let (rows_before, rows_after) = (swap.old.rows, swap.new.rows);
-    Replaced { rows_before, rows_after, kept: swap.kept.clone(), until: swap.until }
+    Replaced { rows_before, rows_after, kept: beside(target, &swap.kept), until: swap.until }
 }
 
 /// Puts the table back that a mend has replaced; with `is_plan` it only says what that would do.
@@ -195,11 +235,12 @@ pub(super) async fn roll_back_mend(
             .because(format!("the migration {later} came after it"))
             .hint(format!("take that one back first: --roll-back {later}")));
     }
-    let old = Folder::open(&done.kept, &[])?;
-    if old.list().await?.is_empty() {
+    let target = run.warehouse.target();
+    let old = beside(&target, &done.kept);
+    if !history.has_kept(&old, done.old.version).await? {
         return Err(Error::data(doing)
-            .with("table", old.url())
-            .because("it is what was replaced, and it is gone")
+            .with("table", old)
+            .because("it is what was replaced, and it is gone, or not all of its files are there")
             .hint(format!("it was kept until {}", done.until)));
     }
     let now = moment_of(run.warehouse).await?;
@@ -215,7 +256,7 @@ pub(super) async fn roll_back_mend(
     };
     let undone = Undone { rows_before: now.rows, rows_after: done.old.rows, ..Undone::default() };
     let (mut report, covers) = super::roll_back::report(run, name, number, undone, is_plan, ledger);
-    report.replaced = Some(told(&swap));
+    report.replaced = Some(told(&swap, &target));
     if !is_plan {
         // An unfinished mend of later is in the way.
         history.in_the_making(true).await?;
@@ -246,13 +287,25 @@ fn folder(home: &Folder) -> Folder {
     home.join("mending")
 }
 
-/// The URL beside the target under which it is kept until a day. No other has it: a swap that was written down must
+/// The name beside the target under which it is kept until a day. No other has it: a swap that was written down must
 /// not find that it can't be done.
 fn kept_as(run: &Run<'_>, name: &str, until: Day, ledger: &Ledger) -> String {
     let target = run.warehouse.target();
-    let (above, own) = target.trim_end_matches('/').rsplit_once('/').unwrap_or_default();
+    let own = target.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     // Names that begin so are read by nobody who reads the folder above.
-    format!("{above}/_{own}.kept-until-{until}-{name}-{}", ledger.records().len())
+    format!("_{own}.kept-until-{until}-{name}-{}", ledger.records().len())
+}
+
+/// What a migration that is half taken back has left would be mended as if it were to stay.
+fn must_not_be_taken_back(ledger: &Ledger) -> Result<()> {
+    let is_open = |name: &&str| ledger.migration(name).is_some_and(|known| known.rolling_back.is_some());
+    match ledger.migrations().into_iter().find(is_open) {
+        None => Ok(()),
+        Some(name) => Err(Error::usage(DOING)
+            .with("migration", name)
+            .because("it was begun to be taken back, and that is not done")
+            .hint(format!("finish that first: --roll-back {name} --yes"))),
+    }
 }
 
 async fn moment_of(table: &dyn Warehouse) -> Result<Moment> {

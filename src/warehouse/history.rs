@@ -187,8 +187,17 @@ pub trait History: Send + Sync {
         Err(Error::bug("prove a mend").because("no table can be made here"))
     }
 
+    /// Whether a table that was put aside is there, with all of its files, and has this version.
+    ///
+    /// # Errors
+    /// As [`History::in_the_making`].
+    async fn has_kept(&self, _kept: &str, _version: u64) -> Result<bool> {
+        Err(Error::bug("look for a table that was replaced").because("no table can be made here"))
+    }
+
     /// Puts the table in the making into the place of the target, which is called `kept` from then on; goes on where
-    /// an earlier try has ended. `false`: the target has another version than this, and nothing was done.
+    /// an earlier try has ended. `false`: nothing was done, since the target has another version than this, or there is
+    /// nothing to put there. Where it fails after a part of it, that part is undone if it can be.
     ///
     /// # Errors
     /// As [`History::in_the_making`].

@@ -1,6 +1,6 @@
 //! What the table was, and the way back to it: a Delta table keeps its versions until somebody removes their files.
 
-use super::files::files_of;
+use super::files::{files_of, is_whole};
 use super::{DeltaWarehouse, REMEMBERED};
 use crate::dataset::Dataset;
 use crate::engine::{DataFile, FilesTable, KEY_HASH};
@@ -100,6 +100,10 @@ impl History for DeltaWarehouse {
 
     async fn tables_of_mend(&self, batches: &[Manifest]) -> Result<Tables> {
         self.both_of_mend(batches).await
+    }
+
+    async fn has_kept(&self, kept: &str, version: u64) -> Result<bool> {
+        is_whole(&Folder::open(kept, &[])?, version).await
     }
 
     async fn swap(&self, kept: &str, version: u64) -> Result<bool> {

@@ -6,6 +6,7 @@ mod drop;
 mod keys;
 mod losses;
 mod mend;
+mod swap;
 mod turns;
 
 use crate::googlesql::python;
