@@ -5,6 +5,7 @@ use crate::ledger::{Entry, Ledger};
 use crate::stage::Manifest;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
+use crate::warehouse::bigquery::SCHEME;
 use crate::window::Day;
 use crate::writer::WAITING;
 use serde::Serialize;
@@ -85,7 +86,9 @@ impl Places<'_> {
             found.append(&mut folders_in(folder, "exported objects", "a command that reads the table").await?);
         }
         found.append(&mut folders_in(&mending, "table in the making", "a mend that was not finished").await?);
-        for (place, until) in ledger.kept_tables(&self.warehouse.target()) {
+        // Those of BigQuery expire.
+        let kept = ledger.kept_tables(&self.warehouse.target()).into_iter();
+        for (place, until) in kept.filter(|(place, _)| !place.starts_with(SCHEME)) {
             let folder = Folder::open(&place, &[])?;
             let half = half_removed(&folder);
             let half = (half.clone(), None, Remains::Folder(half));

@@ -1,12 +1,14 @@
 //! What has to be said before a source is dropped, and what is to be said of one that was.
 
 use super::common::World;
+use super::target::BigQueryArgs;
 use crate::dataset::Dataset;
 use crate::error::{Doing, Error, Result};
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::{Entry, Ledger, Record};
 use crate::migrate::{SourceTable, name_of};
 use crate::progress::Progress;
 use crate::storage::Folder;
+use crate::warehouse::bigquery::{SCHEME, TableName, is_there};
 use crate::window::{start_of_second_us, text_of_us};
 use std::io::{IsTerminal, Write};
 
@@ -18,20 +20,20 @@ pub(super) fn only_tables(from: &[String], tables: &[SourceTable]) -> Result<()>
         None => Ok(()),
         Some(place) => Err(Error::usage(DOING)
             .with("source", place)
-            .because("only a Delta table on the local disk, or a table of a lake, can be dropped")
+            .because("only a Delta table on the local disk, a table of a lake, or one of BigQuery can be dropped")
             .hint("migrate without --drop-source, and remove files yourself once it is proven")),
     }
 }
 
 /// Says what will be dropped, and makes sure that somebody wants it: by `--yes`, or by typing the name of each.
-pub(super) async fn must_be_wanted(tables: &[SourceTable], days: u16, yes: bool, world: &World) -> Result<()> {
-    for table in tables {
-        let what = format!("{} will be dropped once its rows are proven to be in the target", table.folder.url());
+/// `tables` are the places as somebody has named them, and the tables that they are.
+pub(super) async fn must_be_wanted(tables: &[(String, String)], days: u16, yes: bool, world: &World) -> Result<()> {
+    for (place, table) in tables {
+        let what = format!("{table} will be dropped once its rows are proven to be in the target");
         if yes {
             world.progress.note(&what);
             continue;
         }
-        let place = table.place.clone();
         if !std::io::stdin().is_terminal() {
             return Err(Error::usage(DOING)
                 .with("source", place)
@@ -48,7 +50,7 @@ pub(super) async fn must_be_wanted(tables: &[SourceTable], days: u16, yes: bool,
             Ok::<_, std::io::Error>(answer)
         });
         let answer = asked.await.doing("ask at the terminal")?.doing("ask at the terminal")?;
-        if answer.trim() != place {
+        if answer.trim() != place.as_str() {
             let hint = format!("type `{place}`, or migrate without --drop-source");
             return Err(Error::usage(DOING).with("source", place).because("its name was not typed").hint(hint));
         }
@@ -56,18 +58,34 @@ pub(super) async fn must_be_wanted(tables: &[SourceTable], days: u16, yes: bool,
     Ok(())
 }
 
+/// The places that are tables of BigQuery, each with the table that it is.
+pub(super) fn of_bigquery(from: &[String], dataset: &Dataset) -> Result<Vec<(String, String)>> {
+    let places = from.iter().filter(|place| place.starts_with(SCHEME));
+    let named = |place: &String| Ok((place.clone(), table_of(place, dataset)?.to_string()));
+    places.map(named).collect()
+}
+
+fn table_of(place: &str, dataset: &Dataset) -> Result<TableName> {
+    TableName::parse(place, || Ok(dataset.name.clone()))
+}
+
 /// The places whose tables are still there. Those that were dropped are passed over where the rest of them is still to
 /// be, and are otherwise an error that says where they are.
-pub(super) fn still_there(
+pub(super) async fn still_there(
     from: &[String],
     drops: bool,
     dataset: &Dataset,
     ledger: &Ledger,
+    bigquery: &BigQueryArgs,
     world: &World,
 ) -> Result<Vec<String>> {
     let (mut there, mut gone) = (Vec::new(), Vec::new());
     for place in from {
-        match was_dropped(place, dataset, ledger)? {
+        let dropped = match place.starts_with(SCHEME) {
+            true => was_dropped_there(place, dataset, ledger, bigquery, world).await?,
+            false => was_dropped(place, dataset, ledger)?,
+        };
+        match dropped {
             None => there.push(place.clone()),
             Some(error) => gone.push(error),
         }
@@ -86,17 +104,47 @@ fn was_dropped(place: &str, dataset: &Dataset, ledger: &Ledger) -> Result<Option
         let Some(path) = folder.local_path() else { return Ok(None) };
         let is_there = path.join("_delta_log").is_dir();
         let Some(record) = ledger.dropped(&name_of(&folder)?).filter(|_| !is_there) else { continue };
-        let Entry::Dropping { run_id, kept, until, by, .. } = &record.entry else { continue };
-        let when = text_of_us(start_of_second_us(record.at_us));
-        let why = format!("it was dropped at {when} by {by}: its rows are in the target by the migration {run_id}");
+        let Entry::Dropping { kept, .. } = &record.entry else { continue };
         let kept = Folder::open(kept, &[])?.local_path().unwrap_or_default();
-        let hint = match kept.is_dir() {
-            true => format!("until {until} it is kept as {}: rename that to have it back", kept.display()),
-            false => format!("until {until} it was kept as {}, which is gone", kept.display()),
-        };
-        return Ok(Some(Error::usage("migrate").with("source", place).because(why).hint(hint)));
+        let back = kept.is_dir().then(|| "rename that to have it back".to_string());
+        return Ok(told(place, record, &kept.display().to_string(), back));
     }
     Ok(None)
+}
+
+/// The same of a table of BigQuery.
+async fn was_dropped_there(
+    place: &str,
+    dataset: &Dataset,
+    ledger: &Ledger,
+    bigquery: &BigQueryArgs,
+    world: &World,
+) -> Result<Option<Error>> {
+    let table = table_of(place, dataset)?;
+    let Some(record) = ledger.dropped(&table.to_string()) else { return Ok(None) };
+    let (access, _) = bigquery.export(place, world)?;
+    if is_there(access.clone(), &table).await? {
+        return Ok(None);
+    }
+    let Entry::Dropping { kept, .. } = &record.entry else { return Ok(None) };
+    let snapshot = table_of(kept, dataset)?;
+    let (name, own) = (&table.table, &table.place.dataset);
+    let back = is_there(access, &snapshot).await?.then(|| {
+        format!("to have it back: CREATE TABLE `{own}.{name}` CLONE `{}.{}`", snapshot.place.dataset, snapshot.table)
+    });
+    Ok(told(place, record, kept, back))
+}
+
+/// What a record of a dropped table tells; `back`: how to have it back from where it is kept, if it still is.
+fn told(place: &str, record: &Record, kept: &str, back: Option<String>) -> Option<Error> {
+    let Entry::Dropping { run_id, until, by, .. } = &record.entry else { return None };
+    let when = text_of_us(start_of_second_us(record.at_us));
+    let why = format!("it was dropped at {when} by {by}: its rows are in the target by the migration {run_id}");
+    let hint = match back {
+        Some(back) => format!("until {until} it is kept as {kept}: {back}"),
+        None => format!("until {until} it was kept as {kept}, which is gone"),
+    };
+    Some(Error::usage("migrate").with("source", place).because(why).hint(hint))
 }
 
 /// Who calls, for the ledger.

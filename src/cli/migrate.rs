@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::backfill::Decisions;
 use super::common::{DatasetArgs, EngineArgs, World};
-use super::drop_source::{must_be_wanted, only_tables, still_there, who};
+use super::drop_source::{must_be_wanted, of_bigquery, only_tables, still_there, who};
 use super::source::wants;
 use super::sourcing::{Found, Sourcing};
 use super::target::{BigQueryArgs, Target, nonce};
@@ -11,11 +11,13 @@ use crate::dataset::{Dataset, parse_key};
 use crate::engine::Engine;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ledger::Ledger;
-use crate::migrate::{Dropping, Sources, check_drop, drop_sources, mend, migrate, needs_mending, plan, roll_back};
+use crate::migrate::{
+    Dropping, ReadSource, Sources, check_drop, drop_sources, mend, migrate, needs_mending, plan, roll_back,
+};
 use crate::report::{MigrationReport, migration_text, roll_back_text};
 use crate::run::{Choice, Run, RunOptions};
 use crate::storage::Folder;
-use crate::warehouse::bigquery::{Options, SCHEME};
+use crate::warehouse::bigquery::Options;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,8 +56,9 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t = OnKeyDifference::Stop, requires = "source_key")]
     on_key_difference: OnKeyDifference,
     /// Once it is proven without a finding, drop the tables that the rows came from. Each is named first, and its name
-    /// has to be typed, or --yes given. It is moved aside in one step and kept for some days, after which gc --remove
-    /// removes it. Only a Delta table on the local disk, or a table of a lake, can be dropped.
+    /// has to be typed, or --yes given. A Delta table on the local disk, or a table of a lake, is moved aside in one
+    /// step and kept for some days, after which gc --remove removes it; of a table of BigQuery a snapshot is left for
+    /// as long.
     #[arg(long, conflicts_with = "plan", group = "confirmed")]
     drop_source: bool,
     /// Bring the rows of the table itself, and then those of --from, into a new table, prove it against the old one,
@@ -109,11 +112,10 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let settings = Options { only_compares: is_plan, keep_days: u32::from(args.keep_days), ..Options::default() };
     let target = args.bigquery.target(&args.to, &engine, &dataset, world, settings).await?;
     let ledger = Ledger::open(target.home.join("ledger"), String::new()).await?;
-    let from = still_there(&args.from, args.drop_source, &dataset, &ledger, world)?;
+    let from = still_there(&args.from, args.drop_source, &dataset, &ledger, &args.bigquery, world).await?;
     if args.drop_source {
         // Before anything is exported.
-        let exported: Vec<String> = from.iter().filter(|place| place.starts_with(SCHEME)).cloned().collect();
-        only_tables(&exported, &[])?;
+        must_be_wanted(&of_bigquery(&from, &dataset)?, args.keep_days, args.yes, world).await?;
     }
     let sourcing = Sourcing { named: &args.dataset, dataset: &dataset, bigquery: &args.bigquery, target: &target };
     let found = sourcing.find(&from, args.times_are_utc, is_plan, world).await?;
@@ -122,7 +124,9 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     if args.drop_source {
         only_tables(&from, &tables)?;
         check_drop(&tables, &target.warehouse.target(), &target.home).await?;
-        must_be_wanted(&tables, args.keep_days, args.yes, world).await?;
+        let others = tables.iter().filter(|table| matches!(table.read, ReadSource::Delta { .. }));
+        let others: Vec<_> = others.map(|table| (table.place.clone(), table.shown())).collect();
+        must_be_wanted(&others, args.keep_days, args.yes, world).await?;
     }
     if is_plan {
         let report = planned(&dataset, &engine, &target, options, sources, world).await?;
@@ -156,20 +160,22 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
             }
             false => Box::pin(migrate(&run, sources, &mut writer.ledger)).await?,
         };
-        if args.drop_source {
-            let dropping = Dropping { by: who(world), wait };
-            drop_sources(&run, &mut report, &tables, &dropping, &mut writer.ledger).await?;
-        }
-        Ok(report)
+        let dropping = Dropping { by: who(world), wait };
+        // What was brought in is told whatever comes of it.
+        let failed = match args.drop_source {
+            true => drop_sources(&run, &mut report, &tables, &dropping, &mut writer.ledger).await.err(),
+            false => None,
+        };
+        Ok((report, failed))
     };
     let report = report.await;
-    let report = writer.done(report).await?;
+    let (report, failed) = writer.done(report).await?;
     let is_well = report.run.stops.is_empty() && report.proof.as_ref().is_none_or(|proof| proof.findings.is_empty());
     // Whoever comes again because of a stop finds them.
-    for folder in exports.iter().filter(|_| is_well) {
+    for folder in exports.iter().filter(|_| is_well && failed.is_none()) {
         std::fs::remove_dir_all(folder).doing("remove an exported table")?;
     }
-    Outcome::new(migration_text(&report), &report, (!is_well).then_some(Kind::Data))
+    Ok(Outcome { failed, ..Outcome::new(migration_text(&report), &report, (!is_well).then_some(Kind::Data))? })
 }
 
 /// Says what a migration would do: its first half, with a ledger and a stage of its own, which are removed.
@@ -214,6 +220,7 @@ fn options(args: &Args, dataset: &Dataset) -> Result<RunOptions> {
         keeps_changes: true,
         keep_days: args.keep_days,
         keep_staged: true,
+        refuses_left_out: args.drop_source,
         wants: wants(dataset),
         other_key: args.source_key.as_deref().map(parse_key).transpose()?,
         on_other_key: match args.on_key_difference {

@@ -2,14 +2,14 @@
 
 use super::common::{DatasetArgs, World};
 use super::side::find_files;
-use super::target::{BigQueryArgs, Target};
+use super::target::{BigQueryArgs, Target, own_folder};
 use crate::dataset::Dataset;
 use crate::engine::DataFile;
 use crate::error::{Doing, Error, Result};
-use crate::migrate::{SourceTable, Sources};
+use crate::migrate::{ReadSource, SourceTable, Sources};
 use crate::source::{Input, discover};
 use crate::storage::Folder;
-use crate::warehouse::bigquery::{SCHEME, TableName, export_into};
+use crate::warehouse::bigquery::{ReadTable, SCHEME, TableName, export_into};
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,8 @@ impl Sourcing<'_> {
             let is_exported = place.starts_with(SCHEME);
             let found = match is_exported {
                 true => {
-                    let folder = self.exported(place, into, world).await?;
+                    let (folder, table) = self.exported(place, into, world).await?;
+                    sources.tables.push(table);
                     let place = folder.display().to_string();
                     let is_empty = std::fs::read_dir(&folder).doing("list exported files")?.next().is_none();
                     exports.push(folder);
@@ -75,13 +76,14 @@ impl Sourcing<'_> {
             Some(path) => Ok(path.display().to_string()),
             None => Err(Error::bug("find the files of a table").with("table", folder.url())),
         };
-        tables.push(SourceTable { place: place.to_string(), folder: folder.clone(), version: table.version });
+        let read = ReadSource::Delta { folder: folder.clone(), version: table.version };
+        tables.push(SourceTable { place: place.to_string(), read });
         let paths = table.files.iter().map(path).collect::<Result<Vec<_>>>()?;
         if paths.is_empty() { Ok(Vec::new()) } else { discover(&paths, &world.environment).await }
     }
 
-    /// Exports a table of BigQuery. Gives the folder of its files.
-    async fn exported(&self, place: &str, into: &Path, world: &World) -> Result<PathBuf> {
+    /// Exports a table of BigQuery. Gives the folder of its files, and what it was.
+    async fn exported(&self, place: &str, into: &Path, world: &World) -> Result<(PathBuf, SourceTable)> {
         let table = TableName::parse(place, || Ok(self.dataset.name.clone()))?;
         if table.to_string() == self.target.warehouse.target() {
             return Err(Error::usage("migrate")
@@ -90,6 +92,9 @@ impl Sourcing<'_> {
                 .hint("name the table that is to be retired, or another target"));
         }
         let (access, stage) = self.bigquery.export(place, world)?;
-        Box::pin(export_into(access, &table, &stage, self.dataset, into)).await
+        let (folder, read) = Box::pin(export_into(access.clone(), &table, &stage, self.dataset, into)).await?;
+        let ledger = stage.join(&own_folder(&table.place, &table.table)).join("ledger");
+        let read = ReadSource::BigQuery { table: Box::new(ReadTable { name: table, read, access }), ledger };
+        Ok((folder, SourceTable { place: place.to_string(), read }))
     }
 }

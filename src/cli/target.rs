@@ -197,7 +197,7 @@ impl BigQueryArgs {
             ..options
         };
         let warehouse = BigQueryWarehouse::connect(access, Arc::clone(dataset), place.clone(), options).await?;
-        let own = format!("_tradefold/{}.{}.{}", place.project, place.dataset, dataset.name);
+        let own = own_folder(&place, &dataset.name);
         let work = Folder::open(&self.work, &[])?;
         if work.local_path().is_none() {
             return Err(Error::usage("open the folder for landed rows")
@@ -219,6 +219,11 @@ fn place_of(warehouse: &str, dataset: &Dataset) -> Result<Place> {
         .with("warehouse", warehouse)
         .because(format!("the table is named for the dataset, which is `{}`", dataset.name))
         .hint("name a dataset or a contract of this name with --dataset, or leave the table out"))
+}
+
+/// The name of the folder, in a stage and among landed rows, of what belongs to a table of BigQuery.
+pub(super) fn own_folder(place: &Place, table: &str) -> String {
+    format!("_tradefold/{}.{}.{table}", place.project, place.dataset)
 }
 
 /// Reads a price, which may be nothing.

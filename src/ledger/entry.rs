@@ -161,14 +161,15 @@ pub enum Entry {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         staged_by: Option<String>,
     },
-    /// A table of which a migration has brought in all rows is moved aside next. Whether that came to be, the two
-    /// folders tell.
+    /// A table of which a migration has brought in all rows is dropped next: moved aside, or after a snapshot of it.
+    /// Whether that came to be, the two places tell.
     Dropping {
         /// The migration.
         run_id: String,
-        /// The table's folder, as a URL.
+        /// The table, as a URL.
         source: String,
-        /// The version that the migration has read.
+        /// The version that the migration has read; of a table of BigQuery when it was changed last, in milliseconds
+        /// since 1970-01-01 UTC.
         version: Option<u64>,
         /// Where it is kept, as a URL.
         kept: String,

@@ -186,9 +186,9 @@ impl Ledger {
         tables
     }
 
-    /// The newest entry that tells of a table, by the URL of its folder, that it was to be dropped.
-    pub fn dropped(&self, folder: &str) -> Option<&Record> {
-        let is_it = |record: &&Record| matches!(&record.entry, Entry::Dropping { source, .. } if source == folder);
+    /// The newest entry that tells of a table, by its URL, that it was to be dropped.
+    pub fn dropped(&self, table: &str) -> Option<&Record> {
+        let is_it = |record: &&Record| matches!(&record.entry, Entry::Dropping { source, .. } if source == table);
         self.records().iter().rev().find(is_it)
     }
 

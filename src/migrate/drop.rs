@@ -1,4 +1,5 @@
-//! Drops tables once all of their rows are proven to be in the target: they are moved aside, and kept for a time.
+//! Drops tables once all of their rows are proven to be in the target, and keeps what they were for a time: a Delta
+//! table is moved aside, of a table of BigQuery a snapshot is left.
 
 use super::proof::last_kept;
 use crate::error::{Error, Kind, Result};
@@ -6,20 +7,39 @@ use crate::ledger::{Entry, Ledger};
 use crate::report::{DroppedTable, MigrationReport};
 use crate::run::Run;
 use crate::storage::Folder;
+use crate::warehouse::bigquery::ReadTable;
 use crate::warehouse::local::table_files;
+use crate::window::Day;
 use crate::writer::lock;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A Delta table of which a migration brings the rows into its target.
+/// A table of which a migration brings the rows into its target.
 #[derive(Clone, Debug)]
 pub struct SourceTable {
     /// As somebody has named it.
     pub place: String,
-    /// Its folder.
-    pub folder: Folder,
-    /// The version that is read.
-    pub version: Option<u64>,
+    /// What it is, and what it was when its rows were read.
+    pub read: ReadSource,
+}
+
+/// A table that can be dropped, as its rows were read.
+#[derive(Clone, Debug)]
+pub enum ReadSource {
+    /// A Delta table on the local disk.
+    Delta {
+        /// Its folder.
+        folder: Folder,
+        /// The version that is read.
+        version: Option<u64>,
+    },
+    /// A table of BigQuery.
+    BigQuery {
+        /// The table.
+        table: Box<ReadTable>,
+        /// The folder of its own ledger, where it is a target of the same stage.
+        ledger: Folder,
+    },
 }
 
 /// Who wants tables to be dropped, and how long to wait for a writer of one of them.
@@ -31,50 +51,69 @@ pub struct Dropping {
     pub wait: Duration,
 }
 
-/// Sees to it that tables can be dropped: that none of them is a link, or the target or a part of it, and that no run
-/// of theirs waits to be finished. `target` is the target's full name, `home` the folder beside it.
+/// Sees to it that tables can be dropped: that none of them is a link, or the target or a part of it, that no run of
+/// theirs waits to be finished, and that they are as they were read. `target` is the target's full name, `home` the
+/// folder beside it.
 ///
 /// # Errors
-/// Usage, where one can't be dropped.
+/// Usage, where one can't be dropped; busy, where somebody has written to one, or may do so any time.
 pub async fn check_drop(tables: &[SourceTable], target: &str, home: &Folder) -> Result<()> {
-    let of_target = Folder::open(target, &[]).ok().and_then(|table| table.local_path());
     for table in tables {
         let refused = |why: String, hint: &str| {
-            Error::usage(DOING).with("table", table.folder.url()).because(why).hint(hint.to_string())
+            Error::usage(DOING).with("table", table.shown()).because(why).hint(hint.to_string())
         };
-        let path = path_of(&table.folder)?;
-        if path.is_symlink() {
-            return Err(refused("it is a link to another folder".into(), "name the folder that it leads to"));
-        }
-        let path = real(&path);
-        for own in of_target.iter().chain(&home.local_path()).map(|own| real(own)) {
-            if own.starts_with(&path) || path.starts_with(&own) {
+        let own = match &table.read {
+            ReadSource::Delta { folder, .. } => {
+                let path = path_of(folder)?;
+                if path.is_symlink() {
+                    return Err(refused("it is a link to another folder".into(), "name the folder that it leads to"));
+                }
+                let path = real(&path);
+                let of_target = Folder::open(target, &[]).ok().and_then(|table| table.local_path());
+                let of_target = of_target.iter().chain(&home.local_path()).map(|own| real(own)).collect::<Vec<_>>();
+                if of_target.iter().any(|own| own.starts_with(&path) || path.starts_with(own)) {
+                    let hint = "migrate without --drop-source";
+                    return Err(refused("it is the target, or one is in the other".into(), hint));
+                }
+                let own = home_of(&path).map(|home| Folder::open(&home.join("ledger").to_string_lossy(), &[]));
+                own.transpose()?
+            }
+            ReadSource::BigQuery { ledger, .. } => {
+                // A dataset may tell names apart by case, or not.
+                if target.eq_ignore_ascii_case(&table.shown()) {
+                    return Err(refused("it is the target".into(), "migrate without --drop-source"));
+                }
+                Some(ledger.clone())
+            }
+        };
+        if let Some(own) = own {
+            let own = Ledger::open(own, String::new()).await?;
+            let waits = own.pending().into_iter().map(|(part, _)| part);
+            let waits: Vec<&str> = own.unfinished().into_iter().chain(waits).collect();
+            if !waits.is_empty() {
                 return Err(refused(
-                    "it is the target, or one is in the other".into(),
-                    "migrate without --drop-source",
+                    format!(
+                        "work that was begun in it is not finished, and its rows are not in it: {}",
+                        waits.join(", ")
+                    ),
+                    "run the commands again that were not finished, or migrate without --drop-source",
                 ));
             }
         }
-        let Some(home) = home_of(&path) else { continue };
-        let own = Ledger::open(Folder::open(&home.join("ledger").to_string_lossy(), &[])?, String::new()).await?;
-        let waits = own.pending().into_iter().map(|(part, _)| part);
-        let waits: Vec<&str> = own.unfinished().into_iter().chain(waits).collect();
-        if !waits.is_empty() {
-            return Err(refused(
-                format!("work that was begun in it is not finished, and its rows are not in it: {}", waits.join(", ")),
-                "run the commands again that were not finished, or migrate without --drop-source",
-            ));
+        match &table.read {
+            ReadSource::Delta { folder, version } => must_be_as_read(folder, *version, folder).await?,
+            ReadSource::BigQuery { table, .. } => table.check().await?,
         }
     }
     Ok(())
 }
 
-/// Moves tables aside whose rows were brought in, each in one step, and writes down before it where to. Without a proof
-/// that holds it does nothing. Killed in between, the same migration goes on with what is still there.
+/// Drops tables whose rows were brought in, and writes down before it where each is kept. Without a proof that holds it
+/// does nothing. Killed in between, the same migration goes on with what is still there.
 ///
 /// # Errors
 /// Busy, where a table is not as it was read, or where somebody writes to it; usage, where it can't be dropped; and
-/// what the disk says.
+/// what the disk or BigQuery says. The report names the tables that were dropped until then.
 pub async fn drop_sources(
     run: &Run<'_>,
     report: &mut MigrationReport,
@@ -85,65 +124,102 @@ pub async fn drop_sources(
     let dropped = report.dropped.insert(Vec::new());
     let Some(proof) = report.proof.as_ref().filter(|proof| proof.findings.is_empty()) else { return Ok(()) };
     let until = last_kept(run);
-    let left_out: Vec<&str> =
-        report.run.inputs.iter().flat_map(|input| input.left_out.keys().map(String::as_str)).collect();
-    if let Some(name) = left_out.first() {
-        return Err(Error::usage(DOING)
-            .with("column", name)
-            .because(
-                "a source knows values of it, and the contract does not have it: they would be gone with the table",
-            )
-            .hint("the rows are in the target and proven; keep the table, or add the column to the contract"));
-    }
     for table in tables {
-        let source = name_of(&table.folder)?;
+        let source = table.name()?;
         if dropped.iter().any(|known: &DroppedTable| known.source == source) {
             continue;
         }
-        let path = path_of(&table.folder)?;
         // Whoever writes to it has the lock of its own ledger.
-        let _lock = match home_of(&path) {
+        let home = match &table.read {
+            ReadSource::Delta { folder, .. } => home_of(&path_of(folder)?),
+            ReadSource::BigQuery { .. } => None,
+        };
+        let _lock = match home {
             Some(home) => Some(lock(&home.join("lock"), dropping.wait, run.progress).await?),
             None => None,
         };
         check_drop(std::slice::from_ref(table), &run.warehouse.target(), &run.home).await?;
-        must_be_as_read(table, &table.folder).await?;
-        // Names that begin so are read by nobody who reads the folder above.
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = format!("_{name}.kept-until-{until}-{}", proof.migration);
-        let kept = Folder::open(&path.with_file_name(name).to_string_lossy(), &[])?;
+        let (version, kept) = (table.version(), table.kept(until, &proof.migration)?);
         let entry = Entry::Dropping {
             run_id: proof.migration.clone(),
             source: source.clone(),
-            version: table.version,
-            kept: kept.url().to_string(),
+            version,
+            kept: kept.clone(),
             until,
             by: dropping.by.clone(),
         };
         ledger.append(entry, (run.now_us)()).await?;
-        table.folder.rename_to(&kept)?;
-        // Somebody who takes no lock may have been at it until then; from here on it stays as it is.
-        if let Err(error) = must_be_as_read(table, &kept).await {
-            kept.rename_to(&table.folder)?;
-            return Err(error);
+        match &table.read {
+            ReadSource::Delta { folder, version } => move_aside(folder, *version, &Folder::open(&kept, &[])?).await?,
+            ReadSource::BigQuery { table, .. } => table.retire(until.plus(1).start_us() / 1_000).await?,
         }
-        dropped.push(DroppedTable { source, version: table.version, kept: kept.url().to_string(), until });
+        dropped.push(DroppedTable { source, version, kept, until });
     }
     Ok(())
 }
 
 const DOING: &str = "drop a source";
 
-/// That a table, which may be in another folder by now, has the version that was read.
-async fn must_be_as_read(table: &SourceTable, folder: &Folder) -> Result<()> {
-    let now = table_files(folder).await?.version;
-    if now == table.version {
+impl SourceTable {
+    /// As a person finds it.
+    pub fn shown(&self) -> String {
+        match &self.read {
+            ReadSource::Delta { folder, .. } => folder.url().to_string(),
+            ReadSource::BigQuery { table, .. } => table.name.to_string(),
+        }
+    }
+
+    /// As the ledger knows it.
+    fn name(&self) -> Result<String> {
+        match &self.read {
+            ReadSource::Delta { folder, .. } => name_of(folder),
+            ReadSource::BigQuery { .. } => Ok(self.shown()),
+        }
+    }
+
+    /// What tells the rows that were read from those of another time.
+    fn version(&self) -> Option<u64> {
+        match &self.read {
+            ReadSource::Delta { version, .. } => *version,
+            ReadSource::BigQuery { table, .. } => Some(table.read.modified_ms),
+        }
+    }
+
+    /// The URL under which it is kept.
+    fn kept(&self, until: Day, migration: &str) -> Result<String> {
+        match &self.read {
+            ReadSource::Delta { folder, .. } => {
+                let path = path_of(folder)?;
+                // Names that begin so are read by nobody who reads the folder above.
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let name = format!("_{name}.kept-until-{until}-{migration}");
+                Ok(Folder::open(&path.with_file_name(name).to_string_lossy(), &[])?.url().to_string())
+            }
+            ReadSource::BigQuery { table, .. } => Ok(table.kept().to_string()),
+        }
+    }
+}
+
+async fn move_aside(folder: &Folder, version: Option<u64>, kept: &Folder) -> Result<()> {
+    folder.rename_to(kept)?;
+    // Somebody who takes no lock may have been at it until then; from here on it stays as it is.
+    if let Err(error) = must_be_as_read(folder, version, kept).await {
+        kept.rename_to(folder)?;
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// That a Delta table, which may be in another folder by now, has the version that was read.
+async fn must_be_as_read(folder: &Folder, version: Option<u64>, now_in: &Folder) -> Result<()> {
+    let now = table_files(now_in).await?.version;
+    if now == version {
         return Ok(());
     }
     let shown = |version: Option<u64>| version.map_or("none".to_string(), |version| version.to_string());
     Err(Error::new(Kind::Busy, DOING)
-        .with("table", table.folder.url())
-        .because(format!("its version is {}, and version {} was brought in", shown(now), shown(table.version)))
+        .with("table", folder.url())
+        .because(format!("its version is {}, and version {} was brought in", shown(now), shown(version)))
         .hint("somebody has written to it meanwhile: run the same command again, once nobody does"))
 }
 

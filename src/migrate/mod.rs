@@ -8,7 +8,7 @@ mod mend;
 mod proof;
 mod roll_back;
 
-pub use drop::{Dropping, SourceTable, check_drop, drop_sources, name_of};
+pub use drop::{Dropping, ReadSource, SourceTable, check_drop, drop_sources, name_of};
 pub use mend::{mend, needs_mending, settle_swap};
 pub use proof::{prove, prove_mend};
 pub use roll_back::roll_back;

@@ -50,8 +50,8 @@ pub fn counted(number: u64, one: &str) -> String {
 /// A reason not to write anything, with what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
-    /// Its short name: `rejects`, `suspect_keys`, `conflicts`, `redated_keys`, `target_repeats`, `target_unfolded`,
-    /// `key_differences`.
+    /// Its short name: `rejects`, `left_out_columns`, `suspect_keys`, `conflicts`, `redated_keys`, `target_repeats`,
+    /// `target_unfolded`, `key_differences`.
     pub reason: String,
     /// What was found.
     pub found: String,

@@ -70,11 +70,12 @@ pub struct SourceColumns {
 /// A table whose rows were brought in and that was moved aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DroppedTable {
-    /// The URL of its folder.
+    /// Its URL.
     pub source: String,
-    /// Its version, which is the one that was read.
+    /// Its version, which is the one that was read; of a table of BigQuery when it was changed last, in milliseconds
+    /// since 1970-01-01 UTC.
     pub version: Option<u64>,
-    /// The URL of the folder that it is in now.
+    /// The URL of the folder that it is in now, or of its snapshot.
     pub kept: String,
     /// The last day on which it is kept.
     pub until: Day,

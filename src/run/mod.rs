@@ -23,7 +23,7 @@ use crate::dataset::Dataset;
 use crate::dedup::Flagged;
 use crate::engine::{DataFile, Engine};
 use crate::error::{Error, Kind, Result};
-use crate::landing::{Landed, LandedFile, LandingOptions, land};
+use crate::landing::{InputReport, Landed, LandedFile, LandingOptions, land};
 use crate::ledger::{Entry, Ledger};
 use crate::progress::Progress;
 use crate::report::{RunReport, Stop, counted};
@@ -33,6 +33,7 @@ use crate::storage::Folder;
 use crate::warehouse::Warehouse;
 use crate::writer::Turns;
 use halves::all_new;
+use std::collections::BTreeMap;
 
 /// What a run brings in.
 #[derive(Clone, Copy, Debug)]
@@ -165,6 +166,11 @@ impl Run<'_> {
                     counts.rejected
                 ),
             });
+        }
+        if self.options.refuses_left_out {
+            report.stops.extend(left_out(&landed.inputs));
+        }
+        if !report.stops.is_empty() {
             self.show_landed(&landed, &mut report).await?;
             return Ok(report);
         }
@@ -292,6 +298,22 @@ impl Run<'_> {
         ledger.append(entry, (self.now_us)()).await?;
         Ok(Some(batches))
     }
+}
+
+/// The reason to stop that columns are which the contract lacks, where inputs have values of them.
+fn left_out(inputs: &[InputReport]) -> Option<Stop> {
+    let mut columns: BTreeMap<&str, u64> = BTreeMap::new();
+    for (name, rows) in inputs.iter().flat_map(|input| &input.left_out) {
+        *columns.entry(name).or_default() += rows;
+    }
+    let shown = columns.iter().map(|(name, rows)| format!("`{name}` of {}", counted(*rows, "row")));
+    let found = format!("values that would be gone with the source: {}", shown.collect::<Vec<_>>().join(", "));
+    (!columns.is_empty()).then(|| Stop {
+        reason: "left_out_columns".into(),
+        found,
+        file: None,
+        hint: "give a contract that has these columns with --dataset, or migrate without --drop-source".into(),
+    })
 }
 
 impl Work<'_> {

@@ -28,6 +28,9 @@ pub struct RunOptions {
     pub on_redated: Choice,
     /// How many rejects are too many; `None`: over 10 and over 0.1 % of the rows.
     pub max_rejects: Option<u64>,
+    /// Whether values of a column that the contract lacks are a reason to stop: for who drops the input, with which
+    /// they would be gone.
+    pub refuses_left_out: bool,
     /// How many days a batch has at most.
     pub days_per_batch: u32,
     /// Whether the key was chosen for this run, so that an input may lack one of its columns.
@@ -63,6 +66,7 @@ impl Default for RunOptions {
             on_conflict: Choice::Keep,
             on_redated: Choice::Keep,
             max_rejects: None,
+            refuses_left_out: false,
             days_per_batch: 16,
             key_chosen: false,
             keep_losers: false,

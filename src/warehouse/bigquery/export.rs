@@ -8,6 +8,7 @@ use super::access::{Access, TableName};
 use super::answers::type_of;
 use super::client::Client;
 use super::jobs::{self, Done, Work};
+use super::retire::AsRead;
 use crate::dataset::{ColumnType, Dataset};
 use crate::engine::DataFile;
 use crate::error::{Doing, Error, Kind, Result};
@@ -41,6 +42,8 @@ pub struct Export {
     /// The columns as the files have them, but that times of a `TIMESTAMP` are UTC: BigQuery's files do not say so. Of
     /// a table without rows the types that are not known for certain are null.
     pub schema: SchemaRef,
+    /// What the table was then.
+    pub read: AsRead,
     copies: Vec<Local>,
 }
 
@@ -60,7 +63,8 @@ pub async fn export(access: Access, table: &TableName, stage: &Folder) -> Result
     let moment = Moment::note(&client, table).await?;
     if moment.rows == 0 {
         let schema = Arc::new(Schema::new(moment.fields().iter().map(empty).collect::<Vec<_>>()));
-        return Ok(Export { as_of_us: moment.at_us, rows: 0, files: Vec::new(), schema, copies: Vec::new() });
+        let (as_of_us, read) = (moment.at_us, moment.as_read());
+        return Ok(Export { as_of_us, rows: 0, files: Vec::new(), schema, read, copies: Vec::new() });
     }
     client.progress().note(&format!("exporting {} rows of {table} as of {}", moment.rows, text_of_us(moment.at_us)));
     // Whoever wants the rows of a table that has not changed wants the same ones. Attempts are counted, so that there
@@ -116,7 +120,7 @@ pub async fn export(access: Access, table: &TableName, stage: &Folder) -> Result
 }
 
 /// As [`export`], but the files stay in a folder below `into` for who comes again: of a table that has not changed
-/// since they are taken from there. Gives that folder.
+/// since they are taken from there. Gives that folder, and what the table was when its rows were read.
 ///
 /// # Errors
 /// Those of [`export`]; usage, where times of a column have no zone and the contract gives them none; and what the disk
@@ -127,7 +131,7 @@ pub async fn export_into(
     stage: &Folder,
     dataset: &Dataset,
     into: &Path,
-) -> Result<PathBuf> {
+) -> Result<(PathBuf, AsRead)> {
     let doing = "keep an exported table";
     let client = Client::connect(access.clone(), &table.place).await?;
     let (found, rows) = look(&client, table).await?;
@@ -136,7 +140,7 @@ pub async fn export_into(
     let folder = into.join(&blake3::hash(state.as_bytes()).to_hex()[..32]);
     if folder.is_dir() {
         client.progress().note(&format!("{table} is exported already"));
-        return Ok(folder);
+        return Ok((folder, AsRead::of(&found, rows)));
     }
     let read = Box::pin(export(access, table, stage)).await?;
     std::fs::create_dir_all(into).doing(doing)?;
@@ -145,7 +149,7 @@ pub async fn export_into(
         std::fs::copy(copy.path(), draft.path().join(format!("{number:06}.parquet"))).doing(doing)?;
     }
     std::fs::rename(draft.keep(), &folder).doing(doing)?;
-    Ok(folder)
+    Ok((folder, read.read))
 }
 
 /// Refuses times that would be taken for those of another zone: a file does not tell whether its times are local.
@@ -210,6 +214,11 @@ impl Moment {
             .hint("wait until less is written to it, or name a copy: CREATE SNAPSHOT TABLE … CLONE …"))
     }
 
+    /// What the table was then.
+    pub(super) fn as_read(&self) -> AsRead {
+        AsRead::of(&self.table, self.rows)
+    }
+
     pub(super) fn fields(&self) -> &[TableFieldSchema] {
         self.table.schema.as_ref().map(|schema| schema.fields.as_slice()).unwrap_or_default()
     }
@@ -221,7 +230,7 @@ impl Moment {
 }
 
 /// Looks a table up, with its rows, and makes sure that it can be exported.
-async fn look(client: &Client, name: &TableName) -> Result<(Box<Table>, u64)> {
+pub(super) async fn look(client: &Client, name: &TableName) -> Result<(Box<Table>, u64)> {
     let doing = "read a table of BigQuery";
     let reference = name.reference();
     let missing = || {
@@ -288,7 +297,7 @@ async fn read(client: &Client, folder: &Folder, objects: &[ObjectMeta], moment: 
             .hint("run the same command again; where it says the same, look at the job in BigQuery"));
     }
     let schema = Arc::new(Schema::new(fields));
-    Ok(Export { as_of_us: moment.at_us, rows, files, schema, copies })
+    Ok(Export { as_of_us: moment.at_us, rows, files, schema, read: moment.as_read(), copies })
 }
 
 /// A column of a file by what it is in the table: times of a `TIMESTAMP` are UTC, which files do not say.

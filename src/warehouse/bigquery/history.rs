@@ -2,6 +2,7 @@
 //! them expire by themselves.
 //! <https://docs.cloud.google.com/bigquery/docs/table-snapshots-intro>
 
+use super::client::Client;
 use super::jobs::{self, Done, Work};
 use super::queries::{Names, quoted};
 use super::writes::Made;
@@ -17,12 +18,12 @@ use async_trait::async_trait;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use google_cloud_bigquery_v2::model::job_configuration_table_copy::OperationType;
-use google_cloud_bigquery_v2::model::{JobConfiguration, JobConfigurationTableCopy, TableReference};
+use google_cloud_bigquery_v2::model::{JobConfiguration, JobConfigurationTableCopy, Table, TableReference};
 use google_cloud_wkt::Timestamp;
 use std::collections::BTreeSet;
 
 /// How the names of tables begin that are kept for a while.
-const KEPT: &str = "tradefold_kept_";
+pub(super) const KEPT: &str = "tradefold_kept_";
 
 #[async_trait]
 impl History for BigQueryWarehouse {
@@ -38,20 +39,9 @@ impl History for BigQueryWarehouse {
     async fn keep(&self) -> Result<Option<Moment>> {
         let Some(mut moment) = self.moment().await? else { return Ok(None) };
         let snapshot = self.snapshot(moment.version);
-        let ends_ms = self.ends_ms();
-        let copy = JobConfigurationTableCopy::new()
-            .set_source_table(self.reference())
-            .set_destination_table(snapshot.clone())
-            .set_operation_type(OperationType::Snapshot)
-            .set_write_disposition("WRITE_EMPTY")
-            .set_destination_expiration_time(Timestamp::clamp(ends_ms / 1_000, 0));
-        let labels = jobs::labels(&self.client, "", SNAPSHOT);
-        let configuration = Box::new(JobConfiguration::new().set_copy(copy).set_labels(labels));
         let (target, created_ms) = (self.target(), self.created_ms().await?);
         let work = self.work(&target, created_ms, &snapshot.table_id);
-        // Its name has the time: no earlier one is the same.
-        let effect = |done: Done| async move { Ok(Some(done)) };
-        jobs::run(&self.client, &work, SNAPSHOT, |_| configuration.clone(), None, effect).await?;
+        self::snapshot(&self.client, &work, self.reference(), &snapshot, self.ends_ms()).await?;
         // The target may have changed between the two.
         moment.rows = self.rows(&snapshot).await?;
         Ok(Some(moment))
@@ -195,6 +185,30 @@ impl History for BigQueryWarehouse {
 
 /// The step of a job that makes a snapshot.
 const SNAPSHOT: &str = "snapshot";
+
+/// Takes a snapshot of a table, which expires at a time in milliseconds since 1970-01-01 UTC, or finds that it was
+/// taken and gives it that time. `work` names one snapshot of one state of the table.
+pub(super) async fn snapshot(
+    client: &Client,
+    work: &Work<'_>,
+    of: TableReference,
+    into: &TableReference,
+    ends_ms: i64,
+) -> Result<()> {
+    let copy = JobConfigurationTableCopy::new()
+        .set_source_table(of)
+        .set_destination_table(into.clone())
+        .set_operation_type(OperationType::Snapshot)
+        .set_write_disposition("WRITE_EMPTY")
+        .set_destination_expiration_time(Timestamp::clamp(ends_ms / 1_000, 0));
+    let configuration = Box::new(JobConfiguration::new().set_copy(copy).set_labels(jobs::labels(client, "", SNAPSHOT)));
+    let effect = |done: Done| async move { Ok(client.table(into).await?.map(|_| done)) };
+    let done = jobs::run(client, work, SNAPSHOT, |_| configuration.clone(), None, effect).await?;
+    if done.is_adopted {
+        client.patch(into, Box::new(Table::new().set_expiration_time(ends_ms))).await?;
+    }
+    Ok(())
+}
 
 impl BigQueryWarehouse {
     /// When what is kept now ends, in milliseconds since 1970-01-01 UTC.

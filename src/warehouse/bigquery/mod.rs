@@ -16,6 +16,7 @@ mod jobs;
 mod limits;
 mod queries;
 mod reduced;
+mod retire;
 mod statements;
 mod table;
 mod target;
@@ -25,6 +26,7 @@ pub use access::{Access, Place, SCHEME, TableName};
 pub use export::{Export, export, export_into};
 pub use in_place::{InPlace, InPlaceBytes};
 pub use reduced::{Quarantine, Reduced, Sums};
+pub use retire::{AsRead, ReadTable, is_there};
 pub use table::{Layout, addition, ddl};
 
 use super::usage::{Estimate, Outline, Usage};

@@ -4,6 +4,7 @@ use super::migrate::desk;
 use super::{Desk, Ran, number, project};
 use crate::googlesql::python;
 use std::process::Command;
+use std::time::Duration;
 
 const DROP: &str = "migrate --from staging --to lake --drop-source";
 
@@ -87,6 +88,7 @@ fn what_can_not_be_dropped_is_refused_before_anything_begins() {
         (DROP, "stdin is no terminal"),
         ("migrate --from fixtures/demo/run-1-000.parquet --to lake --drop-source --yes", "only a Delta table"),
         ("migrate --from fixtures/demo --to lake --drop-source --yes", "only a Delta table"),
+        ("migrate --from bigquery://p.d.t --to lake --drop-source", "stdin is no terminal"),
         ("migrate --from staging --from fixtures/demo/run-?-000.parquet --to lake --drop-source --yes", "run-?-000"),
         ("migrate --from lake --to lake --drop-source --yes", "it is the target"),
         ("migrate --from lake/trades/ --to lake --drop-source --yes", "it is the target"),
@@ -99,6 +101,28 @@ fn what_can_not_be_dropped_is_refused_before_anything_begins() {
         assert!(ran.err.contains(reason), "{arguments}\n{}", ran.err);
         assert_eq!((desk.files("lake"), desk.files("staging")), before, "{arguments}");
     }
+}
+
+/// Rows were brought in, and what came of that is not lost with the drop.
+#[tokio::test]
+async fn what_was_brought_in_is_told_although_the_drop_fails() {
+    let desk = desk();
+    let lock = desk.path("staging/_tradefold/trades/lock");
+    let held = tradefold::writer::lock(&lock, Duration::ZERO, &tradefold::progress::Silent).await.unwrap();
+    let ran = desk.run(&format!("{DROP} --yes --wait 0"));
+    assert_eq!(ran.code, 73, "{}", ran.err);
+    for part in ["nothing is missing, lower, blank or double", "no source was dropped"] {
+        assert!(ran.out.contains(part), "{part}\n{}", ran.out);
+    }
+    assert!(ran.err.contains("staging/_tradefold/trades"), "{}", ran.err);
+    drop(held);
+    let narrow = std::fs::read_to_string(project("src/dataset/trades.toml")).unwrap();
+    let column = "[[column]]\nname = \"block_number\"\ntype = \"int64\"\nmin = 0\n";
+    desk.write("narrow.toml", &narrow.replace(column, ""));
+    let ran = desk.run("migrate --from staging --to fresh --drop-source --yes --dataset narrow.toml");
+    assert_eq!(ran.code, 65, "{}", ran.err);
+    assert!(ran.out.contains("`block_number` of"), "{}", ran.out);
+    assert_eq!(kept(&desk), None);
 }
 
 #[test]

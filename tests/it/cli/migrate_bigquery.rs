@@ -67,7 +67,7 @@ async fn a_staging_table_of_bigquery_is_migrated_into_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_bigquery_comes_to_a_lake_and_files_go_to_bigquery() {
-    let (cloud, staging, front, _) = clouds().await;
+    let (cloud, staging, front, witness) = clouds().await;
     let done = ask(&cloud, 0, &format!("migrate --from {} --to lake", staging.place));
     assert_eq!((number(&done, "/proof/inserted"), &done["proof"]["findings"]), (9_508, &json!([])));
     // Whoever comes again finds an unchanged table exported anew, and nothing to do.
@@ -75,6 +75,22 @@ async fn a_table_of_bigquery_comes_to_a_lake_and_files_go_to_bigquery() {
     assert_eq!((number(&again, "/proof/inserted"), front.ran("export")), (0, 2));
     let differs = ask(&cloud, 0, &format!("diff lake {} --dataset trades", staging.place));
     assert_eq!(number(&differs, "/keys/same"), 9_508);
+    let drop = format!("migrate --from {} --to lake --drop-source --yes", staging.place);
+    let dropped = ask(&cloud, 0, &drop)["dropped"].clone();
+    let (table, kept) = (format!("{}.trades", staging.place), dropped[0]["kept"].as_str().unwrap().to_string());
+    assert_eq!((dropped.as_array().unwrap().len(), &dropped[0]["source"]), (1, &json!(table)));
+    let again = cloud.ask("stage", &drop);
+    assert_eq!(again.code, 2, "{}", again.out);
+    let (own, snapshot) = (&staging.place.dataset, kept.rsplit('.').next().unwrap());
+    let back = format!("to have it back: CREATE TABLE `{own}.trades` CLONE `{own}.{snapshot}`");
+    for part in ["it was dropped at", &kept, &back] {
+        assert!(again.err.contains(part), "{part}\n{}", again.err);
+    }
+    // The emulator's clones have no past, which an export reads.
+    witness.run(&format!("CREATE TABLE `{own}.trades` AS SELECT * FROM `{own}.{snapshot}`")).await;
+    let again = ask(&cloud, 0, &format!("migrate --from {table} --to lake"));
+    assert_eq!((number(&again, "/proof/inserted"), again["dropped"].is_null()), (0, true));
+    assert!(cloud.desk.run("gc --warehouse lake").out.contains("staged objects"));
     let files = "migrate --from fixtures/demo/run-2-000.parquet --from fixtures/demo/run-3-000.parquet";
     let done = ask(&cloud, 0, &format!("{files} --to {}.trades", cloud.place));
     assert_eq!((number(&done, "/proof/inserted"), &done["proof"]["findings"]), (605, &json!([])));

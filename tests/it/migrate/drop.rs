@@ -1,6 +1,6 @@
 //! Sources that are dropped, or must not be.
 
-use super::{back, crowded, ledger, migrated, options, production, run, staging};
+use super::{back, crowded, ledger, migrated, migrated_by, options, production, run, staging};
 use crate::warehouse::fuel::{Death, Fuel, FuelStore};
 use crate::warehouse::local::LocalStand;
 use crate::warehouse::{DAY_S, EDGE_S, NOW_US, Stand, fill, fills, merged};
@@ -10,8 +10,9 @@ use std::time::Duration;
 use tradefold::error::{Kind, Result};
 use tradefold::gc::Places;
 use tradefold::ledger::Entry;
-use tradefold::migrate::{Dropping, SourceTable, check_drop, drop_sources};
+use tradefold::migrate::{Dropping, ReadSource, SourceTable, check_drop, drop_sources};
 use tradefold::report::{DroppedTable, MigrationReport};
+use tradefold::run::RunOptions;
 use tradefold::warehouse::local::table_files;
 use tradefold::window::Day;
 
@@ -21,21 +22,22 @@ async fn source() -> (LocalStand, SourceTable) {
     merged(&stand, &staging()).await;
     let folder = stand.lake.join("fills");
     let version = table_files(&folder).await.unwrap().version;
-    (stand, SourceTable { place: "staging".into(), folder, version })
+    (stand, SourceTable { place: "staging".into(), read: ReadSource::Delta { folder, version } })
 }
 
-async fn dropped(stand: &LocalStand, report: &mut MigrationReport, table: &SourceTable) -> Result<()> {
+pub(super) async fn dropped(stand: &LocalStand, report: &mut MigrationReport, table: &SourceTable) -> Result<()> {
     let dropping = Dropping { by: "a test".into(), wait: Duration::ZERO };
     let tables = std::slice::from_ref(table);
     drop_sources(&run(stand, options()), report, tables, &dropping, &mut ledger(stand).await).await
 }
 
-fn kept(report: &MigrationReport) -> &[DroppedTable] {
+pub(super) fn kept(report: &MigrationReport) -> &[DroppedTable] {
     report.dropped.as_ref().unwrap()
 }
 
 fn is_there(table: &SourceTable) -> bool {
-    table.folder.local_path().unwrap().exists()
+    let ReadSource::Delta { folder, .. } = &table.read else { panic!("{table:?}") };
+    folder.local_path().unwrap().exists()
 }
 
 #[tokio::test]
@@ -43,13 +45,14 @@ async fn what_is_kept_is_removed_after_its_day_and_not_before() {
     let stand = crowded().await;
     merged(&stand, &production()).await;
     let (from, table) = source().await;
+    let ReadSource::Delta { version: read, .. } = table.read else { panic!("{table:?}") };
     let rows = from.table().await;
     let mut report = migrated(&stand, &staging()).await;
     let name = report.run.run_id.clone();
     dropped(&stand, &mut report, &table).await.unwrap_or_else(|error| panic!("{}", error.render()));
     let today = Day::of_us(NOW_US);
     let [DroppedTable { until, version, kept, .. }] = kept(&report) else { panic!("{report:?}") };
-    assert_eq!((*until, *version, is_there(&table)), (today.plus(30), table.version, false));
+    assert_eq!((*until, *version, is_there(&table)), (today.plus(30), read, false));
     let home = stand.home();
     let places = Places { warehouse: stand.warehouse(), home: &home, work: &home };
     let found = async |day: Day| {
@@ -129,6 +132,27 @@ async fn a_source_with_unfinished_work_or_a_writer_is_not_dropped() {
     assert!(error.render().contains("begun"), "{}", error.render());
     assert_eq!(dropped(&stand, &mut report, &table).await.unwrap_err().kind(), Kind::Usage);
     assert!(is_there(&table));
+}
+
+/// What would be gone with the source is said before anything is written.
+#[tokio::test]
+async fn values_that_the_contract_has_no_column_for_are_a_reason_to_stop() {
+    let stand = crowded().await;
+    merged(&stand, &production()).await;
+    let before = stand.table().await;
+    let mut rows = staging();
+    rows[0]["fee"] = json!(0.5);
+    rows[1]["fee"] = Value::Null;
+    let options = RunOptions { refuses_left_out: true, ..options() };
+    let stopped = migrated_by(&stand, &rows, options.clone()).await.unwrap();
+    let [stop] = &stopped.run.stops[..] else { panic!("{stopped:?}") };
+    assert_eq!(stop.reason, "left_out_columns");
+    assert!(stop.found.ends_with("`fee` of 1 row"), "{}", stop.found);
+    assert_eq!((stand.table().await, stopped.proof), (before, None));
+    // A column without any value is nothing that could be lost.
+    rows[0]["fee"] = Value::Null;
+    let done = migrated_by(&stand, &rows, options).await.unwrap();
+    assert_eq!((done.run.stops.len(), done.run.totals().1), (0, 2));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod back;
 mod bigquery;
 mod drop;
+mod drop_bigquery;
 mod keys;
 mod losses;
 mod mend;

@@ -1,6 +1,7 @@
 //! BigQuery on a stand: the whole suite runs against an emulator of it.
 
 mod budget;
+mod copies;
 mod crash;
 mod export;
 mod extract;
