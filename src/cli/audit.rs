@@ -106,7 +106,8 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
 /// Looks for the rows of other places in the table, as a migration would before it writes anything.
 async fn against(args: &Args, dataset: &Arc<Dataset>, engine: &Engine, world: &World) -> Result<AgainstReport> {
     let target = &args.target.open_to_compare(engine, dataset, world).await?;
-    let sourcing = Sourcing { named: &args.dataset, dataset, bigquery: args.target.bigquery(), target };
+    let (named, bigquery) = (&args.dataset, args.target.bigquery());
+    let sourcing = Sourcing { named, dataset, bigquery, target, of_target: false };
     let found = sourcing.find(&args.against, false, true, world).await?;
     // Nothing is decided here: whatever the rows are, it is told whether they are there.
     let options = RunOptions {

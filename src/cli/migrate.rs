@@ -63,7 +63,8 @@ pub(super) struct Args {
     drop_source: bool,
     /// Bring the rows of the table itself, and then those of --from, into a new table, prove it against the old one,
     /// and put it into its place: for a table that holds duplicates already, keys in upper case, or fewer columns than
-    /// the contract. The old one is kept for some days. A table that needs no mending is left where it is.
+    /// the contract. The old one is kept for some days, in BigQuery as a snapshot. A table that needs no mending is
+    /// left where it is.
     #[arg(long, conflicts_with_all = ["plan", "roll_back"])]
     mend: bool,
     /// For how many days a dropped or replaced table is kept, the staged winners that the proof names, and in BigQuery
@@ -117,9 +118,10 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         // Before anything is exported.
         must_be_wanted(&of_bigquery(&from, &dataset)?, args.keep_days, args.yes, world).await?;
     }
-    let sourcing = Sourcing { named: &args.dataset, dataset: &dataset, bigquery: &args.bigquery, target: &target };
+    let (named, bigquery) = (&args.dataset, &args.bigquery);
+    let sourcing = Sourcing { named, dataset: &dataset, bigquery, target: &target, of_target: false };
     let found = sourcing.find(&from, args.times_are_utc, is_plan, world).await?;
-    let Found { sources, exports, .. } = found;
+    let Found { sources, mut exports, .. } = found;
     let tables = sources.tables.clone();
     if args.drop_source {
         only_tables(&from, &tables)?;
@@ -154,9 +156,10 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let report = async {
         let mut report = match args.mend && needs_mending(&run).await? {
             true => {
-                let own =
-                    sourcing.find(std::slice::from_ref(&args.to), args.times_are_utc, false, world).await?.sources;
-                Box::pin(mend(&run, own, sources, &mut writer.ledger)).await?
+                let sourcing = Sourcing { of_target: true, ..sourcing };
+                let own = sourcing.find(std::slice::from_ref(&args.to), args.times_are_utc, false, world).await?;
+                exports.extend(own.exports);
+                Box::pin(mend(&run, own.sources, sources, &mut writer.ledger)).await?
             }
             false => Box::pin(migrate(&run, sources, &mut writer.ledger)).await?,
         };

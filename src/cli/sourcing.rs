@@ -19,6 +19,8 @@ pub(super) struct Sourcing<'a> {
     pub(super) dataset: &'a Dataset,
     pub(super) bigquery: &'a BigQueryArgs,
     pub(super) target: &'a Target,
+    /// Whether the target itself is one of the sources, as it is of a mend.
+    pub(super) of_target: bool,
 }
 
 /// What was found.
@@ -85,7 +87,7 @@ impl Sourcing<'_> {
     /// Exports a table of BigQuery. Gives the folder of its files, and what it was.
     async fn exported(&self, place: &str, into: &Path, world: &World) -> Result<(PathBuf, SourceTable)> {
         let table = TableName::parse(place, || Ok(self.dataset.name.clone()))?;
-        if table.to_string() == self.target.warehouse.target() {
+        if !self.of_target && table.to_string() == self.target.warehouse.target() {
             return Err(Error::usage("migrate")
                 .with("source", place)
                 .because("it is the target")

@@ -7,10 +7,9 @@ use crate::error::{Error, Kind, Result};
 use crate::ledger::{Entry, Ledger, Swap, beside};
 use crate::progress::Progress;
 use crate::report::{MendReport, MigrationReport, Replaced, RollBackReport, RunReport};
-use crate::run::{Run, RunOptions, Work};
+use crate::run::{Merging, Run, RunOptions, Work, settle_jobs};
 use crate::storage::Folder;
 use crate::warehouse::{Moment, Undone, Warehouse};
-use crate::window::Day;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether the target has to be mended before rows can be merged into it.
@@ -32,7 +31,7 @@ pub async fn mend(run: &Run<'_>, own: Sources, sources: Sources, ledger: &mut Le
     settle_swap(run.warehouse, ledger, run.progress, (run.now_us)()).await?;
     must_not_be_taken_back(ledger)?;
     let history = run.history()?;
-    let before = history.moment().await?.ok_or_else(|| {
+    let before = history.state().await?.ok_or_else(|| {
         Error::usage(DOING).with("target", run.warehouse.target()).because("there is no table").hint("leave out --mend")
     })?;
     let own_options = RunOptions {
@@ -90,12 +89,13 @@ pub async fn mend(run: &Run<'_>, own: Sources, sources: Sources, ledger: &mut Le
     let inserted = if sources.inputs.is_empty() { 0 } else { making.inserted_after(0, second)[0].keys };
     let mut proof = prove_mend(run, &name, &report.sources, [before, after], inserted, &winners).await?;
     let until = last_kept(run);
-    let kept = kept_as(run, &name, until, ledger);
+    let kept = history.kept_as(until, &label(&name, ledger));
     if proof.findings.is_empty() {
-        // Where the files are once the two are swapped.
-        let target = run.warehouse.target();
-        let [before, aside, made] = [path(&target)?, path(&beside(&target, &kept))?, path(&table.target())?];
-        proof.set_up = proof.set_up.replace(&before, &aside).replace(&made, &before);
+        // Where the tables are once the two are swapped.
+        for (now, then) in history.swapped_names(&beside(&run.warehouse.target(), &kept))? {
+            let of_checks = proof.checks.iter_mut().flat_map(|check| &mut check.sql);
+            of_checks.chain([&mut proof.set_up]).for_each(|sql| *sql = sql.replace(&now, &then));
+        }
     }
     let staged_by = Some(report.run.run_id.clone());
     report.proof_page = Some(keep_proof(run, &name, &proof, staged_by, ledger).await?);
@@ -169,18 +169,24 @@ async fn finish(warehouse: &dyn Warehouse, swap: Swap, ledger: &mut Ledger, now_
     let Some(history) = warehouse.history() else {
         return Err(Error::bug(DOING).with("target", target).because("it can't be swapped"));
     };
+    // A job of an earlier try may be running still, or be begun when its writer wakes up.
+    settle_jobs(warehouse, ledger, now_us).await?;
     let (kept, from) = (beside(&target, &swap.kept), swap.from.as_ref().map(|from| beside(&target, from)));
+    let mut journal = Merging { batch_id: &swap.kept, ledger, now_us: &|| now_us };
     let trying = async {
         if let Some(from) = &from {
             history.stand_by(from, false).await?;
         }
-        history.swap(&kept, swap.old.version).await
+        history.swap(&kept, swap.until, swap.old.version, &mut journal).await
     };
-    let ended = match trying.await {
+    let tried = trying.await;
+    // Its own is over by then, or it is not known.
+    settle_jobs(warehouse, ledger, now_us).await?;
+    let ended = match tried {
         Ok(true) => Ended::Done,
         Ok(false) => Ended::Changed,
         // While the target is what it was, nobody has to wait for what can't be done.
-        Err(error) => match history.moment().await {
+        Err(error) => match history.state().await {
             Ok(Some(now)) if now == swap.old => Ended::Failed(error),
             _ => return Err(error),
         },
@@ -250,7 +256,7 @@ pub(super) async fn roll_back_mend(
         is_back: true,
         old: now,
         new: done.old,
-        kept: kept_as(run, name, until, ledger),
+        kept: history.kept_as(until, &label(name, ledger)),
         until,
         from: Some(done.kept),
     };
@@ -274,12 +280,6 @@ fn part<'a>(run: &Run<'a>, warehouse: &'a dyn Warehouse, options: &RunOptions) -
     Run { warehouse, options, page: None, turns: None, home, work, ..*run }
 }
 
-/// The path of a folder, as statements name the files in it.
-fn path(url: &str) -> Result<String> {
-    let path = Folder::open(url, &[])?.local_path();
-    Ok(path.map_or_else(|| url.to_string(), |path| path.display().to_string()) + "/")
-}
-
 const DOING: &str = "mend a table";
 
 /// The folder beside a target of what is made to take its place.
@@ -287,13 +287,9 @@ fn folder(home: &Folder) -> Folder {
     home.join("mending")
 }
 
-/// The name beside the target under which it is kept until a day. No other has it: a swap that was written down must
-/// not find that it can't be done.
-fn kept_as(run: &Run<'_>, name: &str, until: Day, ledger: &Ledger) -> String {
-    let target = run.warehouse.target();
-    let own = target.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    // Names that begin so are read by nobody who reads the folder above.
-    format!("_{own}.kept-until-{until}-{name}-{}", ledger.records().len())
+/// What no other swap has: one that was written down must not find that it can't be done.
+fn label(name: &str, ledger: &Ledger) -> String {
+    format!("{name}-{}", ledger.records().len())
 }
 
 /// What a migration that is half taken back has left would be mended as if it were to stay.
@@ -310,7 +306,7 @@ fn must_not_be_taken_back(ledger: &Ledger) -> Result<()> {
 
 async fn moment_of(table: &dyn Warehouse) -> Result<Moment> {
     let moment = match table.history() {
-        Some(history) => history.moment().await?,
+        Some(history) => history.state().await?,
         None => None,
     };
     moment.ok_or_else(|| Error::data(DOING).with("table", table.target()).because("it has no rows, so it is not there"))

@@ -159,59 +159,65 @@ pub trait History: Send + Sync {
     /// What the warehouse says.
     async fn ask(&self, tables: &Tables, sql: &str) -> Result<Vec<RecordBatch>>;
 
+    /// What it is now, by a version that is another one whenever somebody has written to it since, and only then.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn state(&self) -> Result<Option<Moment>> {
+        self.moment().await
+    }
+
     /// Whether nothing can be merged into the target as it is: it holds keys more than once or as landing would not
     /// write them, or its columns are not the contract's.
     ///
     /// # Errors
-    /// What the warehouse says.
-    async fn needs_mending(&self) -> Result<bool> {
-        Err(Error::usage("mend a table")
-            .because("this is only done in the embedded warehouse until now")
-            .hint("bring the old table and the others into a new one: migrate --from OLD --from … --to NEW"))
-    }
+    /// What the warehouse says; usage, where a mend would not do.
+    async fn needs_mending(&self) -> Result<bool>;
 
     /// The table that is made to take the target's place; it need not be there yet. `anew`: what there is of it goes.
     ///
     /// # Errors
-    /// Usage, where the warehouse can't; otherwise what it says.
-    async fn in_the_making(&self, _anew: bool) -> Result<Box<dyn Warehouse>> {
-        Err(Error::bug("make a table that takes another's place").because("no table can be made here"))
-    }
+    /// What the warehouse says.
+    async fn in_the_making(&self, anew: bool) -> Result<Box<dyn Warehouse>>;
 
     /// As [`History::tables`], but before is the target as landing reads it, with all its rows, and after is the table
     /// in the making.
     ///
     /// # Errors
     /// As [`History::in_the_making`].
-    async fn tables_of_mend(&self, _batches: &[Manifest]) -> Result<Tables> {
-        Err(Error::bug("prove a mend").because("no table can be made here"))
-    }
+    async fn tables_of_mend(&self, batches: &[Manifest]) -> Result<Tables>;
 
-    /// Whether a table that was put aside is there, with all of its files, and has this version.
+    /// The name beside the target under which it is kept until a day once another table is in its place. `label` is
+    /// what no other swap has.
+    fn kept_as(&self, until: Day, label: &str) -> String;
+
+    /// What statements of [`History::tables_of_mend`] call the tables, each with what it is called once they are
+    /// swapped and the target is `kept`. In this order none is taken for another one.
     ///
     /// # Errors
     /// As [`History::in_the_making`].
-    async fn has_kept(&self, _kept: &str, _version: u64) -> Result<bool> {
-        Err(Error::bug("look for a table that was replaced").because("no table can be made here"))
-    }
+    fn swapped_names(&self, kept: &str) -> Result<Vec<(String, String)>>;
 
-    /// Puts the table in the making into the place of the target, which is called `kept` from then on; goes on where
-    /// an earlier try has ended. `false`: nothing was done, since the target has another version than this, or there is
-    /// nothing to put there. Where it fails after a part of it, that part is undone if it can be.
+    /// Whether a table that was put aside is there, with all of its files, and has the version that it had then.
     ///
     /// # Errors
     /// As [`History::in_the_making`].
-    async fn swap(&self, _kept: &str, _version: u64) -> Result<bool> {
-        Err(Error::bug("swap two tables").because("no table can be made here"))
-    }
+    async fn has_kept(&self, kept: &str, version: u64) -> Result<bool>;
+
+    /// Puts the table in the making into the place of the target, which is `kept` until a day from then on; goes on
+    /// where an earlier try has ended. `false`: nothing was done, since the target has another version than this, or
+    /// there is nothing to put there. Where it fails after a part of it, that part is undone if it can be. A job that
+    /// may outlive this process is written down before it is begun, and those of earlier tries are over.
+    ///
+    /// # Errors
+    /// As [`History::in_the_making`].
+    async fn swap(&self, kept: &str, until: Day, version: u64, journal: &mut dyn Journal) -> Result<bool>;
 
     /// Makes the table that is `kept` the one in the making, or the other way round; nothing, where that is done.
     ///
     /// # Errors
     /// As [`History::in_the_making`].
-    async fn stand_by(&self, _kept: &str, _is_back: bool) -> Result<()> {
-        Err(Error::bug("swap two tables").because("no table can be made here"))
-    }
+    async fn stand_by(&self, kept: &str, is_back: bool) -> Result<()>;
 
     /// Keeps the rows that the merge of a batch is about to bring in, each beside the one that it replaces. Gives how
     /// many. What was kept in the same place before goes.

@@ -55,10 +55,6 @@ impl History for BigQueryWarehouse {
         let target = quoted(&self.reference())?;
         let none = format!("(SELECT * FROM {target} WHERE {} AND FALSE)", self.any_day(&target)?);
         let mut set_up = String::from("-- For BigQuery, in the time zone UTC.\n");
-        let mut known = |what: &str, name: &TableReference| {
-            let ends = text_of_us(self.ends_ms() * 1_000);
-            set_up.push_str(&format!("-- {what}: `{}`, until about {ends}.\n", name.table_id));
-        };
         let before = match before {
             None => none.clone(),
             Some(moment) => {
@@ -69,19 +65,11 @@ impl History for BigQueryWarehouse {
                         .because("what it was was kept in this snapshot, and that is gone")
                         .hint("a migration can be proven only as long as what it keeps is there: see --keep-days"));
                 }
-                known("The target as it was", &snapshot);
+                self.tell(&mut set_up, "The target as it was", &snapshot);
                 self.every_day(&quoted(&snapshot)?)?
             }
         };
-        let objects: Vec<StagedObject> = batches.iter().flat_map(|batch| batch.objects.iter().cloned()).collect();
-        let winners = match objects.is_empty() {
-            true => none,
-            false => {
-                let winners = self.load_winners(batches, &objects).await?;
-                known("The winners", &winners);
-                quoted(&winners)?
-            }
-        };
+        let winners = self.winners_of(batches, none, &mut set_up).await?;
         let after = self.every_day(&target)?;
         Ok(Tables { before, after, winners, dialect: Dialect::GoogleSql, parts: 1, set_up })
     }
@@ -100,6 +88,43 @@ impl History for BigQueryWarehouse {
 
     async fn ask(&self, _tables: &Tables, sql: &str) -> Result<Vec<RecordBatch>> {
         self.client.rows("prove", "", sql.to_string()).await?.try_collect().await.doing("prove a migration")
+    }
+
+    async fn state(&self) -> Result<Option<Moment>> {
+        self.state_of_target().await
+    }
+
+    async fn needs_mending(&self) -> Result<bool> {
+        self.is_to_be_mended().await
+    }
+
+    async fn in_the_making(&self, anew: bool) -> Result<Box<dyn Warehouse>> {
+        Ok(Box::new(self.table_in_the_making(anew).await?))
+    }
+
+    async fn tables_of_mend(&self, batches: &[Manifest]) -> Result<Tables> {
+        self.both_of_mend(batches).await
+    }
+
+    fn kept_as(&self, _until: Day, label: &str) -> String {
+        self.kept_name(label)
+    }
+
+    fn swapped_names(&self, kept: &str) -> Result<Vec<(String, String)>> {
+        self.placed_as(&self.kept_table(kept))
+    }
+
+    /// A snapshot never changes.
+    async fn has_kept(&self, kept: &str, _version: u64) -> Result<bool> {
+        Ok(self.client.table(&self.kept_table(kept)).await?.is_some())
+    }
+
+    async fn swap(&self, kept: &str, until: Day, version: u64, journal: &mut dyn Journal) -> Result<bool> {
+        self.swapped(&self.kept_table(kept), until, version, journal).await
+    }
+
+    async fn stand_by(&self, kept: &str, is_back: bool) -> Result<()> {
+        self.stood_by(&self.kept_table(kept), is_back).await
     }
 
     /// As a table beside the target.
@@ -233,6 +258,23 @@ impl BigQueryWarehouse {
         rows.ok_or_else(|| Error::data("count the rows of a table").with("table", &name.table_id).because("it is gone"))
     }
 
+    /// Tells who runs the statements of a proof of a table that they name.
+    fn tell(&self, set_up: &mut String, what: &str, name: &TableReference) {
+        let ends = text_of_us(self.ends_ms() * 1_000);
+        set_up.push_str(&format!("-- {what}: `{}`, until about {ends}.\n", name.table_id));
+    }
+
+    /// The winners of batches, as statements name them; `none` where there is none.
+    pub(super) async fn winners_of(&self, batches: &[Manifest], none: String, set_up: &mut String) -> Result<String> {
+        let objects: Vec<StagedObject> = batches.iter().flat_map(|batch| batch.objects.iter().cloned()).collect();
+        if objects.is_empty() {
+            return Ok(none);
+        }
+        let winners = self.load_winners(batches, &objects).await?;
+        self.tell(set_up, "The winners", &winners);
+        quoted(&winners)
+    }
+
     /// All winners as one table that a proof can ask, and whoever runs its statements.
     async fn load_winners(&self, batches: &[Manifest], objects: &[StagedObject]) -> Result<TableReference> {
         let (target, created_ms) = (self.target(), self.created_ms().await?);
@@ -252,11 +294,11 @@ impl BigQueryWarehouse {
     }
 
     /// All rows of a table whose name is quoted, for one that wants to be told of which days.
-    fn every_day(&self, table: &str) -> Result<String> {
+    pub(super) fn every_day(&self, table: &str) -> Result<String> {
         Ok(format!("(SELECT * FROM {table} WHERE {})", self.any_day(table)?))
     }
 
-    fn any_day(&self, table: &str) -> Result<String> {
+    pub(super) fn any_day(&self, table: &str) -> Result<String> {
         let names = Names { target: table.into(), staged: String::new(), witnesses: String::new() };
         self.statements(&names).any_day()
     }

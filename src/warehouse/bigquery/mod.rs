@@ -14,6 +14,7 @@ mod history;
 mod in_place;
 mod jobs;
 mod limits;
+mod mend;
 mod queries;
 mod reduced;
 mod retire;
@@ -96,6 +97,8 @@ pub struct BigQueryWarehouse {
     dataset: Arc<Dataset>,
     client: Client,
     place: Place,
+    /// The table's own name: the dataset's, but for one that is made to take that one's place.
+    table: String,
     options: Options,
     /// When the target was made, in milliseconds; 0 until it is known.
     created_ms: AtomicI64,
@@ -113,11 +116,12 @@ impl BigQueryWarehouse {
         options: Options,
     ) -> Result<BigQueryWarehouse> {
         let client = Client::connect(access, &place).await?;
-        Ok(BigQueryWarehouse { dataset, client, place, options, created_ms: AtomicI64::new(0) })
+        let table = dataset.name.clone();
+        Ok(BigQueryWarehouse { dataset, client, place, table, options, created_ms: AtomicI64::new(0) })
     }
 
     fn reference(&self) -> TableReference {
-        self.place.table(&self.dataset.name)
+        self.place.table(&self.table)
     }
 
     fn work<'a>(&self, target: &'a str, created_ms: i64, batch_id: &'a str) -> Work<'a> {
@@ -138,9 +142,14 @@ impl BigQueryWarehouse {
         Ok(ids.map(|id| self.temporary_table(&self.work(&target, created_ms, id))).collect())
     }
 
+    /// The full name of the dataset's table, also where this is the one that is made to take its place.
+    fn target_name(&self) -> String {
+        format!("{}.{}", self.place, self.dataset.name)
+    }
+
     /// What tells temporary tables of this target from all others.
     fn temporary_labels(&self) -> [(String, String); 3] {
-        let target = blake3::hash(self.target().as_bytes()).to_hex()[..32].to_string();
+        let target = blake3::hash(self.target_name().as_bytes()).to_hex()[..32].to_string();
         let stage = (STAGE.into(), self.stage_label());
         [("tradefold".into(), "temporary".into()), ("tradefold_target".into(), target), stage]
     }
@@ -149,7 +158,7 @@ impl BigQueryWarehouse {
 #[async_trait]
 impl Warehouse for BigQueryWarehouse {
     fn target(&self) -> String {
-        format!("{}.{}", self.place, self.dataset.name)
+        format!("{}.{}", self.place, self.table)
     }
 
     fn history(&self) -> Option<&dyn History> {
@@ -327,7 +336,7 @@ impl Warehouse for BigQueryWarehouse {
     async fn remembered(&self, batch: &Manifest) -> Result<Option<(Comparison, Merged)>> {
         let Some(table) = self.client.table(&self.reference()).await? else { return Ok(None) };
         let target = self.target();
-        let work = self.work(&target, table.creation_time, &batch.batch_id);
+        let work = self.work(&target, table::made_ms(&table), &batch.batch_id);
         let made = jobs::attempts(&self.client, &work, "merge").await?;
         let Some(done) = made.into_iter().find(|done| jobs::error_of(&done.job).is_none()) else { return Ok(None) };
         let Some(found) = writes::found(&done.job) else { return Ok(None) };

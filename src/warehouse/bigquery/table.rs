@@ -63,6 +63,44 @@ pub(super) fn reduced(dataset: &Dataset) -> Table {
     }
 }
 
+/// The label of a target whose rows a mend has replaced, with the time of that in milliseconds since 1970-01-01 UTC.
+pub(super) const MADE: &str = "tradefold_made_ms";
+
+/// When a table was made, in milliseconds since 1970-01-01 UTC. One whose rows a mend has replaced is another one since
+/// then: what jobs before it say of theirs is not true of it.
+pub(super) fn made_ms(table: &Table) -> i64 {
+    table.labels.get(MADE).and_then(|ms| ms.parse().ok()).unwrap_or(table.creation_time)
+}
+
+/// A table with the contract's columns, in the order and with the descriptions and policies of another one's, and laid
+/// out as that.
+pub(super) fn like(dataset: &Dataset, other: &Table) -> Table {
+    let known = other.schema.as_ref().map(|schema| schema.fields.as_slice()).unwrap_or_default();
+    let place = |name: &str| known.iter().position(|field| field.name.eq_ignore_ascii_case(name));
+    let mut fields: Vec<TableFieldSchema> = dataset.columns.iter().map(field).collect();
+    for field in &mut fields {
+        let Some(old) = place(&field.name).and_then(|at| known.get(at)) else { continue };
+        field.description = old.description.clone().or(field.description.take());
+        field.policy_tags.clone_from(&old.policy_tags);
+        field.data_policies.clone_from(&old.data_policies);
+    }
+    fields.sort_by_key(|field| place(&field.name).unwrap_or(known.len()));
+    let mut table = Table::new().set_schema(TableSchema::new().set_fields(fields));
+    table.description.clone_from(&other.description);
+    table.time_partitioning.clone_from(&other.time_partitioning);
+    table.require_partition_filter.clone_from(&other.require_partition_filter);
+    table.clustering.clone_from(&other.clustering);
+    table.encryption_configuration.clone_from(&other.encryption_configuration);
+    table
+}
+
+/// The columns of a table that the contract has not.
+pub(super) fn others(dataset: &Dataset, table: &Table) -> Vec<String> {
+    let fields = table.schema.as_ref().map(|schema| schema.fields.as_slice()).unwrap_or_default();
+    let is_ours = |name: &str| dataset.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    fields.iter().filter(|field| !is_ours(&field.name)).map(|field| field.name.clone()).collect()
+}
+
 /// The target as it is made.
 pub(super) fn target(dataset: &Dataset, layout: Layout) -> Table {
     let mut table = Table::new().set_schema(schema(dataset));

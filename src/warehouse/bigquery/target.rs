@@ -17,12 +17,17 @@ pub(super) const PARTITIONS_TO: Day = Day(69_395);
 impl BigQueryWarehouse {
     /// The target, checked; `None`: there is none.
     pub(super) async fn find(&self) -> Result<Option<Box<Table>>> {
+        self.find_as(self.options.allows_field_addition).await
+    }
+
+    /// The same, which may lack columns of the contract or not.
+    pub(super) async fn find_as(&self, may_lack: bool) -> Result<Option<Box<Table>>> {
         let Some(table) = self.client.table(&self.reference()).await? else { return Ok(None) };
         let refuse = |why: String, hint: &str| {
             Error::usage("use a table as the target").with("table", self.target()).because(why).hint(hint)
         };
         let mut misfits = table::misfits(&self.dataset, &table);
-        if !self.options.allows_field_addition {
+        if !may_lack {
             misfits.wrong.extend(misfits.missing.iter().map(|name| format!("`{name}` is missing")));
         }
         if !misfits.wrong.is_empty() {
@@ -59,7 +64,7 @@ impl BigQueryWarehouse {
 
     /// The target, made or mended where it has to be. Says when it was made.
     pub(super) async fn prepare(&self) -> Result<i64> {
-        let made_ms = self.prepared().await?.creation_time;
+        let made_ms = table::made_ms(&*self.prepared().await?);
         self.created_ms.store(made_ms, Ordering::Relaxed);
         Ok(made_ms)
     }
@@ -136,7 +141,7 @@ impl BigQueryWarehouse {
     pub(super) async fn created_ms(&self) -> Result<i64> {
         match self.created_ms.load(Ordering::Relaxed) {
             0 => {
-                let found = self.client.table(&self.reference()).await?.map_or(0, |table| table.creation_time);
+                let found = self.client.table(&self.reference()).await?.map_or(0, |table| table::made_ms(&table));
                 self.created_ms.store(found, Ordering::Relaxed);
                 Ok(found)
             }

@@ -102,11 +102,22 @@ impl History for DeltaWarehouse {
         self.both_of_mend(batches).await
     }
 
+    fn kept_as(&self, until: Day, label: &str) -> String {
+        let target = self.target();
+        let own = target.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        // Names that begin so are read by nobody who reads the folder above.
+        format!("_{own}.kept-until-{until}-{label}")
+    }
+
+    fn swapped_names(&self, kept: &str) -> Result<Vec<(String, String)>> {
+        self.placed_as(&Folder::open(kept, &[])?)
+    }
+
     async fn has_kept(&self, kept: &str, version: u64) -> Result<bool> {
         is_whole(&Folder::open(kept, &[])?, version).await
     }
 
-    async fn swap(&self, kept: &str, version: u64) -> Result<bool> {
+    async fn swap(&self, kept: &str, _until: Day, version: u64, _journal: &mut dyn Journal) -> Result<bool> {
         self.swapped(&Folder::open(kept, &[])?, version).await
     }
 

@@ -113,6 +113,16 @@ impl DeltaWarehouse {
         making.with_after(set_up, rows, batches).await
     }
 
+    /// Where the files of a mend's statements are once it is in place: their folders now, and then.
+    pub(super) fn placed_as(&self, kept: &Folder) -> Result<Vec<(String, String)>> {
+        let path = |folder: &Folder| match folder.local_path() {
+            Some(path) => Ok(format!("{}/", path.display())),
+            None => Err(Error::bug("swap two tables").with("table", folder.url()).because("it is not on a disk")),
+        };
+        let (target, making) = (path(&self.folder)?, path(&self.making())?);
+        Ok(vec![(target.clone(), path(kept)?), (making, target)])
+    }
+
     /// Puts the table in the making into the target's place. Goes on where an earlier try has ended, and goes back
     /// where it can't.
     pub(super) async fn swapped(&self, kept: &Folder, version: u64) -> Result<bool> {

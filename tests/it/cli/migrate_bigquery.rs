@@ -97,6 +97,25 @@ async fn a_table_of_bigquery_comes_to_a_lake_and_files_go_to_bigquery() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_production_of_bigquery_that_holds_duplicates_is_mended() {
+    let mut cloud = Cloud::new().await;
+    cloud.report(0, "backfill fixtures/five_days_apart_1.ndjson fixtures/midnight.ndjson");
+    let witness = Witness::new(servers()).await;
+    let table = format!("`{}`.`{}`.`trades`", cloud.place.project, cloud.place.dataset);
+    let rows = format!("SELECT COUNT(*) AS n, COUNT(DISTINCT `tx_hash`) AS keys FROM {table}");
+    let before = witness.run(&rows).await[0].clone();
+    witness.run(&format!("INSERT INTO {table} SELECT * FROM {table}")).await;
+    let front = Front::start(&servers().bigquery).await;
+    cloud.endpoint.clone_from(&front.url);
+    let done = ask(&cloud, 0, &format!("migrate --to {} --mend", cloud.place));
+    let replaced = &done["mended"]["replaced"];
+    assert_eq!((number(replaced, "/rows_before"), &done["proof"]["findings"]), (2 * number(&before, "/n"), &json!([])));
+    assert_eq!(witness.run(&rows).await[0], before);
+    assert_eq!(passing(&cloud), Vec::<String>::new());
+    assert!(!cloud.desk.files(".tradefold").iter().any(|path| path.contains("/exports/")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_migrated_in_bigquery_is_refused() {
     let cloud = Cloud::new().await;
     let to = cloud.place.to_string();

@@ -98,7 +98,10 @@ pub(super) async fn settled(stand: &LocalStand) -> Result<()> {
 
 /// Wallet, rev and price of every row.
 pub(super) async fn rows(stand: &LocalStand) -> Vec<String> {
-    let table = stand.table().await;
+    shown(&stand.table().await)
+}
+
+pub(super) fn shown(table: &[String]) -> Vec<String> {
     let shown = table.iter().map(|row| {
         let row: Value = serde_json::from_str(row).unwrap();
         let text = |name: &str| row.get(name).map_or("null".into(), Value::to_string);
@@ -109,7 +112,7 @@ pub(super) async fn rows(stand: &LocalStand) -> Vec<String> {
     shown
 }
 
-const MENDED: [&str; 7] =
+pub(super) const MENDED: [&str; 7] =
     ["0xa1 1 1.1", "0xa2 2 null", "0xa3 1 0.3", "0xa4 2 0.4", "0xa5 1 0.5", "0xb1 1 2.2", "0xb2 1 2.4"];
 
 /// What must be true of a lake that was mended, whatever happened on the way.

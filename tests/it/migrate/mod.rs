@@ -7,6 +7,7 @@ mod drop_bigquery;
 mod keys;
 mod losses;
 mod mend;
+mod mend_bigquery;
 mod swap;
 mod turns;
 

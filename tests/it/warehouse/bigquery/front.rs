@@ -48,7 +48,7 @@ pub(super) struct State {
     /// The configurations of copy jobs.
     pub(super) copies: Vec<Value>,
     /// Of each table, how many rows it had when that was looked at last, and since when, in milliseconds.
-    changed: BTreeMap<String, (i64, i64)>,
+    pub(super) changed: BTreeMap<String, (i64, i64)>,
 }
 
 /// A server before the emulator.
@@ -301,6 +301,7 @@ impl Shared {
             self.state().jobs.insert(id, job);
         } else {
             let sql = body["configuration"]["query"]["query"].as_str().unwrap_or_default();
+            self.forget(sql);
             let target = sql.strip_prefix("MERGE ").and_then(|rest| rest.split(" AS t").next()).map(str::to_string);
             let before = match &target {
                 Some(target) => self.count(target).await,

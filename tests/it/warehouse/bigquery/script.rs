@@ -68,7 +68,7 @@ impl Fuel {
 
 /// Whether a request of this line changes something.
 fn has_effect(line: &str) -> bool {
-    let writes = ["load", "snapshot", "keep", "merge", "undo", "export", "add"];
+    let writes = ["load", "snapshot", "keep", "merge", "undo", "export", "add", "swap", "restore", "forget"];
     match line.strip_prefix("POST job ") {
         Some(step) => writes.contains(&step),
         None => !line.starts_with("GET") && line != "POST dry run",

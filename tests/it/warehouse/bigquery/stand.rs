@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Witness {
     jobs: JobService,
-    tables: TableService,
+    pub tables: TableService,
 }
 
 impl Witness {
