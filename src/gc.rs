@@ -1,7 +1,7 @@
 //! What runs have left behind, and its removal. Files that a person may want to look at are none of it.
 
 use crate::error::Result;
-use crate::ledger::Ledger;
+use crate::ledger::{Entry, Ledger};
 use crate::stage::Manifest;
 use crate::storage::Folder;
 use crate::warehouse::Warehouse;
@@ -38,6 +38,8 @@ pub struct Leftover {
 enum Remains {
     Table(String),
     Folder(Folder),
+    /// A table that somebody may want to have back.
+    Kept(Folder),
     Object(Folder, String),
 }
 
@@ -60,7 +62,14 @@ impl Places<'_> {
     /// What a store or the warehouse says.
     pub async fn leftovers(&self, ledger: &Ledger, today: Day) -> Result<Vec<Leftover>> {
         let pending = ledger.pending().into_iter().map(|(part, _)| part);
-        let unfinished: BTreeSet<&str> = ledger.unfinished().into_iter().chain(pending).collect();
+        let mending = self.home.join("mending");
+        let making = Ledger::open(mending.join("ledger"), String::new()).await?;
+        // Of a mend no run is over before its table is in place.
+        let of_mend = making.records().iter().filter_map(|record| match &record.entry {
+            Entry::Landed { run_id, .. } => Some(run_id.as_str()),
+            _ => None,
+        });
+        let unfinished: BTreeSet<&str> = ledger.unfinished().into_iter().chain(pending).chain(of_mend).collect();
         let mut found = self.tables(ledger, &unfinished).await?;
         let promised = ledger.staged_until();
         let kept = |run_id: &str| promised.get(run_id).copied().filter(|until| today <= *until);
@@ -76,22 +85,28 @@ impl Places<'_> {
         for folder in &exports {
             found.append(&mut folders_in(folder, "exported objects", "a command that reads the table").await?);
         }
-        let mending = self.home.join("mending");
         found.append(&mut folders_in(&mending, "table in the making", "a mend that was not finished").await?);
         // Those of BigQuery expire.
-        for (place, until) in ledger.kept_tables().into_iter().filter(|(place, _)| !place.starts_with(SCHEME)) {
-            let folder = Folder::open(place, &[])?;
-            let files = folder.list().await?;
-            // It may be removed by now, or back in its place.
-            if !files.is_empty() {
+        let kept = ledger.kept_tables(&self.warehouse.target()).into_iter();
+        for (place, until) in kept.filter(|(place, _)| !place.starts_with(SCHEME)) {
+            let folder = Folder::open(&place, &[])?;
+            let half = half_removed(&folder);
+            let half = (half.clone(), None, Remains::Folder(half));
+            let whole = (folder.clone(), Some(until).filter(|until| today <= *until), Remains::Kept(folder));
+            for (folder, kept_until, remains) in [half, whole] {
+                let files = folder.list().await?;
+                // It may be removed by now, or back in its place.
+                if files.is_empty() {
+                    continue;
+                }
                 found.push(Leftover {
                     what: "dropped table".into(),
-                    place: place.to_string(),
+                    place: folder.url().to_string(),
                     files: files.len() as u64,
                     size_bytes: files.iter().map(|meta| meta.size).sum(),
                     needed_by: None,
-                    kept_until: Some(until).filter(|until| today <= *until),
-                    remains: Remains::Folder(folder),
+                    kept_until,
+                    remains,
                 });
             }
         }
@@ -164,9 +179,12 @@ impl Places<'_> {
         for leftover in leftovers {
             match &leftover.remains {
                 Remains::Table(name) => self.warehouse.drop_temporary(name).await?,
-                Remains::Folder(folder) => {
-                    folder.clear().await?;
-                    folder.drop_empty();
+                Remains::Folder(folder) => folder.remove_all().await?,
+                Remains::Kept(folder) => {
+                    // Of what is removed half of the way nobody takes it for a table any more.
+                    let half = half_removed(folder);
+                    folder.rename_to(&half)?;
+                    half.remove_all().await?;
                 }
                 Remains::Object(folder, name) => folder.remove(name).await?,
             }
@@ -175,6 +193,12 @@ impl Places<'_> {
         self.work.join("runs").drop_empty();
         Ok(())
     }
+}
+
+/// What a kept table is called while it is removed.
+fn half_removed(folder: &Folder) -> Folder {
+    let name = folder.url().path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default().to_string();
+    folder.beside(&format!("{name}.removed"))
 }
 
 /// The folders in a folder, whose work `needed_by` goes on with: pages of a feed, objects of an export.

@@ -65,11 +65,11 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let engine = args.engine.start()?;
     let target = args.target.open(&engine, &dataset, world).await?;
     let Target { warehouse, home, .. } = &target;
-    let ledger = Ledger::open(home.join("ledger"), String::new()).await?;
+    let mut ledger = Ledger::open(home.join("ledger"), String::new()).await?;
     warehouse.check_target().await?;
     let audit = warehouse.audit().await?;
+    let lost_rows = ledger.missing_rows(audit.rows).await?;
     let rows_after_last_merge = ledger.rows_after_last_merge();
-    let lost_rows = rows_after_last_merge.map_or(0, |rows| rows.saturating_sub(audit.rows));
     let mut findings = audit.findings();
     if lost_rows > 0 {
         findings.push("lost_rows".into());

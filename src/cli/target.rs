@@ -98,7 +98,7 @@ impl Target {
         let claim = Claim { lock: path, holder, terms: Terms::usual(wait), now_us: world.now_us, progress };
         let seat = Seat::take(claim, wait.saturating_sub(begun.elapsed()), lock, &mut ledger).await?;
         // Before anything else: somebody may have died between the renames of a swap.
-        settle_swap(self.warehouse.as_ref(), &mut ledger, (world.now_us)()).await?;
+        settle_swap(self.warehouse.as_ref(), &mut ledger, world.progress.as_ref(), (world.now_us)()).await?;
         Ok(Writer { ledger, seat })
     }
 }

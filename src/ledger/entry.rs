@@ -157,6 +157,9 @@ pub enum Entry {
         /// The last day on which the staged winners are kept, which the proof names.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         staged_until: Option<Day>,
+        /// The run that has staged them, where it is not called as the migration is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        staged_by: Option<String>,
     },
     /// A table of which a migration has brought in all rows is dropped next: moved aside, or after a snapshot of it.
     /// Whether that came to be, the two places tell.
@@ -249,12 +252,19 @@ pub struct Swap {
     pub old: Moment,
     /// What it is after.
     pub new: Moment,
-    /// The URL under which the old one is kept.
+    /// The name beside the target under which the old one is kept.
     pub kept: String,
     /// The last day on which it is.
     pub until: Day,
-    /// Where the new one is kept until then, if it was the target before.
+    /// The name beside the target under which the new one is kept until then, if it was the target before.
     pub from: Option<String>,
+}
+
+/// The URL of what lies beside a target under a name. Older entries have a URL there, which is that of another place
+/// where the target was copied or moved since.
+pub fn beside(target: &str, name: &str) -> String {
+    let name = name.rsplit('/').next().unwrap_or(name);
+    target.trim_end_matches('/').rsplit_once('/').map_or_else(|| name.into(), |(above, _)| format!("{above}/{name}"))
 }
 
 /// Windows of a feed of which everything was seen.

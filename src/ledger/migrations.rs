@@ -1,7 +1,7 @@
 //! What the ledger knows of migrations: what the target was before one, what each merge was about to change, what was
 //! proven, and what was taken back.
 
-use super::entry::{Cover, Entry, Swap};
+use super::entry::{Cover, Entry, Swap, beside};
 use super::{Ledger, Record};
 use crate::stage::Manifest;
 use crate::warehouse::Moment;
@@ -87,7 +87,8 @@ impl Ledger {
         found
     }
 
-    /// The file that says what the merge of a batch was about to change, where nothing says that the merge came.
+    /// The file that says what the merge of a batch was about to change, where nothing says that the merge came
+    /// or was begun.
     pub fn unmerged_changes(&self, name: &str, batch: &str) -> Option<&str> {
         let mut found = None;
         for record in self.records() {
@@ -95,6 +96,8 @@ impl Ledger {
                 Entry::Changing { run_id, batch_id, file, .. } if run_id == name && batch_id == batch => {
                     found = Some(file.as_str());
                 }
+                // Its effect may be there, and no more the rows by which that could be seen.
+                Entry::Merging { batch_id, .. } if batch_id == batch => found = None,
                 Entry::Merged { receipt } if receipt.batch_id == batch => found = None,
                 Entry::RolledBack { run_id, .. } if run_id == name => found = None,
                 Entry::Swapped { is_done: true, .. } => found = None,
@@ -158,22 +161,25 @@ impl Ledger {
 
     /// Until when the staged winners of runs are kept, since proofs name them.
     pub fn staged_until(&self) -> BTreeMap<&str, Day> {
-        let mut kept = BTreeMap::new();
+        let mut kept: BTreeMap<&str, Day> = BTreeMap::new();
         for record in self.records() {
-            if let Entry::Proven { run_id, staged_until: Some(until), .. } = &record.entry {
-                kept.insert(run_id.as_str(), *until);
+            if let Entry::Proven { run_id, staged_until: Some(until), staged_by, .. } = &record.entry {
+                // What an earlier proof has promised stands.
+                let known = kept.entry(staged_by.as_ref().unwrap_or(run_id)).or_insert(*until);
+                *known = (*known).max(*until);
             }
         }
         kept
     }
 
-    /// The URLs of tables that were moved aside, or were to be, each with the last day on which it is kept.
-    pub fn kept_tables(&self) -> BTreeMap<&str, Day> {
+    /// The URLs of tables that were moved aside for this target, or were to be, each with the last day on which it is
+    /// kept.
+    pub fn kept_tables(&self, target: &str) -> BTreeMap<String, Day> {
         let mut tables = BTreeMap::new();
         for record in self.records() {
             match &record.entry {
-                Entry::Dropping { kept, until, .. } => drop(tables.insert(kept.as_str(), *until)),
-                Entry::Swapping { swap } => drop(tables.insert(swap.kept.as_str(), swap.until)),
+                Entry::Dropping { kept, until, .. } => drop(tables.insert(kept.clone(), *until)),
+                Entry::Swapping { swap } => drop(tables.insert(beside(target, &swap.kept), swap.until)),
                 _ => {}
             }
         }

@@ -6,7 +6,7 @@ mod feeds;
 mod migrations;
 mod segments;
 
-pub use entry::{Cover, Entry, Gap, Holder, Purpose, Receipt, Record, Swap};
+pub use entry::{Cover, Entry, Gap, Holder, Purpose, Receipt, Record, Swap, beside};
 pub use feeds::{FeedState, Seen};
 pub use migrations::{Inserted, Migration};
 
@@ -254,6 +254,20 @@ impl Ledger {
             return None;
         }
         self.commits().last().map(|(_, _, after)| *after)
+    }
+
+    /// How many rows the target has too few, which had so many when somebody has counted them after this was read.
+    /// Rows are not missing where what others have done to it meanwhile explains it.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub async fn missing_rows(&mut self, counted: u64) -> Result<u64> {
+        let missing = |own: &Ledger| own.rows_after_last_merge().map_or(0, |rows| rows.saturating_sub(counted));
+        let before = missing(self);
+        if before > 0 {
+            self.catch_up().await?;
+        }
+        Ok(before.min(missing(self)))
     }
 
     /// How many rows were gone from the target each time that a commit began, together: somebody else has removed them

@@ -4,7 +4,8 @@
 use super::proof::{last_kept, prove_mend};
 use super::{Sources, keep_proof};
 use crate::error::{Error, Kind, Result};
-use crate::ledger::{Entry, Ledger, Swap};
+use crate::ledger::{Entry, Ledger, Swap, beside};
+use crate::progress::Progress;
 use crate::report::{MendReport, MigrationReport, Replaced, RollBackReport, RunReport};
 use crate::run::{Merging, Run, RunOptions, Work, settle_jobs};
 use crate::storage::Folder;
@@ -32,7 +33,8 @@ pub async fn mend(
     sources: Sources<'_>,
     ledger: &mut Ledger,
 ) -> Result<MigrationReport> {
-    settle_swap(run.warehouse, ledger, (run.now_us)()).await?;
+    settle_swap(run.warehouse, ledger, run.progress, (run.now_us)()).await?;
+    must_not_be_taken_back(ledger)?;
     let history = run.history()?;
     let before = history.state().await?.ok_or_else(|| {
         Error::usage(DOING).with("target", run.warehouse.target()).because("there is no table").hint("leave out --mend")
@@ -50,11 +52,15 @@ pub async fn mend(
     };
     let options = RunOptions { keeps_changes: false, of_mend: true, keep_staged: true, ..run.options.clone() };
     let all = [own.inputs.clone(), sources.inputs.clone()].concat();
-    let whole = part(run, run.warehouse, &options).run_id(Work::Files(&all));
-    let (mut making, table) = begun(run, whole, before).await?;
+    // Of the target as it is as well: another mend by the same command is another one.
+    let name = part(run, run.warehouse, &options).run_id(Work::Files(&all));
+    let (mut making, table) = begun(run, name.clone(), before).await?;
     let first = part(run, table.as_ref(), &own_options);
     let mut first = Box::pin(first.bring_in(Work::Files(&own.inputs), &mut making)).await?;
     first.target = run.warehouse.target();
+    for stop in first.stops.iter_mut().filter(|stop| stop.reason == "rejects") {
+        stop.hint = "look at the rows, which would be gone with the old table: mend or delete them in it".into();
+    }
     must_lose_no_column(&first, &run.warehouse.target())?;
     let mut rows = own.rows(&first.inputs);
     let is_stopped = !first.stops.is_empty();
@@ -85,19 +91,20 @@ pub async fn mend(
         winners = making.last_planned(&report.run.run_id).to_vec();
     }
     let after = moment_of(table.as_ref()).await?;
-    let name = report.run.run_id.clone();
-    let inserted = if sources.inputs.is_empty() { 0 } else { making.inserted_after(0, &name)[0].keys };
+    let second = &report.run.run_id;
+    let inserted = if sources.inputs.is_empty() { 0 } else { making.inserted_after(0, second)[0].keys };
     let mut proof = prove_mend(run, &name, &report.sources, [before, after], inserted, &winners).await?;
     let until = last_kept(run);
     let kept = history.kept_as(until, &label(&name, ledger));
     if proof.findings.is_empty() {
         // Where the tables are once the two are swapped.
-        for (now, then) in history.swapped_names(&kept)? {
+        for (now, then) in history.swapped_names(&beside(&run.warehouse.target(), &kept))? {
             let of_checks = proof.checks.iter_mut().flat_map(|check| &mut check.sql);
             of_checks.chain([&mut proof.set_up]).for_each(|sql| *sql = sql.replace(&now, &then));
         }
     }
-    report.proof_page = Some(keep_proof(run, &name, &proof, ledger).await?);
+    let staged_by = Some(report.run.run_id.clone());
+    report.proof_page = Some(keep_proof(run, &name, &proof, staged_by, ledger).await?);
     let is_proven = proof.findings.is_empty();
     report.proof = Some(proof);
     if is_proven {
@@ -118,7 +125,7 @@ async fn begun(run: &Run<'_>, whole: String, before: Moment) -> Result<(Ledger, 
     if making.records().first().is_some_and(|record| record.entry == begun) {
         return Ok((making, run.history()?.in_the_making(false).await?));
     }
-    folder.clear().await?;
+    folder.remove_all().await?;
     let mut making = Ledger::open(folder, nonce).await?;
     let table = run.history()?.in_the_making(true).await?;
     making.append(begun, (run.now_us)()).await?;
@@ -132,59 +139,92 @@ async fn put_in_place(run: &Run<'_>, swap: Swap, making: &Ledger, ledger: &mut L
         ledger.append_wanted(&wanted, (run.now_us)()).await?;
     }
     let replaced = replaced(run, swap, ledger).await?;
-    let folder = folder(&run.home);
-    folder.clear().await?;
-    folder.drop_empty();
+    folder(&run.home).remove_all().await?;
     Ok(replaced)
 }
 
-/// Finishes a swap that was begun, or forgets one whose target was changed before it.
-///
-/// # Errors
-/// What the disk or the ledger says.
-pub async fn settle_swap(warehouse: &dyn Warehouse, ledger: &mut Ledger, now_us: i64) -> Result<()> {
-    match ledger.pending_swap().cloned() {
-        Some(swap) => finish(warehouse, swap, ledger, now_us).await.map(drop),
-        None => Ok(()),
-    }
+/// How a swap has ended.
+enum Ended {
+    /// The new table is in its place.
+    Done,
+    /// Somebody has written to the target before it.
+    Changed,
+    /// It can't be done, and the target is what it was.
+    Failed(Error),
 }
 
-async fn finish(warehouse: &dyn Warehouse, swap: Swap, ledger: &mut Ledger, now_us: i64) -> Result<bool> {
-    let Some(history) = warehouse.history() else {
-        return Err(Error::bug(DOING).with("target", warehouse.target()).because("it can't be swapped"));
-    };
-    // One of an earlier try may be running still, or be begun when its writer wakes up.
-    settle_jobs(warehouse, ledger, now_us).await?;
-    if let Some(from) = &swap.from {
-        history.stand_by(from, false).await?;
+/// Finishes a swap that was begun, or gives one up whose target was changed before it, or that can't be done.
+///
+/// # Errors
+/// What the disk or the ledger says; where the target is not in its place, also what keeps the swap from being done.
+pub async fn settle_swap(
+    warehouse: &dyn Warehouse,
+    ledger: &mut Ledger,
+    progress: &dyn Progress,
+    now_us: i64,
+) -> Result<()> {
+    let Some(swap) = ledger.pending_swap().cloned() else { return Ok(()) };
+    if let Ended::Failed(error) = finish(warehouse, swap, ledger, now_us).await? {
+        progress.note(&format!("a mend that could not put its table into place is given up: {}", error.on_one_line()));
     }
+    Ok(())
+}
+
+async fn finish(warehouse: &dyn Warehouse, swap: Swap, ledger: &mut Ledger, now_us: i64) -> Result<Ended> {
+    let target = warehouse.target();
+    let Some(history) = warehouse.history() else {
+        return Err(Error::bug(DOING).with("target", target).because("it can't be swapped"));
+    };
+    // A job of an earlier try may be running still, or be begun when its writer wakes up.
+    settle_jobs(warehouse, ledger, now_us).await?;
+    let (kept, from) = (beside(&target, &swap.kept), swap.from.as_ref().map(|from| beside(&target, from)));
     let mut journal = Merging { batch_id: &swap.kept, ledger, now_us: &|| now_us };
-    let is_done = history.swap(&swap.kept, swap.until, swap.old.version, &mut journal).await?;
-    if let Some(from) = swap.from.as_ref().filter(|_| !is_done) {
-        history.stand_by(from, true).await?;
+    let trying = async {
+        if let Some(from) = &from {
+            history.stand_by(from, false).await?;
+        }
+        history.swap(&kept, swap.until, swap.old.version, &mut journal).await
+    };
+    let tried = trying.await;
+    // Its own is over by then, or it is not known.
+    settle_jobs(warehouse, ledger, now_us).await?;
+    let ended = match tried {
+        Ok(true) => Ended::Done,
+        Ok(false) => Ended::Changed,
+        // While the target is what it was, nobody has to wait for what can't be done.
+        Err(error) => match history.state().await {
+            Ok(Some(now)) if now == swap.old => Ended::Failed(error),
+            _ => return Err(error),
+        },
+    };
+    let is_done = matches!(ended, Ended::Done);
+    if let Some(from) = from.filter(|_| !is_done) {
+        history.stand_by(&from, true).await?;
     }
     ledger.append(Entry::Swapped { swap: Box::new(swap), is_done }, now_us).await?;
-    // Its own was waited for.
-    settle_jobs(warehouse, ledger, now_us).await?;
-    Ok(is_done)
+    Ok(ended)
 }
 
 /// Swaps the target for the table in the making.
 async fn replaced(run: &Run<'_>, swap: Swap, ledger: &mut Ledger) -> Result<Replaced> {
-    let told = told(&swap);
+    let target = run.warehouse.target();
+    let told = told(&swap, &target);
     ledger.append(Entry::Swapping { swap: Box::new(swap.clone()) }, (run.now_us)()).await?;
-    if finish(run.warehouse, swap, ledger, (run.now_us)()).await? {
-        return Ok(told);
+    match finish(run.warehouse, swap, ledger, (run.now_us)()).await? {
+        Ended::Done => Ok(told),
+        Ended::Changed => Err(Error::new(Kind::Busy, DOING)
+            .with("target", target)
+            .because("somebody has written to it meanwhile, so the new table is not put into its place")
+            .hint("run the same command again, once nobody writes to it")),
+        Ended::Failed(error) => Err(error
+            .with("target", target)
+            .hint("the target is what it was; see to it that it can be renamed, then run the same command again")),
     }
-    Err(Error::new(Kind::Busy, DOING)
-        .with("target", run.warehouse.target())
-        .because("somebody has written to it meanwhile, so the new table is not put into its place")
-        .hint("run the same command again, once nobody writes to it"))
 }
 
-fn told(swap: &Swap) -> Replaced {
+fn told(swap: &Swap, target: &str) -> Replaced {
     let (rows_before, rows_after) = (swap.old.rows, swap.new.rows);
-    Replaced { rows_before, rows_after, kept: swap.kept.clone(), until: swap.until }
+    Replaced { rows_before, rows_after, kept: beside(target, &swap.kept), until: swap.until }
 }
 
 /// Puts the table back that a mend has replaced; with `is_plan` it only says what that would do.
@@ -207,10 +247,12 @@ pub(super) async fn roll_back_mend(
             .because(format!("the migration {later} came after it"))
             .hint(format!("take that one back first: --roll-back {later}")));
     }
-    if !history.has_kept(&done.kept).await? {
+    let target = run.warehouse.target();
+    let old = beside(&target, &done.kept);
+    if !history.has_kept(&old, done.old.version).await? {
         return Err(Error::data(doing)
-            .with("table", &done.kept)
-            .because("it is what was replaced, and it is gone")
+            .with("table", old)
+            .because("it is what was replaced, and it is gone, or not all of its files are there")
             .hint(format!("it was kept until {}", done.until)));
     }
     let now = moment_of(run.warehouse).await?;
@@ -226,7 +268,7 @@ pub(super) async fn roll_back_mend(
     };
     let undone = Undone { rows_before: now.rows, rows_after: done.old.rows, ..Undone::default() };
     let (mut report, covers) = super::roll_back::report(run, name, number, undone, is_plan, ledger);
-    report.replaced = Some(told(&swap));
+    report.replaced = Some(told(&swap, &target));
     if !is_plan {
         // An unfinished mend of later is in the way.
         history.in_the_making(true).await?;
@@ -254,6 +296,18 @@ fn folder(home: &Folder) -> Folder {
 /// What no other swap has: one that was written down must not find that it can't be done.
 fn label(name: &str, ledger: &Ledger) -> String {
     format!("{name}-{}", ledger.records().len())
+}
+
+/// What a migration that is half taken back has left would be mended as if it were to stay.
+fn must_not_be_taken_back(ledger: &Ledger) -> Result<()> {
+    let is_open = |name: &&str| ledger.migration(name).is_some_and(|known| known.rolling_back.is_some());
+    match ledger.migrations().into_iter().find(is_open) {
+        None => Ok(()),
+        Some(name) => Err(Error::usage(DOING)
+            .with("migration", name)
+            .because("it was begun to be taken back, and that is not done")
+            .hint(format!("finish that first: --roll-back {name} --yes"))),
+    }
 }
 
 async fn moment_of(table: &dyn Warehouse) -> Result<Moment> {

@@ -142,12 +142,19 @@ async fn write_proof(
     ledger: &mut Ledger,
 ) -> Result<(Proof, String)> {
     let proof = prove(run, name, sources, ledger).await?;
-    let page = keep_proof(run, name, &proof, ledger).await?;
+    let page = keep_proof(run, name, &proof, None, ledger).await?;
     Ok((proof, page))
 }
 
-/// Writes a proof down. Gives the URL of the page.
-async fn keep_proof(run: &Run<'_>, name: &str, proof: &Proof, ledger: &mut Ledger) -> Result<String> {
+/// Writes a proof down, whose winners were staged by the run `staged_by` where that is another one. Gives the URL of
+/// the page.
+async fn keep_proof(
+    run: &Run<'_>,
+    name: &str,
+    proof: &Proof,
+    staged_by: Option<String>,
+    ledger: &mut Ledger,
+) -> Result<String> {
     let folder = run.files_of(name).migration;
     let json = serde_json::to_vec_pretty(proof).doing("write a proof")?;
     // A migration may be run again: each run has a proof of its own.
@@ -160,7 +167,7 @@ async fn keep_proof(run: &Run<'_>, name: &str, proof: &Proof, ledger: &mut Ledge
     let sources = proof.sources.clone();
     let page = file.clone();
     let staged_until = Some(proof.staged_until);
-    let entry = Entry::Proven { run_id, sources, findings, file, staged_until };
+    let entry = Entry::Proven { run_id, sources, findings, file, staged_until, staged_by };
     ledger.append(entry, (run.now_us)()).await?;
     Ok(page)
 }

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 /// Usage, when there is no such migration; data, when a file of what it has changed is gone; busy, when another writer
 /// was faster. What was taken back until then stays so, and the same command goes on.
 pub async fn roll_back(run: &Run<'_>, name: &str, ledger: &mut Ledger, is_plan: bool) -> Result<RollBackReport> {
-    settle_swap(run.warehouse, ledger, (run.now_us)()).await?;
+    settle_swap(run.warehouse, ledger, run.progress, (run.now_us)()).await?;
     if ledger.mended(name).is_some() {
         return Box::pin(roll_back_mend(run, name, ledger, is_plan)).await;
     }

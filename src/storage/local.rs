@@ -24,6 +24,29 @@ impl Folder {
         std::fs::rename(&from, &to).doing(doing).map_err(|error| error.with("folder", from.display()))
     }
 
+    /// Removes all that is in the folder and below. On the local disk the folders go as well, and what a store does not
+    /// list: files whose writer was killed.
+    ///
+    /// # Errors
+    /// What the disk or the store says.
+    pub async fn remove_all(&self) -> Result<()> {
+        let Some(path) = self.local_path() else { return self.clear().await };
+        let doing = "remove a folder";
+        let found = match std::fs::read_dir(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            found => found.doing(doing),
+        };
+        for entry in found.map_err(|error| error.with("folder", path.display()))? {
+            let entry = entry.doing(doing)?;
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let path = entry.path();
+            let removed = if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.doing(doing).map_err(|error| error.with("path", path.display()))?;
+        }
+        self.drop_empty();
+        Ok(())
+    }
+
     /// The folder `name` beside this one; `name` may have several parts.
     #[must_use]
     pub fn beside(&self, name: &str) -> Folder {

@@ -187,7 +187,8 @@ pub trait History: Send + Sync {
     /// As [`History::in_the_making`].
     async fn tables_of_mend(&self, batches: &[Manifest]) -> Result<Tables>;
 
-    /// Where the target is kept until a day once another table is in its place. `label` is what no other swap has.
+    /// The name beside the target under which it is kept until a day once another table is in its place. `label` is
+    /// what no other swap has.
     fn kept_as(&self, until: Day, label: &str) -> String;
 
     /// What statements of [`History::tables_of_mend`] call the tables, each with what it is called once they are
@@ -197,15 +198,16 @@ pub trait History: Send + Sync {
     /// As [`History::in_the_making`].
     fn swapped_names(&self, kept: &str) -> Result<Vec<(String, String)>>;
 
-    /// Whether a table that was put aside is there.
+    /// Whether a table that was put aside is there, with all of its files, and has the version that it had then.
     ///
     /// # Errors
     /// As [`History::in_the_making`].
-    async fn has_kept(&self, kept: &str) -> Result<bool>;
+    async fn has_kept(&self, kept: &str, version: u64) -> Result<bool>;
 
     /// Puts the table in the making into the place of the target, which is `kept` until a day from then on; goes on
-    /// where an earlier try has ended. `false`: the target has another version than this, and nothing was done. A job
-    /// that may outlive this process is written down before it is begun, and those of earlier tries are over.
+    /// where an earlier try has ended. `false`: nothing was done, since the target has another version than this, or
+    /// there is nothing to put there. Where it fails after a part of it, that part is undone if it can be. A job that
+    /// may outlive this process is written down before it is begun, and those of earlier tries are over.
     ///
     /// # Errors
     /// As [`History::in_the_making`].

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use tradefold::error::Kind;
 use tradefold::landing::{InputReport, Landed, LandingCounts};
-use tradefold::ledger::{Entry, Ledger, Receipt, Swap};
+use tradefold::ledger::{Entry, Inserted, Ledger, Receipt, Swap};
 use tradefold::source::Format;
 use tradefold::storage::Folder;
 use tradefold::warehouse::{Comparison, Merged, Moment};
@@ -254,7 +254,7 @@ fn swapped(old: u64, new: u64, is_back: bool) -> [Entry; 2] {
         is_back,
         old: moment(old),
         new: moment(new),
-        kept: "file:///lake/_t.kept".into(),
+        kept: "_t.kept".into(),
         until: Day(7),
         from: None,
     });
@@ -287,4 +287,87 @@ async fn receipts_are_those_of_the_table_that_is_in_place() {
     assert_eq!((known(&ledger), ledger.lost_rows(90), ledger.lost_rows(80)), ("yes no".into(), 0, 10));
     assert_eq!((ledger.rows_after_last_merge(), ledger.removed_between_merges()), (Some(90), 0));
     assert_eq!((ledger.mended("mend"), ledger.pending_swap()), (None, None));
+}
+
+#[tokio::test]
+async fn a_table_that_is_kept_is_known_where_the_target_is() {
+    let place = Place::new();
+    let mut ledger = place.open("a").await.unwrap();
+    let [Entry::Swapping { swap }, _] = swapped(90, 70, false) else { unreachable!() };
+    // A ledger of before has URLs.
+    for kept in ["_t.kept", "file:///where/it/was/_t.other"] {
+        let swap = Box::new(Swap { kept: kept.into(), ..swap.as_ref().clone() });
+        ledger.append(Entry::Swapping { swap }, 0).await.unwrap();
+    }
+    let kept = ledger.kept_tables("file:///lake/t").into_keys().collect::<Vec<_>>();
+    assert_eq!(kept, ["file:///lake/_t.kept", "file:///lake/_t.other"]);
+}
+
+#[tokio::test]
+async fn what_others_have_done_since_is_no_reason_to_miss_rows() {
+    let place = Place::new();
+    let mut writer = place.open("a").await.unwrap();
+    writer.append(merge(Some(90), 0, 90), 0).await.unwrap();
+    let mut reader = place.open("b").await.unwrap();
+    for entry in swapped(90, 70, false) {
+        writer.append(entry, 0).await.unwrap();
+    }
+    // It has counted those of the new table; and of the one before it.
+    assert_eq!((reader.missing_rows(70).await.unwrap(), reader.missing_rows(90).await.unwrap()), (0, 0));
+    assert_eq!(reader.missing_rows(60).await.unwrap(), 10);
+    writer.append(merge(Some(99), 70, 99), 0).await.unwrap();
+    assert_eq!(reader.missing_rows(70).await.unwrap(), 0);
+    assert_eq!(place.open("c").await.unwrap().missing_rows(70).await.unwrap(), 29);
+}
+
+#[tokio::test]
+async fn staged_winners_are_kept_as_long_as_the_longest_promise() {
+    let place = Place::new();
+    let mut ledger = place.open("a").await.unwrap();
+    for (staged_by, until) in [(None, 30), (None, 7), (Some("part".to_string()), 9)] {
+        let (run_id, file, staged_until) = ("run".to_string(), String::new(), Some(Day(until)));
+        let (sources, findings) = (BTreeMap::new(), Vec::new());
+        let entry = Entry::Proven { run_id, sources, findings, file, staged_until, staged_by };
+        ledger.append(entry, 0).await.unwrap();
+    }
+    assert_eq!(ledger.staged_until(), BTreeMap::from([("run", Day(30)), ("part", Day(9))]));
+}
+
+#[tokio::test]
+async fn what_a_merge_that_may_have_come_was_to_change_is_not_written_over() {
+    let place = Place::new();
+    let mut ledger = place.open("a").await.unwrap();
+    let (run_id, batch_id) = ("run".to_string(), "70".to_string());
+    let merging = Entry::Merging { batch_id: batch_id.clone(), job: "keep".into() };
+    ledger.append(merging.clone(), 0).await.unwrap();
+    let entry = Entry::Changing { run_id: run_id.clone(), batch_id: batch_id.clone(), file: "changes".into(), rows: 1 };
+    ledger.append(entry, 0).await.unwrap();
+    assert_eq!(ledger.unmerged_changes("run", "70"), Some("changes"));
+    ledger.append(merging, 0).await.unwrap();
+    assert_eq!(ledger.unmerged_changes("run", "70"), None);
+}
+
+#[tokio::test]
+async fn what_came_in_is_summed_though_a_receipt_comes_late() {
+    let inserting = |run: &str, version, before, inserted| {
+        let Entry::Merged { mut receipt } = merge(Some(version), before, before + inserted) else { unreachable!() };
+        receipt.run_id = run.to_string();
+        receipt.merged.inserted = inserted;
+        receipt.merged.inserted_key_sum = Some((10 * inserted).to_string());
+        Entry::Merged { receipt }
+    };
+    let sums = |[own, others]: [Inserted; 2]| [(own.keys, own.sum), (others.keys, others.sum)];
+    let place = Place::new();
+    let mut ledger = place.open("a").await.unwrap();
+    ledger.append(inserting("other", 3, 0, 100), 0).await.unwrap();
+    // The receipt of version 4 was lost with its writer, and is written after that of version 5.
+    ledger.append(inserting("other", 5, 107, 20), 0).await.unwrap();
+    ledger.append(inserting("own", 4, 100, 7), 0).await.unwrap();
+    assert_eq!(sums(ledger.inserted_after(0, "own")), [(7, Some(70)), (20, Some(200))]);
+    // It tells nothing of what there is now.
+    ledger.append(inserting("other", 6, 127, 3), 0).await.unwrap();
+    assert_eq!(sums(ledger.inserted_after(0, "own")), [(7, Some(70)), (23, Some(230))]);
+    // Somebody has taken the target back to what it was.
+    ledger.append(inserting("other", 8, 100, 1), 0).await.unwrap();
+    assert_eq!(sums(ledger.inserted_after(0, "own")), [(0, Some(0)), (1, Some(10))]);
 }

@@ -111,7 +111,8 @@ impl History for BigQueryWarehouse {
         self.placed_as(&self.kept_table(kept))
     }
 
-    async fn has_kept(&self, kept: &str) -> Result<bool> {
+    /// A snapshot never changes.
+    async fn has_kept(&self, kept: &str, _version: u64) -> Result<bool> {
         Ok(self.client.table(&self.kept_table(kept)).await?.is_some())
     }
 

@@ -23,6 +23,23 @@ pub async fn is_table(folder: &Folder) -> Result<bool> {
     Ok(!folder.join("_delta_log").list().await?.is_empty())
 }
 
+/// Whether a table is in a folder of the local disk with all of its files, and has this version.
+///
+/// # Errors
+/// What the store says.
+pub(super) async fn is_whole(folder: &Folder, version: u64) -> Result<bool> {
+    if !is_table(folder).await? {
+        return Ok(false);
+    }
+    // A log of which a part is gone can't be read.
+    let Ok(table) = table_files(folder).await else { return Ok(false) };
+    let is_there = |file: &DataFile| {
+        let path = file.path().ok();
+        path.and_then(|path| path.metadata().ok()).is_some_and(|meta| meta.len() == file.size_bytes)
+    };
+    Ok(table.version == Some(version) && table.files.iter().all(is_there))
+}
+
 /// The newest version of the Delta table in a folder of the local disk. Whoever made it: of a table with features that
 /// let a file say another thing than the table does, nothing is read.
 ///

@@ -1,6 +1,6 @@
 //! What the table was, and the way back to it: a Delta table keeps its versions until somebody removes their files.
 
-use super::files::files_of;
+use super::files::{files_of, is_whole};
 use super::{DeltaWarehouse, REMEMBERED};
 use crate::dataset::Dataset;
 use crate::engine::{DataFile, FilesTable, KEY_HASH};
@@ -104,17 +104,17 @@ impl History for DeltaWarehouse {
 
     fn kept_as(&self, until: Day, label: &str) -> String {
         let target = self.target();
-        let (above, own) = target.trim_end_matches('/').rsplit_once('/').unwrap_or_default();
+        let own = target.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         // Names that begin so are read by nobody who reads the folder above.
-        format!("{above}/_{own}.kept-until-{until}-{label}")
+        format!("_{own}.kept-until-{until}-{label}")
     }
 
     fn swapped_names(&self, kept: &str) -> Result<Vec<(String, String)>> {
         self.placed_as(&Folder::open(kept, &[])?)
     }
 
-    async fn has_kept(&self, kept: &str) -> Result<bool> {
-        Ok(!Folder::open(kept, &[])?.list().await?.is_empty())
+    async fn has_kept(&self, kept: &str, version: u64) -> Result<bool> {
+        is_whole(&Folder::open(kept, &[])?, version).await
     }
 
     async fn swap(&self, kept: &str, _until: Day, version: u64, _journal: &mut dyn Journal) -> Result<bool> {

@@ -10,6 +10,7 @@ use crate::sql::{Dialect, Exprs};
 use crate::stage::Manifest;
 use crate::storage::Folder;
 use crate::warehouse::Tables;
+use arrow::datatypes::Schema;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -67,29 +68,38 @@ impl DeltaWarehouse {
     pub(super) async fn table_in_the_making(&self, anew: bool) -> Result<DeltaWarehouse> {
         let folder = self.making();
         if anew {
-            folder.clear().await?;
-            folder.drop_empty();
+            folder.remove_all().await?;
         }
         Ok(DeltaWarehouse::new(self.engine.clone(), Arc::clone(&self.dataset), folder))
     }
 
     pub(super) async fn both_of_mend(&self, batches: &[Manifest]) -> Result<Tables> {
         let old = table_files(&self.folder).await?;
-        self.engine.register_files(FILES, FilesTable::new(self.dataset.schema(), &old.files)?)?;
-        let exprs = Exprs { dataset: &self.dataset, dialect: Dialect::DataFusion };
+        let dialect = Dialect::DataFusion;
+        let exprs = Exprs { dataset: &self.dataset, dialect };
         let mut there: BTreeSet<String> = BTreeSet::new();
         for file in &old.files {
             there.extend(file.footer()?.schema().fields().iter().map(|field| field.name().clone()));
         }
-        let (mut columns, mut casts) = (Vec::new(), Vec::new());
-        for field in self.dataset.schema().fields() {
-            let column = exprs.column("", field.name())?;
+        let (mut fields, mut columns, mut casts) = (Vec::new(), Vec::new(), Vec::new());
+        for (field, column) in self.dataset.schema().fields().iter().zip(&self.dataset.columns) {
+            // As landing takes them: the first of its names that is known.
+            let mut names: Vec<&str> = column.input_names().filter(|name| there.contains(*name)).collect();
+            let is_there = !names.is_empty();
+            if !is_there {
+                names.push(field.name());
+            }
+            fields.extend(names.iter().map(|name| field.as_ref().clone().with_name(*name)));
+            let names = names.into_iter().map(|name| dialect.quote(name)).collect::<Result<Vec<_>>>()?;
+            let known = if names.len() > 1 { format!("COALESCE({})", names.join(", ")) } else { names.join("") };
             // As landing folds it.
-            let value = if self.is_hex(field.name()) { format!("LOWER({column})") } else { column.clone() };
-            let known = if there.contains(field.name()) { value.as_str() } else { "NULL" };
-            casts.push(format!("CAST({known} AS {}) AS {column}", duckdb_type(field.data_type())));
-            columns.push(format!("{value} AS {column}"));
+            let known = if column.hex { format!("LOWER({known})") } else { known };
+            let name = dialect.quote(field.name())?;
+            let kind = duckdb_type(field.data_type());
+            casts.push(format!("CAST({} AS {kind}) AS {name}", if is_there { known.as_str() } else { "NULL" }));
+            columns.push(format!("{known} AS {name}"));
         }
+        self.engine.register_files(FILES, FilesTable::new(&Arc::new(Schema::new(fields)), &old.files)?)?;
         // Rows without a key are of none; landing rejects them.
         let keyed = format!("WHERE NOT {}", exprs.without_key("r")?);
         let view =
@@ -113,11 +123,12 @@ impl DeltaWarehouse {
         Ok(vec![(target.clone(), path(kept)?), (making, target)])
     }
 
-    /// Puts the table in the making into the target's place. Goes on where an earlier try has ended.
+    /// Puts the table in the making into the target's place. Goes on where an earlier try has ended, and goes back
+    /// where it can't.
     pub(super) async fn swapped(&self, kept: &Folder, version: u64) -> Result<bool> {
         let making = self.making();
         if !is_table(&making).await? {
-            return Ok(true);
+            return is_table(kept).await;
         }
         if is_table(&self.folder).await? {
             if table_files(&self.folder).await?.version != Some(version) {
@@ -125,7 +136,11 @@ impl DeltaWarehouse {
             }
             self.folder.rename_to(kept)?;
         }
-        making.rename_to(&self.folder)?;
+        if let Err(error) = making.rename_to(&self.folder) {
+            // Better the old table than none. Whether it is back, whoever is told of the error looks.
+            let _ = kept.rename_to(&self.folder);
+            return Err(error);
+        }
         Ok(true)
     }
 

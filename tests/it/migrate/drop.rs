@@ -92,7 +92,7 @@ async fn a_source_that_somebody_has_written_to_since_is_not_dropped() {
     assert_eq!(error.kind(), Kind::Busy, "{}", error.render());
     assert!(error.render().contains("its version is"), "{}", error.render());
     assert!(is_there(&table) && kept(&report).is_empty());
-    assert_eq!(ledger(&stand).await.kept_tables().len(), 0);
+    assert_eq!(ledger(&stand).await.kept_tables(&stand.warehouse().target()).len(), 0);
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn a_drop_that_dies_is_finished_by_the_next_run() {
         if died {
             deaths += 1;
             // It was written down that it would be moved, and gc finds nothing there.
-            assert_eq!(ledger(&again).await.kept_tables().len(), 1);
+            assert_eq!(ledger(&again).await.kept_tables(&again.warehouse().target()).len(), 1);
             let home = again.home();
             let places = Places { warehouse: again.warehouse(), home: &home, work: &home };
             let found = places.leftovers(&ledger(&again).await, Day(0)).await.unwrap();
@@ -183,7 +183,7 @@ async fn a_drop_that_dies_is_finished_by_the_next_run() {
             dropped(&again, &mut report, &table).await.unwrap();
         }
         let ledger = ledger(&again).await;
-        let [kept] = ledger.kept_tables().into_keys().collect::<Vec<_>>()[..] else { panic!("{ledger:?}") };
+        let [kept] = &ledger.kept_tables("").into_keys().collect::<Vec<_>>()[..] else { panic!("{ledger:?}") };
         assert!(url::Url::parse(kept).unwrap().to_file_path().unwrap().is_dir() && !is_there(&table));
         if !died {
             break;

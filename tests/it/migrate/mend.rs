@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tradefold::dataset::Dataset;
 use tradefold::engine::{DataFile, FilesTable};
 use tradefold::error::{Kind, Result};
 use tradefold::gc::Places;
-use tradefold::ledger::Entry;
 use tradefold::migrate::{Sources, mend, needs_mending, prove_mend, settle_swap};
+use tradefold::progress::Silent;
 use tradefold::report::MigrationReport;
 use tradefold::run::{RunOptions, Work};
 use tradefold::source::discover;
@@ -39,12 +40,16 @@ pub(super) fn old_production() -> Vec<Value> {
     ]
 }
 
-fn table_path(stand: &LocalStand) -> PathBuf {
+pub(super) fn table_path(stand: &LocalStand) -> PathBuf {
     stand.folder.path().join("lake/fills")
 }
 
 /// Writes rows into the table as they are, with the columns that old production has.
-async fn planted(stand: &LocalStand, rows: &[Value]) {
+pub(super) async fn planted(stand: &LocalStand, rows: &[Value]) {
+    planted_as(stand, rows, "wallet, order_hash, ts, rev, price, run").await;
+}
+
+async fn planted_as(stand: &LocalStand, rows: &[Value], columns: &str) {
     let path = stand.folder.path().join("raw.parquet");
     std::fs::write(&path, parquet(stand.dataset(), rows)).unwrap();
     let file = DataFile {
@@ -54,14 +59,13 @@ async fn planted(stand: &LocalStand, rows: &[Value]) {
     };
     let engine = engine();
     engine.register_files("raw", FilesTable::new(stand.dataset().schema(), &[file]).unwrap()).unwrap();
-    let sql = "SELECT wallet, order_hash, ts, rev, price, run, CAST(ts AS DATE) AS _day FROM raw";
-    let batches = engine.collect(sql).await.unwrap();
+    let batches = engine.collect(&format!("SELECT {columns}, CAST(ts AS DATE) AS _day FROM raw")).await.unwrap();
     std::fs::create_dir_all(table_path(stand)).unwrap();
     let url = url::Url::from_directory_path(table_path(stand)).unwrap();
     DeltaTable::try_from_url(url).await.unwrap().write(batches).with_partition_columns(["_day"]).await.unwrap();
 }
 
-async fn old_lake() -> LocalStand {
+pub(super) async fn old_lake() -> LocalStand {
     let stand = LocalStand::new();
     planted(&stand, &old_production()).await;
     stand
@@ -76,19 +80,24 @@ async fn own(stand: &LocalStand) -> Sources<'static> {
     Sources { inputs, places, ..Sources::default() }
 }
 
-async fn mended_by(stand: &LocalStand, rows: &[Value], options: RunOptions) -> Result<MigrationReport> {
+pub(super) async fn mended_by(stand: &LocalStand, rows: &[Value], options: RunOptions) -> Result<MigrationReport> {
     let staging = sources(input(stand, rows).await);
     Box::pin(mend(&run(stand, options), own(stand).await, staging, &mut ledger(stand).await)).await
 }
 
-async fn mended(stand: &LocalStand, rows: &[Value]) -> MigrationReport {
+pub(super) async fn mended(stand: &LocalStand, rows: &[Value]) -> MigrationReport {
     let report = mended_by(stand, rows, options()).await.unwrap_or_else(|error| panic!("{}", error.render()));
     assert_eq!((&report.run.stops[..], &proof(&report).findings[..]), (&[][..], &[][..]), "{report:#?}");
     report
 }
 
+/// What every writer does first.
+pub(super) async fn settled(stand: &LocalStand) -> Result<()> {
+    settle_swap(stand.warehouse(), &mut ledger(stand).await, &Silent, NOW_US).await
+}
+
 /// Wallet, rev and price of every row.
-async fn rows(stand: &LocalStand) -> Vec<String> {
+pub(super) async fn rows(stand: &LocalStand) -> Vec<String> {
     shown(&stand.table().await)
 }
 
@@ -107,7 +116,7 @@ pub(super) const MENDED: [&str; 7] =
     ["0xa1 1 1.1", "0xa2 2 null", "0xa3 1 0.3", "0xa4 2 0.4", "0xa5 1 0.5", "0xb1 1 2.2", "0xb2 1 2.4"];
 
 /// What must be true of a lake that was mended, whatever happened on the way.
-async fn must_be_mended(stand: &LocalStand) {
+pub(super) async fn must_be_mended(stand: &LocalStand) {
     assert_eq!(rows(stand).await, MENDED);
     let own = ledger(stand).await;
     let count = MENDED.len() as u64;
@@ -175,7 +184,7 @@ async fn a_table_with_duplicates_is_replaced_by_one_without_and_can_be_had_back(
 }
 
 /// The rows of the table as its files have them, whatever its columns.
-async fn rows_of_files(stand: &LocalStand) -> Vec<String> {
+pub(super) async fn rows_of_files(stand: &LocalStand) -> Vec<String> {
     let files = table_files(&stand.lake.join("fills")).await.unwrap().files;
     let engine = engine();
     engine.register_files("t", FilesTable::new(stand.dataset().schema(), &files).unwrap()).unwrap();
@@ -187,6 +196,22 @@ async fn rows_of_files(stand: &LocalStand) -> Vec<String> {
         rows.extend(texts.iter().flatten().map(str::to_string));
     }
     rows
+}
+
+#[tokio::test]
+async fn columns_under_other_names_are_read_and_proven_as_landing_takes_them() {
+    let contract = include_str!("../warehouse/fills.toml");
+    let contract = contract.replace("format = \"hex\"", "format = \"hex\"\nfrom = [\"owner\"]");
+    let contract = contract.replace("type = \"float64\"", "type = \"float64\"\nfrom = [\"usd\", \"eur\"]");
+    let stand = LocalStand::of(Arc::new(Dataset::from_toml(&contract, "fills.toml").unwrap()));
+    let columns =
+        "wallet AS owner, order_hash, ts, rev, run, CASE WHEN rev = 1 THEN price END AS usd, price + 1 AS eur";
+    planted_as(&stand, &old_production(), columns).await;
+    let report = mended(&stand, &[]).await;
+    assert_eq!(rows(&stand).await, ["0xa1 1 0.1", "0xa2 2 null", "0xa3 1 0.3", "0xa4 1 0.4", "0xa5 1 0.5"]);
+    asked_by_duckdb(&stand, &proof(&report).migration);
+    // Eur where usd is not known: a proof that read neither would not miss it.
+    assert!(proof(&report).set_up.contains("COALESCE(\"usd\", \"eur\")"), "{}", proof(&report).set_up);
 }
 
 #[tokio::test]
@@ -210,6 +235,8 @@ async fn rows_that_would_be_lost_with_the_old_table_are_a_reason_to_leave_it() {
     let before = rows_of_files(&stand).await;
     let report = mended_by(&stand, &staging(), options()).await.unwrap();
     assert_eq!(report.run.stops[0].reason, "rejects");
+    let hint = &report.run.stops[0].hint;
+    assert!(hint.contains("gone with the old table") && !hint.contains("--max-rejects"), "{hint}");
     // Who lets rows of the other sources go lets none of its own go.
     let report = mended_by(&stand, &staging(), RunOptions { max_rejects: Some(1), ..options() }).await.unwrap();
     assert_eq!((report.run.stops[0].reason.as_str(), report.proof.is_none()), ("rejects", true));
@@ -232,6 +259,12 @@ async fn every_loss_in_the_new_table_is_found() {
     let part = tradefold::run::Run { warehouse: table.as_ref(), ..run(&stand, kept) };
     let inputs = input(&stand, &staging()).await;
     let report = Box::pin(part.bring_in(Work::Files(&inputs), &mut making)).await.unwrap();
+    // Whoever cleans up meanwhile leaves them for it.
+    let home = stand.home();
+    let places = Places { warehouse: stand.warehouse(), home: &home, work: &home };
+    let left = places.leftovers(&ledger(&stand).await, Day::of_us(NOW_US)).await.unwrap();
+    let staged: Vec<_> = left.iter().filter(|left| left.what == "staged objects").collect();
+    assert_eq!((staged.len(), staged[0].needed_by.as_ref()), (1, Some(&report.run_id)));
     let winners = making.last_planned(&report.run_id);
     let path = stand.folder.path().join("lake/_tradefold/fills/mending/table");
     for (loss, findings) in [
@@ -282,7 +315,7 @@ async fn restored(path: &std::path::Path) {
     table.restore().with_version_to_restore(version).await.unwrap();
 }
 
-fn over(folder: tempfile::TempDir, effects: Option<i64>) -> LocalStand {
+pub(super) fn over(folder: tempfile::TempDir, effects: Option<i64>) -> LocalStand {
     LocalStand::over(fills(), folder, |inner| match effects {
         Some(effects) => Arc::new(FuelStore { inner, fuel: Fuel::new(effects, Death::AfterTheEffect) }),
         None => inner,
@@ -299,7 +332,7 @@ async fn a_mend_that_dies_after_any_effect_goes_on() {
         let again = over(mortal.folder, None);
         if died {
             deaths += 1;
-            settle_swap(again.warehouse(), &mut ledger(&again).await, NOW_US).await.unwrap();
+            settled(&again).await.unwrap();
             if needs_mending(&run(&again, options())).await.unwrap() {
                 mended(&again, &staging()).await;
             } else {
@@ -314,75 +347,4 @@ async fn a_mend_that_dies_after_any_effect_goes_on() {
         }
     }
     assert!(deaths >= 8, "it died only {deaths} times");
-}
-
-/// A lake whose mend died right after it was written down that its table is put into place.
-async fn about_to_be_swapped() -> (LocalStand, tradefold::ledger::Swap) {
-    let lake = old_lake().await;
-    for effects in 20.. {
-        let mortal = over(crate::warehouse::copied(lake.folder.path()), Some(effects));
-        assert!(mended_by(&mortal, &staging(), options()).await.is_err(), "it has to die");
-        let again = over(mortal.folder, None);
-        let own = ledger(&again).await;
-        if let Some(Entry::Swapping { swap }) = own.records().last().map(|record| record.entry.clone()) {
-            return (again, *swap);
-        }
-    }
-    unreachable!()
-}
-
-#[tokio::test]
-async fn a_swap_that_dies_between_its_renames_is_finished_before_anything_else() {
-    let (stand, swap) = about_to_be_swapped().await;
-    let kept = url::Url::parse(&swap.kept).unwrap().to_file_path().unwrap();
-    let made = stand.home().local_path().unwrap().join("mending/table");
-    for renames in 0..=2 {
-        let lake = over(crate::warehouse::copied(stand.folder.path()), None);
-        let moved = |path: &PathBuf| lake.folder.path().join(path.strip_prefix(stand.folder.path()).unwrap());
-        // The kept one is named by its URL, which is another one in a copy.
-        let mut own = ledger(&lake).await;
-        let place = url::Url::from_directory_path(moved(&kept)).unwrap().to_string().trim_end_matches('/').to_string();
-        let entry = Entry::Swapping { swap: Box::new(tradefold::ledger::Swap { kept: place, ..swap.clone() }) };
-        own.append(entry, NOW_US).await.unwrap();
-        if renames > 0 {
-            std::fs::rename(table_path(&lake), moved(&kept)).unwrap();
-        }
-        if renames > 1 {
-            std::fs::rename(moved(&made), table_path(&lake)).unwrap();
-        }
-        assert_eq!(ledger(&lake).await.rows_after_last_merge(), None);
-        assert_eq!(ledger(&lake).await.lost_rows(0), 0);
-        if renames == 1 {
-            // Nobody takes it for an empty one.
-            let row = [fill("0xc1", json!("o"), EDGE_S, 1, 9.3)];
-            for error in [
-                lake.warehouse().check_target().await.unwrap_err(),
-                lake.warehouse().audit().await.unwrap_err(),
-                backfill(&lake, &row, RunOptions::default()).await.unwrap_err(),
-            ] {
-                assert_eq!(error.kind(), Kind::Busy, "{}", error.render());
-                assert!(error.render().contains("it is about to be replaced"), "{}", error.render());
-            }
-        }
-        settle_swap(lake.warehouse(), &mut ledger(&lake).await, NOW_US).await.unwrap();
-        lake.home().join("mending").clear().await.unwrap();
-        lake.home().join("mending").drop_empty();
-        must_be_mended(&lake).await;
-        assert!(moved(&kept).is_dir());
-        back(&lake, &swap.run_id, false).await.unwrap();
-        assert_eq!(rows_of_files(&lake).await.len(), 8);
-    }
-}
-
-#[tokio::test]
-async fn a_table_that_somebody_has_written_to_before_the_swap_stays_and_is_mended_anew() {
-    let (stand, swap) = about_to_be_swapped().await;
-    planted(&stand, &[fill("0xA7", json!("o"), EDGE_S, 1, 0.7)]).await;
-    settle_swap(stand.warehouse(), &mut ledger(&stand).await, NOW_US).await.unwrap();
-    assert_eq!(ledger(&stand).await.pending_swap(), None);
-    assert_eq!(ledger(&stand).await.mended(&swap.run_id), None);
-    assert_eq!(rows_of_files(&stand).await.len(), 9);
-    mended(&stand, &staging()).await;
-    let table = rows(&stand).await;
-    assert_eq!((table.len(), table.iter().any(|row| row == "0xa7 1 0.7")), (8, true));
 }

@@ -13,6 +13,7 @@ use tradefold::dataset::Dataset;
 use tradefold::error::{Kind, Result};
 use tradefold::ledger::{Entry, Swap};
 use tradefold::migrate::{Sources, mend, needs_mending, settle_swap};
+use tradefold::progress::Silent;
 use tradefold::report::MigrationReport;
 use tradefold::source::discover;
 use tradefold::warehouse::bigquery::{Place, TableName, export_into};
@@ -231,7 +232,7 @@ async fn about_to_be_swapped() -> (Front, BigQueryStand, Swap) {
 }
 
 async fn settled(stand: &BigQueryStand) -> Result<()> {
-    settle_swap(stand.warehouse(), &mut ledger(stand).await, NOW_US).await
+    settle_swap(stand.warehouse(), &mut ledger(stand).await, &Silent, NOW_US).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod keys;
 mod losses;
 mod mend;
 mod mend_bigquery;
+mod swap;
 mod turns;
 
 use crate::googlesql::python;

@@ -295,11 +295,17 @@ pub async fn receipts(home: &Folder) -> Vec<Value> {
 /// A folder with what is in another one.
 pub fn copied(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
+    copy_all(from, to.path());
+    to
+}
+
+/// Copies all that is in a folder.
+pub fn copy_all(from: &Path, to: &Path) {
     let mut folders = vec![from.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
-            let place = to.path().join(path.strip_prefix(from).unwrap());
+            let place = to.join(path.strip_prefix(from).unwrap());
             if path.is_dir() {
                 std::fs::create_dir(&place).unwrap();
                 folders.push(path);
@@ -308,5 +314,4 @@ pub fn copied(from: &Path) -> tempfile::TempDir {
             }
         }
     }
-    to
 }

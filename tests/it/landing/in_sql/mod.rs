@@ -217,7 +217,7 @@ async fn every_value_of_every_type_lands_in_bigquery_as_here() -> Result {
             let here = Here::land(&dataset, &table, &options()).await?;
             let sql = rendered(&dataset, &options(), &table.columns);
             same(&here.outcome, &judge.land(&dataset, &sql, &table), "GoogleSQL", &sql);
-            if number < 2 {
+            if number == 0 {
                 emulator.compare(&dataset, &table, &options(), &sql).await?;
             }
             for (reason, rows) in here.outcome.reasons {
@@ -253,9 +253,10 @@ async fn drawn_tables_land_in_bigquery_as_here() -> Result {
     let (emulator, mut judge) = (Emulator::new().await, Judged::new());
     let mut rng = Rng::with_seed(42);
     let mut landed = 0;
-    for round in 0..18 {
+    // Each statement takes long to plan, whatever its rows.
+    for round in 0..9 {
         let dataset = if round % 3 == 2 { daily() } else { wide() };
-        let table = draw(&mut rng, &dataset, 150);
+        let table = draw(&mut rng, &dataset, 300);
         let options = LandingOptions { window: windows()[round / 3 % 3], ..options() };
         let here = Here::land(&dataset, &table, &options).await?;
         let sql = rendered(&dataset, &options, &table.columns);
