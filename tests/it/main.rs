@@ -21,6 +21,7 @@ mod diff;
 mod error;
 mod fetch;
 mod footer;
+mod gc;
 mod generate;
 mod googlesql;
 mod kernel;

@@ -3,7 +3,10 @@
 use super::{Desk, number};
 use crate::googlesql::python;
 use crate::report::browser;
+use crate::rows::write;
+use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// A lake with one run of the demo, and a staging table with the other two, in which 605 keys are new and 25 rows
 /// higher.
@@ -152,4 +155,37 @@ fn a_plan_tells_which_columns_are_others_than_the_contracts() {
     ] {
         assert!(text.lines().any(|own| own == line), "{line}\n{text}");
     }
+}
+
+#[test]
+fn times_without_a_zone_are_utc_where_somebody_says_so() {
+    let desk = Desk::new();
+    let keys: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+    let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_760_000_000_000_000, 1_760_086_400_000_000]));
+    let batch = RecordBatch::try_from_iter([("k", keys), ("ts", times)]).unwrap();
+    write(&desk.path("rows.parquet"), &[batch], 100);
+    let contract = "name = \"t\"\nkey = [\"k\"]\norder = [\"ts DESC NULLS LAST\"]\npartition = \"ts\"\n\
+        column = [{ name = \"k\", type = \"string\" }, { name = \"ts\", type = \"timestamp\"ZONE }]";
+    let local = contract.replace("ZONE", ", zone = \"+02:00\"");
+    desk.write("t.toml", &contract.replace("ZONE", ""));
+    let ran = desk.run("migrate --from rows.parquet --to lake --dataset t.toml");
+    assert!(ran.code == 2 && ran.err.contains("column `ts`") && ran.err.contains("--times-are-utc"), "{}", ran.err);
+    assert!(!desk.path("lake/t").exists());
+    let days = |lake: &str| -> Vec<String> {
+        let files = desk.files(&format!("{lake}/t")).into_iter();
+        files
+            .filter_map(|file| file.split_once('/').map(|(day, _)| day.to_string()))
+            .filter(|day| day != "_delta_log")
+            .collect()
+    };
+    let done = desk.report(0, "migrate --from rows.parquet --to lake --dataset t.toml --times-are-utc");
+    assert_eq!(
+        (number(&done, "/proof/inserted"), days("lake")),
+        (2, vec!["_day=2025-10-09".into(), "_day=2025-10-10".into()])
+    );
+    // 08:53:20 in the contract's zone is 06:53:20 UTC: what the contract says stands.
+    desk.write("t.toml", &local);
+    desk.report(0, "migrate --from rows.parquet --to local --dataset t.toml --times-are-utc");
+    let audit = desk.report(65, "audit --warehouse local --dataset t.toml --against lake/t");
+    assert_eq!((number(&audit, "/against/missing_keys"), number(&audit, "/against/higher_rows")), (0, 2));
 }

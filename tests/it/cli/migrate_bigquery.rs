@@ -50,6 +50,12 @@ async fn a_staging_table_of_bigquery_is_migrated_into_another() {
     let routes = &plan["routes"];
     assert_eq!((&routes["is_in_place"], &routes["obstacles"]), (&json!(true), &Value::Null), "{routes}");
     assert_eq!((front.ran("reduce"), front.ran("export")), (1, 0));
+    let tables = format!(
+        "SELECT table_name AS t FROM `{}`.`{}`.INFORMATION_SCHEMA.TABLES",
+        cloud.place.project, cloud.place.dataset
+    );
+    let tables = async || witness.run(&tables).await.iter().map(|row| row["t"].to_string()).collect::<Vec<_>>();
+    assert_eq!(tables().await, ["\"trades\""]);
     let done = ask(&cloud, 0, &migrate);
     assert_eq!(plan["run"]["balance"], done["run"]["balance"]);
     assert_eq!((front.ran("reduce"), front.ran("export"), cloud.objects().len() > objects.len()), (2, 0, true));
@@ -120,6 +126,12 @@ async fn a_table_of_bigquery_comes_to_a_lake_and_files_go_to_bigquery() {
     // Whoever comes again finds an unchanged table exported anew, and nothing to do.
     let again = ask(&cloud, 0, &format!("migrate --from {} --to lake", staging.place));
     assert_eq!((number(&again, "/proof/inserted"), front.ran("export")), (0, 2));
+    // Of a table without rows nothing is exported, and nothing is proven of none.
+    let dataset = format!("`{}`.`{}`", staging.place.project, staging.place.dataset);
+    witness.run(&format!("CREATE TABLE {dataset}.`none` AS SELECT * FROM {dataset}.`trades` WHERE FALSE")).await;
+    let none = ask(&cloud, 0, &format!("migrate --from {}.none --to empty", staging.place));
+    assert_eq!((number(&none, "/run/balance/landing/read"), &none["proof"]), (0, &Value::Null));
+    assert!(!cloud.desk.path("empty/trades").exists());
     let differs = ask(&cloud, 0, &format!("diff lake {} --dataset trades", staging.place));
     assert_eq!(number(&differs, "/keys/same"), 9_508);
     let drop = format!("migrate --from {} --to lake --drop-source --yes", staging.place);
@@ -178,4 +190,33 @@ async fn what_can_not_be_migrated_in_bigquery_is_refused() {
         assert_eq!(ran.code, 2, "{arguments}\n{}", ran.err);
         assert!(ran.err.contains(reason), "{arguments}\n{}", ran.err);
     }
+}
+
+/// A file does not say whether its times are local, so this is asked of the table.
+#[tokio::test(flavor = "multi_thread")]
+async fn times_of_another_zone_are_refused_before_anything_is_exported() {
+    let cloud = Cloud::new().await;
+    let witness = Witness::new(servers()).await;
+    for (table, kind, zone, reason) in [
+        ("civil", "DATETIME", "", "its type is DATETIME: its times have no zone"),
+        (
+            "utc",
+            "TIMESTAMP",
+            ", zone = \"+02:00\"",
+            "its type is TIMESTAMP, which is UTC, and the contract gives times",
+        ),
+    ] {
+        let name = format!("`{}`.`{}`.`{table}`", cloud.place.project, cloud.place.dataset);
+        witness.run(&format!("CREATE TABLE {name} (`k` STRING, `at` {kind})")).await;
+        let contract = format!(
+            "name = \"t\"\nkey = [\"k\"]\norder = [\"ts\"]\ncolumn = [{{ name = \"k\", type = \"string\" }}, \
+             {{ name = \"ts\", type = \"timestamp\", from = [\"at\"]{zone} }}]"
+        );
+        cloud.desk.write("t.toml", &contract);
+        let place = cloud.place.to_string();
+        let ran = cloud.ask("stage", &format!("migrate --from {place}.{table} --to lake --dataset t.toml"));
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        assert!(ran.err.contains(reason) && ran.err.contains("column `at`"), "{}", ran.err);
+    }
+    assert_eq!(cloud.objects(), Vec::<String>::new());
 }

@@ -1,15 +1,20 @@
 //! Migrations into a table of BigQuery, as the emulator has it.
 
 use super::losses::{Loss, Suffers, cases, every_loss_is_found};
-use super::{back, ledger, migrated, migrated_by, of, options, production, proof, staging};
+use super::{back, ledger, migrated, migrated_by, of, options, production, proof, run, sources, staging};
 use crate::warehouse::bigquery::front::Front;
 use crate::warehouse::bigquery::servers::servers;
 use crate::warehouse::bigquery::stand::{BigQueryStand, access, place};
-use crate::warehouse::{DAY_S, EDGE_S, Stand, ascending, fill, fills, merged};
+use crate::warehouse::{DAY_S, EDGE_S, Stand, ascending, fill, fills, input, merged};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tradefold::dataset::Dataset;
 use tradefold::error::Kind;
+use tradefold::ledger::Ledger;
+use tradefold::migrate::plan;
+use tradefold::run::{Run, Work};
+use tradefold::storage::Folder;
+use tradefold::warehouse::bigquery::{BigQueryWarehouse, Options};
 
 impl Suffers for BigQueryStand {
     async fn suffer(&self, loss: Loss) {
@@ -114,6 +119,53 @@ async fn what_is_kept_and_gone_is_named() {
     assert!(error.render().contains("what the merge has changed was kept under this name"), "{}", error.render());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_whose_snapshot_has_expired_before_its_proof_begins_anew() {
+    let stand = crowded(fills()).await;
+    merged(&stand, &production()).await;
+    let inputs = input(&stand, &staging()).await;
+    let bringing = run(&stand, options());
+    Box::pin(bringing.bring_in(Work::Files(&inputs), &mut ledger(&stand).await)).await.unwrap();
+    let name = bringing.run_id(Work::Files(&inputs));
+    let known = ledger(&stand).await.migration(&name).unwrap();
+    let dataset = format!("`{}`.`{}`", stand.place.project, stand.place.dataset);
+    let snapshot = format!("tradefold_kept_fills_{}", known.before.unwrap().version);
+    stand.witness.run(&format!("DROP TABLE {dataset}.`{snapshot}`")).await;
+    let report = migrated(&stand, &staging()).await;
+    // Only what came from there on is proven: nothing did.
+    let rows = 7 + stand.bystanders();
+    let found = proof(&report);
+    assert_eq!((&found.findings, found.before.unwrap().rows, found.inserted), (&Vec::new(), rows, 0));
+    assert_eq!((known.before.unwrap().rows, known.changes.len()), (rows - 2, 3));
+    // What was merged before is taken back all the same.
+    assert_eq!(back(&stand, &name, false).await.unwrap().undone.rows_after, rows - 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_beside_an_unfinished_migration_has_tables_of_its_own_and_leaves_none() {
+    let front = Front::start(&servers().bigquery).await;
+    let stand = BigQueryStand::at(fills(), place(servers()).await, access(&front.url, false)).await;
+    stand.plant(&production()).await;
+    front.die_after_effects(5, true);
+    assert!(migrated_by(&stand, &staging(), options()).await.is_err());
+    front.revive();
+    let loaded = stand.warehouse().temporary().await.unwrap();
+    assert!(!loaded.is_empty());
+    let folder = tempfile::tempdir().unwrap();
+    let work = Folder::open(&folder.path().to_string_lossy(), &[]).unwrap();
+    let only = Options { only_compares: true, stage: stand.home().url().to_string(), ..Options::default() };
+    let warehouse = BigQueryWarehouse::connect(access(&front.url, false), fills(), stand.place.clone(), only);
+    let warehouse = warehouse.await.unwrap();
+    let home = stand.home().join("plans/one");
+    let planning = Run { warehouse: &warehouse, home: home.clone(), work: work.clone(), ..run(&stand, options()) };
+    let mut own = Ledger::open(work.join("ledger"), String::new()).await.unwrap();
+    let inputs = sources(input(&stand, &staging()).await);
+    let report = Box::pin(plan(planning, inputs, &mut own)).await.unwrap();
+    assert_eq!(report.run.batches.iter().map(|batch| batch.comparison.new).sum::<u64>(), 2);
+    assert_eq!(stand.warehouse().temporary().await.unwrap(), loaded);
+    assert!(migrated(&stand, &staging()).await.proof.unwrap().findings.is_empty());
+}
+
 /// It dies after each effect, whose answer is lost, of a migration and of its roll back, and goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_into_bigquery_that_dies_after_any_effect_goes_on() {
@@ -138,6 +190,11 @@ async fn a_migration_into_bigquery_that_dies_after_any_effect_goes_on() {
         let table = second.table().await;
         assert_eq!((table.len(), of(&table, "0xa1")[0]["price"].clone()), (3, json!(1.1)), "{said}");
         assert_eq!(front.ran("merge"), 1, "{said}");
+        // A roll back has one effect: what comes of more of them is the same each time.
+        if (2..).contains(&effects) && is_dead {
+            deaths[0] += 1;
+            continue;
+        }
         let name = report.run.run_id;
         front.die_after_effects(effects, true);
         let died = back(&second, &name, false).await;

@@ -206,9 +206,9 @@ async fn drawn_tables_are_reduced_in_bigquery_as_here() -> Result {
     let (emulator, mut judge) = (Emulator::new().await, Judged::new());
     let mut rng = Rng::with_seed(7);
     let (mut sums, mut times) = ([0; 8], 0);
-    for round in 0..6 {
+    for round in 0..10 {
         let dataset = if round % 3 == 2 { daily() } else { wide() };
-        let table = draw(&mut rng, &dataset, 200);
+        let table = draw(&mut rng, &dataset, 120);
         let window = windows()[round % 3];
         let options = LandingOptions { window, ..options() };
         let landed = Here::land(&dataset, &table, &options).await?;
