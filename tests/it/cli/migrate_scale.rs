@@ -19,8 +19,15 @@ const PRODUCTION: &str = "import duckdb, sys
 duckdb.sql(f\"\"\"COPY (
   SELECT * EXCLUDE (n) REPLACE (CASE WHEN n % 320 = 0 AND order_hash IS NOT NULL THEN NULL ELSE id END AS id)
   FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY hash(tx_hash), tx_hash, wallet_address, order_hash) AS n
-        FROM '{sys.argv[1]}') WHERE n <= {sys.argv[3]}
+        FROM (SELECT DISTINCT ON (lower(wallet_address), lower(tx_hash), lower(COALESCE(order_hash, ''))) *
+              FROM '{sys.argv[1]}/*.parquet')) WHERE n <= {sys.argv[3]}
 ) TO '{sys.argv[2]}' (FORMAT PARQUET)\"\"\")";
+
+/// The columns of generated files, as a staging table has them: not all of the contract's.
+const RAW: &str = "wallet_address STRING, tx_hash STRING, order_hash STRING, `timestamp` TIMESTAMP, log_index INT64,
+  block_number INT64, id STRING, condition_id STRING, token_id STRING, token_label STRING, market_slug STRING,
+  title STRING, side STRING, shares INT64, shares_normalized FLOAT64, price FLOAT64, taker STRING, source_run STRING,
+  fetched_at TIMESTAMP";
 
 /// Says how long a command took, and gives its report.
 fn timed(cloud: &Cloud, what: &str, arguments: &str) -> Value {
@@ -39,8 +46,8 @@ async fn a_migration_of_1_66_million_rows_into_the_emulator() {
     cloud.endpoint.clone_from(&front.url);
     cloud.desk.binary = std::env::var_os("TRADEFOLD_BINARY").expect("`make scale` names one");
     cloud.desk.report(0, &format!("generate --rows {STAGED} --seed 3 --out raw"));
-    cloud.desk.report(0, "dedup raw --out winners.parquet");
-    let (winners, known) = (cloud.desk.path("winners.parquet"), cloud.desk.path("known.parquet"));
+    cloud.desk.report(0, "dedup raw --output winners");
+    let (winners, known) = (cloud.desk.path("winners"), cloud.desk.path("known.parquet"));
     let ran = Command::new(python()).args(["-c", PRODUCTION]).args([winners, known]).arg(KNOWN.to_string()).output();
     let ran = ran.unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
@@ -52,6 +59,8 @@ async fn a_migration_of_1_66_million_rows_into_the_emulator() {
     for file in std::fs::read_dir(cloud.desk.path("raw")).unwrap().map(|file| file.unwrap().path()) {
         std::fs::copy(&file, bucket.join(file.file_name().unwrap())).unwrap();
     }
+    let table = format!("`{}`.`{}`.`staging`", cloud.place.project, cloud.place.dataset);
+    witness.run(&format!("CREATE TABLE {table} ({RAW})")).await;
     witness.load(&cloud.place, "staging", &format!("gs://{}/raw/*.parquet", cloud.place.dataset)).await;
     let from = format!("{to}.staging");
     let migrate = format!("migrate --from {from} --to {to}");

@@ -35,11 +35,11 @@ impl Witness {
         Box::pin(get.set_table_id(name).with_attempt_timeout(PATIENCE).send()).await.unwrap()
     }
 
-    /// Loads Parquet objects into a table that is made for them.
+    /// Loads Parquet objects into a table.
     pub async fn load(&self, place: &Place, name: &str, uri: &str) {
         let into = TableReference::new().set_project_id(&place.project).set_dataset_id(&place.dataset);
         let load = JobConfigurationLoad::new().set_source_uris([uri]).set_source_format("PARQUET");
-        let load = load.set_autodetect(true).set_destination_table(into.set_table_id(name));
+        let load = load.set_destination_table(into.set_table_id(name));
         let job = Job::new().set_configuration(JobConfiguration::new().set_load(load));
         let insert = self.jobs.insert_job().set_project_id(PROJECT).set_job(job).with_attempt_timeout(PATIENCE).send();
         let job = Box::new(Box::pin(insert).await.unwrap());
