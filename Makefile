@@ -3,8 +3,9 @@
 # make bench        time dedup and analyze beside peers on 16.56 million generated trades, a backfill of 1.66 million; check
 #                   the answers. Needs 10 GB of disk, 16 GB of memory and an hour; writes benches/RESULTS.md
 # make bench-full   the same on 165.6 million trades, beside the best form of the fastest peer. Needs 60 GB of disk
-# make scale        a backfill of 1.66 million generated trades into an emulator of BigQuery, twice, and an audit; and one
-#                   of 400 days from an API of the tests, with one window in flight and with eight, with faults
+# make scale        a backfill of 1.66 million generated trades into an emulator of BigQuery, twice, and an audit; a
+#                   migration of as many within it, both ways, and back; and 400 days from an API of the tests, with one
+#                   window in flight and with eight, with faults
 # make live         the same against a project of your own: WAREHOUSE=bigquery://project.dataset STAGE=gs://bucket/prefix.
 #                   Says what it will touch and what that costs; does it with YES=1
 # make clean        remove what the others made

@@ -128,10 +128,9 @@ async fn was_dropped_there(
     }
     let Entry::Dropping { kept, .. } = &record.entry else { return Ok(None) };
     let snapshot = table_of(kept, dataset)?;
-    let (name, own) = (&table.table, &table.place.dataset);
-    let back = is_there(access, &snapshot).await?.then(|| {
-        format!("to have it back: CREATE TABLE `{own}.{name}` CLONE `{}.{}`", snapshot.place.dataset, snapshot.table)
-    });
+    let path = |table: &TableName| format!("`{}.{}.{}`", table.place.project, table.place.dataset, table.table);
+    let back = is_there(access, &snapshot).await?;
+    let back = back.then(|| format!("to have it back: CREATE TABLE {} CLONE {}", path(&table), path(&snapshot)));
     Ok(told(place, record, kept, back))
 }
 

@@ -74,15 +74,14 @@ impl RouteArgs {
         let mut in_place = None;
         if let Some(found) = found.as_ref().filter(|_| obstacles.is_empty()) {
             let bytes = found.bytes().await?;
-            let (reduce, count) = (bytes.reduce.unwrap_or(0), bytes.count.unwrap_or(0));
-            if let Some(most) = sourcing.bigquery.max_bytes_billed.filter(|most| *most < reduce.max(count)) {
+            let (largest, size_bytes) = (bytes.largest(), bytes.total());
+            if let Some(most) = sourcing.bigquery.max_bytes_billed.filter(|most| *most < largest) {
                 obstacles.push(format!(
-                    "a statement would read {} bytes of it, and --max-bytes-billed allows {most}",
-                    reduce.max(count)
+                    "a statement would read {largest} bytes of it, and --max-bytes-billed allows {most}"
                 ));
             }
-            let price_cents = cents(reduce + count, sourcing.bigquery.price_per_tib);
-            in_place = Some(RoutePrice { size_bytes: reduce + count, price_cents });
+            let price_cents = cents(size_bytes, sourcing.bigquery.price_per_tib);
+            in_place = Some(RoutePrice { size_bytes, price_cents });
         }
         let is_in_place = match (self.route, in_place) {
             (Route::InPlace, _) if !obstacles.is_empty() => {

@@ -9,7 +9,7 @@ use crate::error::{Doing, Error, Result};
 use crate::migrate::{ReadSource, SourceTable, Sources};
 use crate::source::{Input, discover};
 use crate::storage::Folder;
-use crate::warehouse::bigquery::{InPlace, ReadTable, SCHEME, TableName, export_into};
+use crate::warehouse::bigquery::{Access, AsRead, InPlace, ReadTable, SCHEME, TableName, export_into};
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ impl<'a> Sourcing<'a> {
         let (access, stage) = self.bigquery.export(place, world)?;
         let name = table.source().clone();
         let places = [(name.to_string(), place.to_string())].into();
-        let tables = vec![of_bigquery(place, ReadTable { name, read: table.as_read(), access }, &stage)];
+        let tables = vec![of_bigquery(place, (name, table.as_read()), access, &stage)];
         let sources = Sources { places, tables, in_place: Some(table), ..Sources::default() };
         Ok(Found { sources, exports: Vec::new(), _scratch: None })
     }
@@ -111,12 +111,13 @@ impl<'a> Sourcing<'a> {
         self.must_not_be_target(place, &table)?;
         let (access, stage) = self.bigquery.export(place, world)?;
         let (folder, read) = Box::pin(export_into(access.clone(), &table, &stage, self.dataset, into)).await?;
-        Ok((folder, of_bigquery(place, ReadTable { name: table, read, access }, &stage)))
+        Ok((folder, of_bigquery(place, (table, read), access, &stage)))
     }
 }
 
 /// A table of BigQuery as one that may be dropped; its own ledger, if it has one, is in the same stage.
-fn of_bigquery(place: &str, table: ReadTable, stage: &Folder) -> SourceTable {
-    let ledger = stage.join(&own_folder(&table.name.place, &table.name.table)).join("ledger");
-    SourceTable { place: place.to_string(), read: ReadSource::BigQuery { table: Box::new(table), ledger } }
+fn of_bigquery(place: &str, (name, read): (TableName, AsRead), access: Access, stage: &Folder) -> SourceTable {
+    let ledger = stage.join(&own_folder(&name.place, &name.table)).join("ledger");
+    let table = Box::new(ReadTable { name, read, access, stage: stage.url().to_string() });
+    SourceTable { place: place.to_string(), read: ReadSource::BigQuery { table, ledger } }
 }

@@ -178,7 +178,7 @@ impl SourceTable {
     }
 
     /// What tells the rows that were read from those of another time.
-    fn version(&self) -> Option<u64> {
+    pub(super) fn version(&self) -> Option<u64> {
         match &self.read {
             ReadSource::Delta { version, .. } => *version,
             ReadSource::BigQuery { table, .. } => Some(table.read.modified_ms),

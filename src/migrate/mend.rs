@@ -39,6 +39,12 @@ pub async fn mend(
     let before = history.state().await?.ok_or_else(|| {
         Error::usage(DOING).with("target", run.warehouse.target()).because("there is no table").hint("leave out --mend")
     })?;
+    if own.tables.iter().any(|table| table.version() != Some(before.version)) {
+        return Err(Error::new(Kind::Busy, DOING)
+            .with("target", run.warehouse.target())
+            .because("somebody has written to it while it was read")
+            .hint("run the same command again, once nobody writes to it"));
+    }
     let own_options = RunOptions {
         keeps_changes: false,
         of_mend: true,
@@ -214,11 +220,11 @@ async fn replaced(run: &Run<'_>, swap: Swap, ledger: &mut Ledger) -> Result<Repl
         Ended::Done => Ok(told),
         Ended::Changed => Err(Error::new(Kind::Busy, DOING)
             .with("target", target)
-            .because("somebody has written to it meanwhile, so the new table is not put into its place")
+            .because("somebody has written to it meanwhile, or removed the new table, which is not put into its place")
             .hint("run the same command again, once nobody writes to it")),
         Ended::Failed(error) => Err(error
             .with("target", target)
-            .hint("the target is what it was; see to it that it can be renamed, then run the same command again")),
+            .hint("the target is what it was; see to it that it can be replaced, then run the same command again")),
     }
 }
 

@@ -24,7 +24,8 @@ pub struct Routes {
 /// What a route takes before rows are merged; from there on both are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoutePrice {
-    /// Bytes that are billed as read, or, of an export, that leave BigQuery: at most, since they are compressed.
+    /// Bytes that are billed as read, or, of an export, that leave BigQuery. At most: rows that do not land are read more
+    /// often, and what leaves is compressed.
     pub size_bytes: u64,
     /// What they cost, in hundredths of the currency of the prices.
     pub price_cents: u64,
@@ -52,7 +53,7 @@ pub(super) fn routes_text(text: &mut String, routes: &Routes) {
         let _ = writeln!(text, "  {name:<22}{:>14}   {what}, {cost}   {}", n(price.size_bytes), mark(is_chosen));
     };
     if let Some(price) = routes.in_place {
-        way("in place", price, "bytes billed", routes.is_in_place);
+        way("in place", price, "bytes billed at most", routes.is_in_place);
     }
     way("by export", routes.export, "bytes at most that leave BigQuery", !routes.is_in_place);
     for obstacle in &routes.obstacles {

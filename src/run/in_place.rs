@@ -22,7 +22,6 @@ impl Run<'_> {
         table: &InPlace<'_>,
         target_rows: u64,
         files: &RunFiles,
-        loaded: &mut Vec<Manifest>,
         ledger: &mut Ledger,
         report: &mut RunReport,
     ) -> Result<()> {
@@ -33,11 +32,29 @@ impl Run<'_> {
         let losers = Losers { all: self.options.keep_losers, redated: self.options.on_redated == Choice::Stop };
         let reduced = table.reduce(losers).await?;
         self.progress.advance(1);
+        let outcome = self.bring_in_place(table, &reduced, target_rows, files, ledger, report).await;
+        if self.options.only_compares {
+            // Of a plan nothing stays, whatever came of it.
+            reduced.forget().await?;
+        }
+        outcome
+    }
+
+    /// Brings in what a table was reduced to.
+    async fn bring_in_place(
+        &self,
+        table: &InPlace<'_>,
+        reduced: &Reduced<'_>,
+        target_rows: u64,
+        files: &RunFiles,
+        ledger: &mut Ledger,
+        report: &mut RunReport,
+    ) -> Result<()> {
         let without = Quarantine {
             suspects: self.options.on_suspect == Choice::Quarantine,
             conflicts: self.options.on_conflict == Choice::Quarantine,
         };
-        self.tell(table, &reduced, without, files, report).await?;
+        self.tell(table, reduced, without, files, report).await?;
         if !report.stops.is_empty() {
             return Ok(());
         }
@@ -58,8 +75,6 @@ impl Run<'_> {
             part: Some(reduced.part(without)),
         };
         let batches: Vec<Manifest> = planned.iter().map(manifest).collect();
-        // What is cleared away at the end, whatever comes until then.
-        loaded.extend_from_slice(&batches);
         if self.options.only_compares {
             let outline = Outline {
                 batches: &planned,
@@ -78,7 +93,9 @@ impl Run<'_> {
             };
             ledger.append(entry, (self.now_us)()).await?;
         }
-        let found = self.compare_and_merge(&batches, target_rows, files, loaded, ledger, report).await?;
+        // Nothing was loaded that has to be dropped.
+        let mut loaded = Vec::new();
+        let found = self.compare_and_merge(&batches, target_rows, files, &mut loaded, ledger, report).await?;
         if !found.is_empty() {
             report.stops.push(Stop {
                 reason: "suspect_keys".into(),
@@ -147,12 +164,12 @@ impl Run<'_> {
         let left = Quarantine { conflicts: false, ..without };
         let conflicting = reduced.conflicting(left);
         if conflicting.keys > 0 {
-            let (which, name) = match self.options.on_conflict {
-                Choice::Keep => (Which::ConflictLosers, "conflict-losers.ndjson"),
-                _ => (Which::Conflicts, "conflicts.ndjson"),
+            let (which, name, expected) = match self.options.on_conflict {
+                Choice::Keep => (Which::ConflictLosers, "conflict-losers.ndjson", Some(conflicting.rows)),
+                _ => (Which::Conflicts, "conflicts.ndjson", None),
             };
             let rows = reduced.rows(which, left).await?;
-            self.write_shown(rows, ("conflicts", name), None, files, report).await?;
+            self.write_shown(rows, ("conflicts", name), expected, files, report).await?;
             if self.options.on_conflict == Choice::Stop {
                 report.stops.push(conflict_stop(conflicting, report.files.get("conflicts")));
             }

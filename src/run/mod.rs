@@ -151,7 +151,7 @@ impl Run<'_> {
             Work::Files(inputs) => self.land(inputs, files, ledger, run_id).await?,
             Work::Parts(parts) => self.join(parts, ledger).await?,
             Work::InPlace(table) => {
-                self.walk_in_place(table, rows, files, loaded, ledger, &mut report).await?;
+                self.walk_in_place(table, rows, files, ledger, &mut report).await?;
                 return Ok(report);
             }
         };

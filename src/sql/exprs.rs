@@ -280,6 +280,18 @@ impl Exprs<'_> {
         };
         format!("SUM(CAST({number} AS {exact}))")
     }
+
+    /// That a key is written as landing would not write it, in upper case; `None` where no column of it is folded.
+    ///
+    /// # Errors
+    /// As [`Dialect::quote`].
+    pub fn unfolded(&self) -> Result<Option<String>> {
+        let names: BTreeSet<&str> = self.dataset.key.iter().flat_map(KeyPart::columns).collect();
+        let hex = names.into_iter().filter(|name| self.dataset.column(name).is_some_and(|column| column.hex));
+        let cases = hex.map(|name| self.column("", name).map(|column| format!("{column} <> LOWER({column})")));
+        let cases = cases.collect::<Result<Vec<_>>>()?;
+        Ok((!cases.is_empty()).then(|| any(cases)))
+    }
 }
 
 /// Either of the conditions; none of them is never.

@@ -2,7 +2,7 @@
 //! after it. Nothing here writes.
 
 use super::Finding;
-use crate::dataset::{Dataset, KeyPart};
+use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::sql::{Dialect, Exprs, render};
 use crate::window::Day;
@@ -170,19 +170,10 @@ impl Statements<'_> {
     /// As [`Dialect::quote`].
     pub fn unfolded(&self, touched: &BTreeSet<Day>) -> Result<Option<String>> {
         let exprs = self.exprs();
-        let names: BTreeSet<&str> = self.dataset.key.iter().flat_map(KeyPart::columns).collect();
-        let hex = names.into_iter().filter(|name| self.dataset.column(name).is_some_and(|column| column.hex));
-        let cases = hex.map(|name| {
-            let column = exprs.column("", name)?;
-            Ok(format!("{column} <> LOWER({column})"))
-        });
-        let cases = cases.collect::<Result<Vec<_>>>()?;
-        if cases.is_empty() {
-            return Ok(None);
-        }
+        let Some(is_unfolded) = exprs.unfolded()? else { return Ok(None) };
         let columns = exprs.columns("", self.dataset.column_names())?;
         let (target, touched) = (self.target, self.touched("", touched)?);
-        Ok(Some(format!("SELECT {columns} FROM {target} WHERE {touched} AND ({})", cases.join(" OR "))))
+        Ok(Some(format!("SELECT {columns} FROM {target} WHERE {touched} AND {is_unfolded}")))
     }
 
     /// The rows behind a count of the comparison.

@@ -11,7 +11,7 @@ use super::retire::AsRead;
 use super::{BigQueryWarehouse, table};
 use crate::error::{Error, Result};
 use crate::landing::{InSql, InputColumns, LandingOptions, SourceColumn, SourceType, in_sql};
-use crate::sql::{Losers, Reduction};
+use crate::sql::{Dialect, Losers, Reduction};
 use crate::warehouse::Warehouse;
 use crate::window::text_of_us;
 use google_cloud_bigquery_v2::model::{Job, Table, TableFieldSchema, TableReference};
@@ -32,8 +32,29 @@ pub struct InPlace<'a> {
 pub struct InPlaceBytes {
     /// The statement that writes the winners.
     pub reduce: Option<u64>,
-    /// The one that counts rows which do not land. It runs only where there are any.
+    /// The one that counts rows which do not land. It runs only where there are any, and so does one that reads them.
     pub count: Option<u64>,
+    /// The one that counts values which the contract has no column for, where there may be any.
+    pub left_out: Option<u64>,
+}
+
+impl InPlaceBytes {
+    /// What the largest of them takes.
+    pub fn largest(&self) -> u64 {
+        [self.reduce, self.count, self.left_out].into_iter().flatten().max().unwrap_or(0)
+    }
+
+    /// What all of them take, if there are rows that do not land.
+    pub fn total(&self) -> u64 {
+        [self.reduce, self.count, self.count, self.left_out].into_iter().flatten().sum()
+    }
+}
+
+/// The statement that counts the values of columns which the contract does not have, in the order of their names.
+pub(super) fn left_out(columns: &InputColumns, from: &str) -> Result<Option<String>> {
+    let counts = columns.left_out.iter().map(|name| Ok(format!("COUNT({})", Dialect::GoogleSql.quote(name)?)));
+    let counts = counts.collect::<Result<Vec<_>>>()?.join(", ");
+    Ok((!counts.is_empty()).then(|| format!("SELECT {counts} FROM {from}")))
 }
 
 impl BigQueryWarehouse {
@@ -49,6 +70,9 @@ impl BigQueryWarehouse {
             return Ok(Err(vec![format!("it lies in {there}, and the target in {here}: no query reads both")]));
         }
         let moment = Moment::note(&client, source).await?;
+        if moment.table.require_partition_filter == Some(true) {
+            return Ok(Err(vec!["queries of it have to name its days (require_partition_filter)".into()]));
+        }
         let columns: Vec<SourceColumn> = moment.fields().iter().map(column).collect();
         let sql = match in_sql(&self.dataset, options, &columns)? {
             Ok(sql) => sql,
@@ -90,34 +114,39 @@ impl<'a> InPlace<'a> {
     /// # Errors
     /// What BigQuery says.
     pub async fn bytes(&self) -> Result<InPlaceBytes> {
-        let from = self.from(self.moment.at_us)?;
+        let from = self.from()?;
         let reduced = self.reduction().reduced(&self.sql.landed(&from)?, Losers::default())?;
-        let reduce = self.warehouse.dry_run(&reduced).await?;
-        Ok(InPlaceBytes { reduce, count: self.warehouse.dry_run(&self.sql.counts(&from)?).await? })
+        let mut bytes = InPlaceBytes {
+            reduce: self.warehouse.dry_run(&reduced).await?,
+            count: self.warehouse.dry_run(&self.sql.counts(&from)?).await?,
+            left_out: None,
+        };
+        if let Some(sql) = left_out(&self.sql.columns, &from)? {
+            bytes.left_out = self.warehouse.dry_run(&sql).await?;
+        }
+        Ok(bytes)
     }
 
-    /// Writes the winners and losers to look at into a temporary table, or finds that this was done: by the same rules,
-    /// of the same table, which has not changed since. Says what became of every row (R1, R2).
+    /// Writes the winners and losers to look at into a table that expires, or finds that this was done: by the same
+    /// rules, of the same table, which has not changed since. Says what became of every row (R1, R2).
     ///
     /// # Errors
     /// What BigQuery says. Data, where rows are not accounted for, or a winner's day has no partition.
     pub async fn reduce(&self, losers: Losers) -> Result<Reduced<'a>> {
         let warehouse = self.warehouse;
-        let wanted = format!(
-            "{} {} {:?} {} {losers:?}",
-            self.identity(),
-            warehouse.dataset.digest(),
-            self.options.window,
-            self.options.key_chosen
-        );
+        // The rules themselves: those of another version of this program may be others.
+        let rules = in_sql(&warehouse.dataset, &LandingOptions { now_us: 0, ..self.options }, &self.columns)?;
+        let rules = rules.map_err(|reasons| Error::bug(DOING).because(reasons.join("; ")))?;
+        let rules = self.reduction().insert("", &rules.landed("")?, losers)?;
+        let wanted = format!("{}\n{rules}", self.identity());
         let target = warehouse.target();
         let work = warehouse.work(&target, self.moment.table.creation_time, &wanted);
         let name = warehouse.reduced_table(&work);
         let into = quoted(&name)?;
         let step = format!("reduce{}", warehouse.make_temporary(&name, table::reduced(&warehouse.dataset)).await?);
-        let sql = self.reduction().insert(&into, &self.sql.landed(&self.from(self.moment.at_us)?)?, losers)?;
+        let from = self.from()?;
+        let sql = self.reduction().insert(&into, &self.sql.landed(&from)?, losers)?;
         let mut labels = jobs::labels(&warehouse.client, &work.digest(), "reduce");
-        labels.insert(AS_OF.into(), self.moment.at_us.to_string());
         labels.insert(NOW.into(), self.options.now_us.to_string());
         let configuration = warehouse.client.query(sql, labels);
         let effect = |done: Done| {
@@ -132,24 +161,28 @@ impl<'a> InPlace<'a> {
         self.check_written(&name, &work, &done.job).await?;
         // What an earlier try has written it has judged by its own time.
         let label = |name: &str| done.job.configuration.as_ref()?.labels.get(name)?.parse::<i64>().ok();
-        let (as_of_us, now_us) = label(AS_OF).zip(label(NOW)).unwrap_or((self.moment.at_us, self.options.now_us));
-        let options = LandingOptions { now_us, ..self.options };
+        let options = LandingOptions { now_us: label(NOW).unwrap_or(self.options.now_us), ..self.options };
         let sql = in_sql(&warehouse.dataset, &options, &self.columns)?;
-        let sql = sql.map_err(|reasons| Error::bug("land a table in place").because(reasons.join("; ")))?;
-        let from = self.from(as_of_us)?;
-        Reduced::read(Written { warehouse, table: name, sql, from, as_of_us }, self.moment.rows).await
+        let sql = sql.map_err(|reasons| Error::bug(DOING).because(reasons.join("; ")))?;
+        let written = Written { warehouse, table: name.clone(), sql, from };
+        let read = Reduced::read(written, self.moment.rows).await;
+        if read.is_err() && warehouse.options.only_compares {
+            client.drop(&name).await?;
+        }
+        read
     }
 
     fn reduction(&self) -> Reduction<'_> {
         Reduction { dataset: &self.warehouse.dataset }
     }
 
-    /// The table as it was at a moment, for a FROM clause. A snapshot never changes.
-    fn from(&self, at_us: i64) -> Result<String> {
+    /// The table as it was when it was looked up, for a FROM clause: as long as it has not changed since it is the same
+    /// at any moment. A snapshot never changes.
+    fn from(&self) -> Result<String> {
         let name = quoted(&self.source.reference())?;
         Ok(match self.moment.table.r#type.as_str() {
             "SNAPSHOT" => name,
-            _ => format!("(SELECT * FROM {name} FOR SYSTEM_TIME AS OF TIMESTAMP '{}')", text_of_us(at_us)),
+            _ => format!("(SELECT * FROM {name} FOR SYSTEM_TIME AS OF TIMESTAMP '{}')", text_of_us(self.moment.at_us)),
         })
     }
 
@@ -168,8 +201,9 @@ impl<'a> InPlace<'a> {
     }
 }
 
-/// The labels of a job that say as of when it read its table, and what its present was.
-const AS_OF: &str = "tradefold_as_of";
+const DOING: &str = "land a table where it lies";
+
+/// The label of a job that says what its present was.
 const NOW: &str = "tradefold_now";
 
 /// How many rows a job says that it has inserted.

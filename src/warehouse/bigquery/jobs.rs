@@ -72,8 +72,13 @@ where
         let configuration = configuration(attempt);
         let begun = match &mut journal {
             Some(journal) => begin(client, &reference, &configuration, *journal).await?,
-            // It would run it again.
-            None if client.access().is_emulator && client.job(&reference).await?.is_some() => None,
+            // It would run it again. A load or an export may, a statement may not.
+            None if client.access().is_emulator
+                && configuration.query.is_some()
+                && client.job(&reference).await?.is_some() =>
+            {
+                None
+            }
             None => client.insert(&reference, &configuration).await?,
         };
         // Its id is taken: this run began it before it died, or an answer was lost.

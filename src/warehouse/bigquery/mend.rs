@@ -9,7 +9,6 @@ use super::history::snapshot;
 use super::jobs::{self, Done, Work};
 use super::queries::quoted;
 use super::{BigQueryWarehouse, KEPT, Options, STAGE, TEMPORARY, table};
-use crate::dataset::KeyPart;
 use crate::error::{Error, Result};
 use crate::sql::{Dialect, Exprs};
 use crate::stage::Manifest;
@@ -17,7 +16,6 @@ use crate::warehouse::{Journal, Moment, Tables, Warehouse};
 use crate::window::Day;
 use google_cloud_bigquery_v2::model::job_configuration_table_copy::OperationType;
 use google_cloud_bigquery_v2::model::{JobConfiguration, JobConfigurationTableCopy, Table, TableReference};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -61,22 +59,14 @@ impl BigQueryWarehouse {
     /// Whether it has keys more than once, or as landing would not write them.
     async fn holds_what_must_not_be(&self) -> Result<bool> {
         let exprs = Exprs { dataset: &self.dataset, dialect: Dialect::GoogleSql };
-        let names: BTreeSet<&str> = self.dataset.key.iter().flat_map(KeyPart::columns).collect();
-        let cases = names.into_iter().filter(|name| self.is_hex(name));
-        let cases = cases.map(|name| exprs.column("", name).map(|column| format!("{column} <> LOWER({column})")));
-        let cases = cases.collect::<Result<Vec<_>>>()?;
-        if !cases.is_empty() {
+        if let Some(is_unfolded) = exprs.unfolded()? {
             let rows = self.every_day(&quoted(&self.reference())?)?;
-            let sql = format!("SELECT COUNT(*) AS n FROM {rows} WHERE {}", cases.join(" OR "));
+            let sql = format!("SELECT COUNT(*) AS n FROM {rows} WHERE {is_unfolded}");
             if self.client.counts("mend", "", sql).await?.first().is_some_and(|rows| *rows > 0) {
                 return Ok(true);
             }
         }
         Ok(self.audited().await?.duplicates.total() > 0)
-    }
-
-    fn is_hex(&self, name: &str) -> bool {
-        self.dataset.column(name).is_some_and(|column| column.hex)
     }
 
     /// Opens the table in the making, which is laid out as the target is: a copy can't change that.

@@ -372,10 +372,6 @@ impl Warehouse for BigQueryWarehouse {
     }
 
     async fn unload(&self, batch: &Manifest) -> Result<()> {
-        if batch.part.is_some() && !self.options.only_compares {
-            // It expires: whoever comes again finds it, and a proof asks for its winners.
-            return Ok(());
-        }
         for table in self.temporaries(batch).await? {
             self.client.drop(&table).await?;
         }

@@ -1,6 +1,7 @@
 //! What a table comes to that was reduced where it lies: counts that balance, and parts to merge from.
 
 use super::BigQueryWarehouse;
+use super::in_place::left_out;
 use super::queries::quoted;
 use super::target::{PARTITIONS_FROM, PARTITIONS_TO};
 use crate::balance::Balance;
@@ -11,7 +12,7 @@ use crate::landing::{InSql, LandingCounts, LeftOut, OUTSIDE};
 use crate::sql::{Dialect, Quarantine, Reduction, Which};
 use crate::stage::Part;
 use crate::warehouse::usage::Widths;
-use crate::window::{Day, text_of_us};
+use crate::window::Day;
 use arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt;
@@ -49,15 +50,12 @@ pub(super) struct Written<'a> {
     pub(super) sql: InSql,
     /// The source as it was read, for a FROM clause.
     pub(super) from: String,
-    pub(super) as_of_us: i64,
 }
 
 /// What became of the rows of a table, and where its winners are.
 #[derive(Debug)]
 pub struct Reduced<'a> {
     at: Written<'a>,
-    /// The moment as of which the rows are the table's, in microseconds since 1970-01-01 UTC, by BigQuery's clock.
-    pub as_of_us: i64,
     /// R1: what became of the rows that were read.
     pub counts: LandingCounts,
     /// How many rows were set aside for what, as `column: reason`.
@@ -89,7 +87,6 @@ impl<'a> Reduced<'a> {
     /// Reads what became of the rows of a source that had so many (R1, R2).
     pub(super) async fn read(at: Written<'a>, rows: u64) -> Result<Reduced<'a>> {
         let mut reduced = Reduced {
-            as_of_us: at.as_of_us,
             at,
             counts: LandingCounts::default(),
             rejects_by_reason: BTreeMap::new(),
@@ -176,6 +173,14 @@ impl<'a> Reduced<'a> {
             values.extend(texts.iter().flatten().map(str::to_string));
         }
         Ok(values)
+    }
+
+    /// Drops the table that has them.
+    ///
+    /// # Errors
+    /// What BigQuery says.
+    pub async fn forget(&self) -> Result<()> {
+        self.at.warehouse.client.drop(&self.at.table).await
     }
 
     /// How large the values of its winners are.
@@ -271,26 +276,19 @@ impl<'a> Reduced<'a> {
         }
         Err(Error::data("account for every row (R1)")
             .because(format!(
-                "the table had {rows} rows at {}, {read} were read; {landed_here} of them land, and keys have {landed}; \
+                "the table had {rows} rows, {read} were read; {landed_here} of them land, and keys have {landed}; \
                  {} are set aside, {} are outside of the window",
-                text_of_us(self.as_of_us),
-                self.counts.rejected,
-                self.counts.outside
+                self.counts.rejected, self.counts.outside
             ))
             .hint("run the same command again; where it says the same, export the table and land its files"))
     }
 
     /// Counts values that have no place in the contract.
     async fn count_left_out(&mut self) -> Result<()> {
-        let names = self.at.sql.columns.left_out.clone();
-        if names.is_empty() {
-            return Ok(());
-        }
-        let counts = names.iter().map(|name| Ok(format!("COUNT({})", Dialect::GoogleSql.quote(name)?)));
-        let counts = counts.collect::<Result<Vec<_>>>()?.join(", ");
-        let counts =
-            self.at.warehouse.client.counts("left", "", format!("SELECT {counts} FROM {}", self.at.from)).await?;
-        self.left_out = names.into_iter().zip(counts).filter(|(_, rows)| *rows > 0).collect();
+        let Some(sql) = left_out(&self.at.sql.columns, &self.at.from)? else { return Ok(()) };
+        let counts = self.at.warehouse.client.counts("left", "", sql).await?;
+        let names = self.at.sql.columns.left_out.iter().cloned();
+        self.left_out = names.zip(counts).filter(|(_, rows)| *rows > 0).collect();
         Ok(())
     }
 

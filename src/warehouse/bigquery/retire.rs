@@ -1,12 +1,13 @@
 //! A table of BigQuery whose rows were read, and that is dropped once they are somewhere else: a snapshot is left of
 //! it, which expires by itself.
 
-use super::KEPT;
 use super::access::{Access, TableName};
 use super::client::Client;
 use super::export::look;
 use super::history::snapshot;
 use super::jobs::Work;
+use super::target::stage_label;
+use super::{KEPT, STAGE};
 use crate::error::{Error, Kind, Result};
 use crate::window::text_of_us;
 use google_cloud_bigquery_v2::model::Table;
@@ -41,6 +42,8 @@ pub struct ReadTable {
     pub read: AsRead,
     /// How BigQuery is asked for it.
     pub access: Access,
+    /// The URL of the stage in which the ledger of its own runs was looked for.
+    pub stage: String,
 }
 
 /// Whether there is a table of this name.
@@ -106,6 +109,14 @@ impl ReadTable {
                 .with("table", &self.name)
                 .because("it is a snapshot, of which no other one can be taken")
                 .hint("migrate without --drop-source, and drop the snapshot yourself, or let it expire"));
+        }
+        if table.labels.get(STAGE).is_some_and(|label| *label != stage_label(&self.stage)) {
+            return Err(Error::usage(DOING)
+                .with("table", &self.name)
+                .because(
+                    "its own runs keep their ledger in another stage, so nobody knows here whether one is unfinished",
+                )
+                .hint("give the --stage of those runs, or remove the label `tradefold_stage` from the table"));
         }
         let busy = |why: String, hint: &str| {
             Err(Error::new(Kind::Busy, DOING).with("table", &self.name).because(why).hint(hint.to_string()))

@@ -81,6 +81,10 @@ pub(super) fn like(dataset: &Dataset, other: &Table) -> Table {
     for field in &mut fields {
         let Some(old) = place(&field.name).and_then(|at| known.get(at)) else { continue };
         field.description = old.description.clone().or(field.description.take());
+        field.default_value_expression.clone_from(&old.default_value_expression);
+        if old.mode == "REQUIRED" {
+            field.mode.clone_from(&old.mode);
+        }
         field.policy_tags.clone_from(&old.policy_tags);
         field.data_policies.clone_from(&old.data_policies);
     }
@@ -90,6 +94,7 @@ pub(super) fn like(dataset: &Dataset, other: &Table) -> Table {
     table.time_partitioning.clone_from(&other.time_partitioning);
     table.require_partition_filter.clone_from(&other.require_partition_filter);
     table.clustering.clone_from(&other.clustering);
+    table.table_constraints.clone_from(&other.table_constraints);
     table.encryption_configuration.clone_from(&other.encryption_configuration);
     table
 }

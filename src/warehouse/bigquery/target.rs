@@ -9,6 +9,11 @@ use crate::window::Day;
 use google_cloud_bigquery_v2::model::Table;
 use std::sync::atomic::Ordering;
 
+/// What the label of a table says of the stage, a URL, in which its runs keep their ledger.
+pub(super) fn stage_label(stage: &str) -> String {
+    blake3::hash(stage.trim_end_matches('/').as_bytes()).to_hex()[..32].to_string()
+}
+
 /// The first and the last day that have a partition, 1960-01-01 and 2159-12-31.
 /// <https://docs.cloud.google.com/bigquery/docs/partitioned-tables>
 pub(super) const PARTITIONS_FROM: Day = Day(-3_653);
@@ -59,7 +64,7 @@ impl BigQueryWarehouse {
 
     /// A label can't hold a URL, so it holds its digest.
     pub(super) fn stage_label(&self) -> String {
-        blake3::hash(self.options.stage.trim_end_matches('/').as_bytes()).to_hex()[..32].to_string()
+        stage_label(&self.options.stage)
     }
 
     /// The target, made or mended where it has to be. Says when it was made.

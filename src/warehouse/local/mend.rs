@@ -3,7 +3,6 @@
 use super::files::{is_table, table_files};
 use super::history::{BEFORE, duckdb_type, whole};
 use super::{DeltaWarehouse, Warehouse};
-use crate::dataset::KeyPart;
 use crate::engine::FilesTable;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::sql::{Dialect, Exprs};
@@ -47,22 +46,12 @@ impl DeltaWarehouse {
             Err(error) if error.kind() == Kind::Usage => return Ok(true),
             checked => checked?,
         };
-        let names: BTreeSet<&str> = self.dataset.key.iter().flat_map(KeyPart::columns).collect();
-        let hex = names.into_iter().filter(|name| self.is_hex(name));
-        let statements = self.statements();
-        let exprs = statements.exprs();
-        let cases = hex.map(|name| exprs.column("", name).map(|column| format!("{column} <> LOWER({column})")));
-        let cases = cases.collect::<Result<Vec<_>>>()?;
-        if !cases.is_empty()
-            && self.engine.count(&format!("SELECT COUNT(*) FROM target WHERE {}", cases.join(" OR "))).await? > 0
+        if let Some(is_unfolded) = self.statements().exprs().unfolded()?
+            && self.engine.count(&format!("SELECT COUNT(*) FROM target WHERE {is_unfolded}")).await? > 0
         {
             return Ok(true);
         }
         Ok(self.audited().await?.duplicates.total() > 0)
-    }
-
-    fn is_hex(&self, name: &str) -> bool {
-        self.dataset.column(name).is_some_and(|column| column.hex)
     }
 
     pub(super) async fn table_in_the_making(&self, anew: bool) -> Result<DeltaWarehouse> {

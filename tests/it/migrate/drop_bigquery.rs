@@ -73,7 +73,7 @@ async fn read(front: &Front, source: &BigQueryStand) -> SourceTable {
     let name = TableName { place: source.place.clone(), table: "fills".into() };
     let (access, stage) = (access(&front.url, false), stage(servers(), &source.place));
     let read = export(access.clone(), &name, &stage).await.unwrap().read;
-    let table = Box::new(ReadTable { name, read, access });
+    let table = Box::new(ReadTable { name, read, access, stage: stage.url().to_string() });
     SourceTable { place: "staging".into(), read: ReadSource::BigQuery { table, ledger: source.home().join("ledger") } }
 }
 
@@ -133,6 +133,10 @@ async fn a_table_of_bigquery_that_is_written_to_is_not_dropped() {
     let looked = json!({ "type": "SNAPSHOT", "numRows": "10", "creationTime": "1", "lastModifiedTime": "2" });
     world.front.fail("GET table fills", 1, Fault::Answer(200, None, looked.to_string()));
     world.refused(Kind::Usage, "it is a snapshot").await;
+    let looked = json!({ "type": "TABLE", "numRows": "10", "creationTime": "1", "lastModifiedTime": "2",
+        "labels": { "tradefold_stage": "another" } });
+    world.front.fail("GET table fills", 1, Fault::Answer(200, None, looked.to_string()));
+    world.refused(Kind::Usage, "keep their ledger in another stage").await;
     // Once it is read anew, all of it is dropped.
     world.table = read(&world.front, &world.source).await;
     dropped(&world.lake, &mut world.report, &world.table).await.unwrap();

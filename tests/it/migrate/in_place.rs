@@ -199,11 +199,17 @@ async fn a_plan_of_it_leaves_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let folder = tradefold::storage::Folder::open(&scratch.path().to_string_lossy(), &[]).unwrap();
     let mut own = Ledger::open(folder.join("ledger"), String::new()).await.unwrap();
+    let own_folder = folder.clone();
     let planning = Run { home: folder.clone(), work: folder, warehouse: &only, ..run(&to, options()) };
     let lies = sources(found(&from, &only, &options()).await);
     let planned = Box::pin(plan(planning, lies, &mut own)).await.unwrap();
-    assert_eq!((to.table().await, own_tables(&to).await), (table, known));
+    assert_eq!((to.table().await, own_tables(&to).await), (table, known.clone()));
     assert!(planned.run.estimate.is_some() && planned.is_plan);
+    let odd = source(&fills(), &doubtful()).await;
+    let lies = sources(found(&odd, &only, &options()).await);
+    let planning = Run { home: own_folder.clone(), work: own_folder, warehouse: &only, ..run(&to, options()) };
+    let stopped = Box::pin(plan(planning, lies, &mut own)).await.unwrap();
+    assert_eq!((stopped.run.stops.len(), own_tables(&to).await), (1, known));
     let report = in_place(&from, &to).await;
     assert_eq!((planned.run.balance, planned.run.batches.len()), (report.run.balance, report.run.batches.len()));
 }

@@ -14,7 +14,7 @@ use tradefold::dataset::Dataset;
 use tradefold::engine::{DataFile, FilesTable};
 use tradefold::error::{Kind, Result};
 use tradefold::gc::Places;
-use tradefold::migrate::{Sources, mend, needs_mending, prove_mend, settle_swap};
+use tradefold::migrate::{ReadSource, SourceTable, Sources, mend, needs_mending, prove_mend, settle_swap};
 use tradefold::progress::Silent;
 use tradefold::report::MigrationReport;
 use tradefold::run::{RunOptions, Work};
@@ -83,6 +83,23 @@ async fn own(stand: &LocalStand) -> Sources<'static> {
 pub(super) async fn mended_by(stand: &LocalStand, rows: &[Value], options: RunOptions) -> Result<MigrationReport> {
     let staging = sources(input(stand, rows).await);
     Box::pin(mend(&run(stand, options), own(stand).await, staging, &mut ledger(stand).await)).await
+}
+
+#[tokio::test]
+async fn a_table_that_was_written_to_while_it_was_read_is_not_mended() {
+    let stand = old_lake().await;
+    let mut own = own(&stand).await;
+    let (folder, version) = (stand.lake.join("fills"), table_files(&stand.lake.join("fills")).await.unwrap().version);
+    let read = |version| {
+        vec![SourceTable { place: "lake".into(), read: ReadSource::Delta { folder: folder.clone(), version } }]
+    };
+    own.tables = read(version.map(|version| version + 1));
+    let (inputs, places) = (own.inputs.clone(), own.places.clone());
+    let error = Box::pin(mend(&run(&stand, options()), own, sources(Vec::new()), &mut ledger(&stand).await)).await;
+    let error = error.unwrap_err();
+    assert!(error.kind() == Kind::Busy && error.render().contains("while it was read"), "{}", error.render());
+    let own = Sources { inputs, places, tables: read(version), ..Sources::default() };
+    Box::pin(mend(&run(&stand, options()), own, sources(Vec::new()), &mut ledger(&stand).await)).await.unwrap();
 }
 
 pub(super) async fn mended(stand: &LocalStand, rows: &[Value]) -> MigrationReport {
