@@ -39,12 +39,7 @@ pub async fn mend(
     let before = history.state().await?.ok_or_else(|| {
         Error::usage(DOING).with("target", run.warehouse.target()).because("there is no table").hint("leave out --mend")
     })?;
-    if own.tables.iter().any(|table| table.version() != Some(before.version)) {
-        return Err(Error::new(Kind::Busy, DOING)
-            .with("target", run.warehouse.target())
-            .because("somebody has written to it while it was read")
-            .hint("run the same command again, once nobody writes to it"));
-    }
+    must_be_as_read(&own, before, &run.warehouse.target())?;
     let own_options = RunOptions {
         keeps_changes: false,
         of_mend: true,
@@ -322,6 +317,17 @@ async fn moment_of(table: &dyn Warehouse) -> Result<Moment> {
         None => None,
     };
     moment.ok_or_else(|| Error::data(DOING).with("table", table.target()).because("it has no rows, so it is not there"))
+}
+
+/// What was written while the target was read would be gone.
+fn must_be_as_read(own: &Sources<'_>, before: Moment, target: &str) -> Result<()> {
+    if own.tables.iter().all(|table| table.version() == Some(before.version)) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Busy, DOING)
+        .with("target", target)
+        .because("somebody has written to it while it was read")
+        .hint("run the same command again, once nobody writes to it"))
 }
 
 /// Columns that the contract has not would be gone with the old table.

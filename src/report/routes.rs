@@ -24,8 +24,8 @@ pub struct Routes {
 /// What a route takes before rows are merged; from there on both are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoutePrice {
-    /// Bytes that are billed as read, or, of an export, that leave BigQuery. At most: rows that do not land are read more
-    /// often, and what leaves is compressed.
+    /// Bytes that are billed as read, or, of an export, that leave BigQuery. At most: rows that do not land are read
+    /// more often, and what leaves is compressed.
     pub size_bytes: u64,
     /// What they cost, in hundredths of the currency of the prices.
     pub price_cents: u64,

@@ -93,8 +93,9 @@ async fn a_migration_of_1_66_million_rows_into_the_emulator() {
     }
     let [here, there] = ["export", "in-place"].map(copy);
     for [one, other] in [[&here, &there], [&there, &here]] {
-        let only =
-            format!("SELECT COUNT(*) AS n FROM (SELECT * FROM {one} EXCEPT DISTINCT SELECT * FROM {other}) AS o");
+        // Of copies that differ in nothing that counts any may win.
+        let rows = |table: &str| format!("SELECT * EXCEPT (source_run, fetched_at) FROM {table}");
+        let only = format!("SELECT COUNT(*) AS n FROM ({} EXCEPT DISTINCT {}) AS o", rows(one), rows(other));
         assert_eq!(witness.run(&only).await[0]["n"], json!(0), "both ways give the same table");
     }
 }
