@@ -66,8 +66,14 @@ async fn both_ways_give_the_same_table(dataset: Arc<Dataset>) {
     merged(&by_files, &production()).await;
     merged(&to, &production()).await;
     let before = to.table().await;
-    let expected = migrated_by(&by_files, &rows, options()).await.unwrap();
-    let report = in_place(&from, &to).await;
+    let wanting = || RunOptions { wants: Some("wallet".into()), ..options() };
+    let expected = migrated_by(&by_files, &rows, wanting()).await.unwrap();
+    let report = in_place_by(&from, &to, wanting()).await.unwrap_or_else(|error| panic!("{}", error.render()));
+    let wanted = ledger(&to).await.wanted().await.unwrap();
+    assert_eq!(
+        (wanted.len(), &wanted),
+        (report.run.totals().0 as usize, &ledger(&by_files).await.wanted().await.unwrap())
+    );
     assert_eq!(
         (report.run.balance.clone(), report.run.totals()),
         (expected.run.balance.clone(), expected.run.totals())
@@ -184,6 +190,17 @@ async fn too_many_rejects_stop_it_and_are_kept() {
     assert_eq!(String::from_utf8(text.to_vec()).unwrap().lines().count(), 12);
     let most = RunOptions { max_rejects: Some(12), ..options() };
     assert_eq!(in_place_by(&from, &to, most).await.unwrap().run.totals().1, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_without_rows_brings_nothing_in() {
+    let (from, to) = (source(&fills(), &staging()).await, BigQueryStand::crowded(fills()).await);
+    from.change("DELETE FROM", "WHERE TRUE").await;
+    let table = to.table().await;
+    let report = in_place(&from, &to).await;
+    assert_eq!((report.run.balance.landing.read, report.run.batches.len(), to.table().await), (0, 0, table));
+    let proof = proof(&report);
+    assert_eq!((&proof.findings, proof.inserted, proof.after.rows), (&Vec::new(), 0, to.bystanders()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
