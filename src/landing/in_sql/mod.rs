@@ -41,7 +41,7 @@ pub enum SourceType {
 
 impl SourceType {
     /// As BigQuery calls it.
-    fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         match self {
             SourceType::Text => "STRING",
             SourceType::Int => "INT64",

@@ -35,19 +35,6 @@ pub fn column(name: &str, kind: SourceType) -> SourceColumn {
     SourceColumn { name: name.into(), kind }
 }
 
-fn sql_type(kind: &SourceType) -> &'static str {
-    match kind {
-        SourceType::Text => "STRING",
-        SourceType::Int => "INT64",
-        SourceType::Float => "FLOAT64",
-        SourceType::Bool => "BOOL",
-        SourceType::Date => "DATE",
-        SourceType::Timestamp => "TIMESTAMP",
-        SourceType::DateTime => "DATETIME",
-        SourceType::Other(name) => panic!("{name}"),
-    }
-}
-
 impl Table {
     /// As the files of an export have them.
     pub fn arrays(&self) -> Vec<(&str, ArrayRef)> {
@@ -92,7 +79,7 @@ impl Table {
 
     /// The statements that make it under a name, which is quoted.
     pub fn statements(&self, name: &str) -> [String; 2] {
-        let columns = self.columns.iter().map(|column| format!("`{}` {}", column.name, sql_type(&column.kind)));
+        let columns = self.columns.iter().map(|column| format!("`{}` {}", column.name, column.kind.name()));
         let rows = self.rows.iter().map(|row| {
             let literals = row.iter().zip(&self.columns).map(|(cell, column)| literal(cell, &column.kind));
             format!("({})", literals.collect::<Vec<_>>().join(", "))
@@ -109,7 +96,7 @@ impl Table {
         let kinds = self.columns.iter().map(|column| match &column.kind {
             SourceType::Float => json!([column.name, "STRING"]),
             SourceType::DateTime => json!([column.name, "TIMESTAMP"]),
-            kind => json!([column.name, sql_type(kind)]),
+            kind => json!([column.name, kind.name()]),
         });
         let exprs = self.columns.iter().map(|column| {
             let name = format!("`{}`", column.name);
