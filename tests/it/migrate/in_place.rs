@@ -254,6 +254,9 @@ async fn a_migration_in_place_that_dies_after_any_effect_goes_on() {
         let table = second.table().await;
         assert_eq!((table.len(), of(&table, "0xa1")[0]["price"].clone()), (3, json!(1.1)), "{said}");
         assert_eq!((front.ran("merge"), front.ran("reduce")), (1, 1), "{said}");
+        let days: Vec<i64> =
+            front.ends_ms("_reduced_").iter().map(|ends_ms| (ends_ms - NOW_US / 1_000) / 86_400_000).collect();
+        assert_eq!(days, [30], "its winners are there as long as the proof promises: {said}");
         if !is_dead {
             break;
         }

@@ -149,6 +149,13 @@ impl Front {
         state.loaded.iter().filter(|table| !state.expires.contains_key(*table)).cloned().collect()
     }
 
+    /// When the tables whose names hold this text end, as they were told last, in milliseconds.
+    pub fn ends_ms(&self, text: &str) -> Vec<i64> {
+        let state = self.shared.state();
+        let ends = state.expires.iter().filter(|(table, _)| table.contains(text));
+        ends.map(|(_, ends)| ends.as_str().unwrap().parse().unwrap()).collect()
+    }
+
     /// What the queries that were begun may bill at most.
     pub fn most_billed(&self) -> Vec<Value> {
         self.shared.state().most_billed.clone()
