@@ -173,7 +173,7 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
             false => Box::pin(migrate(&run, sources, &mut writer.ledger)).await?,
         };
         report.routes = routes;
-        let dropping = Dropping { by: who(world), wait };
+        let dropping = Dropping { by: who(world), wait, holder: target.holder()?, now_us: world.now_us };
         // What was brought in is told whatever comes of it.
         let failed = match args.drop_source {
             true => drop_sources(&run, &mut report, &tables, &dropping, &mut writer.ledger).await.err(),

@@ -5,7 +5,7 @@ use super::common::World;
 use crate::dataset::Dataset;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::ledger::Ledger;
+use crate::ledger::{Holder, Ledger};
 use crate::migrate::settle_swap;
 use crate::progress::Progress;
 use crate::storage::Folder;
@@ -14,6 +14,7 @@ use crate::warehouse::bigquery::{Access, BigQueryWarehouse, Layout, Options, Pla
 use crate::warehouse::local::DeltaWarehouse;
 use crate::writer::{Claim, Seat, Terms, holder, lock};
 use clap::Args;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,19 +81,27 @@ impl Target {
         Ok(Target { warehouse, work: lake.home.clone(), home: lake.home })
     }
 
+    /// The folder of the local disk that whoever writes to it works in.
+    fn desk(&self) -> Result<PathBuf> {
+        let on_disk = || Error::bug("take the target").because("the folder for landed rows is not on the local disk");
+        self.work.local_path().ok_or_else(on_disk)
+    }
+
+    /// This process, as others see it that have to wait for it. Whoever asks has taken the target.
+    pub(super) fn holder(&self) -> Result<Holder> {
+        holder(&self.desk()?)
+    }
+
     /// Takes the target, and waits for other writers up to `wait`.
     pub(super) async fn take(&self, wait: Duration, world: &World) -> Result<Writer> {
         let begun = Instant::now();
-        let Some(folder) = self.work.local_path() else {
-            return Err(Error::bug("take the target").because("the folder for landed rows is not on the local disk"));
-        };
-        let path = folder.join("lock");
+        let path = self.desk()?.join("lock");
         let lock = lock(&path, wait, world.progress.as_ref()).await?;
         let mut ledger = Ledger::open(self.home.join("ledger"), nonce(world)).await?;
         let holder = match self.home.local_path() {
             // The lock lies beside the ledger.
             Some(_) => None,
-            None => Some(holder(&folder)?),
+            None => Some(self.holder()?),
         };
         let progress = Arc::clone(&world.progress) as Arc<dyn Progress>;
         let claim = Claim { lock: path, holder, terms: Terms::usual(wait), now_us: world.now_us, progress };

@@ -3,14 +3,15 @@
 
 use super::proof::last_kept;
 use crate::error::{Error, Kind, Result};
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::{Entry, Holder, Ledger};
+use crate::progress::Progress;
 use crate::report::{DroppedTable, MigrationReport};
 use crate::run::Run;
 use crate::storage::Folder;
 use crate::warehouse::bigquery::ReadTable;
 use crate::warehouse::local::table_files;
 use crate::window::Day;
-use crate::writer::lock;
+use crate::writer::{Lease, Terms, WriterLock, lock};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,6 +50,10 @@ pub struct Dropping {
     pub by: String,
     /// How long.
     pub wait: Duration,
+    /// As whom it takes a table of BigQuery from its writers, which may be on other machines.
+    pub holder: Holder,
+    /// The present there.
+    pub now_us: fn() -> i64,
 }
 
 /// Sees to it that tables can be dropped: that none of them is a link, or the target or a part of it, that no run of
@@ -129,31 +134,35 @@ pub async fn drop_sources(
         if dropped.iter().any(|known: &DroppedTable| known.source == source) {
             continue;
         }
-        // Whoever writes to it has the lock of its own ledger.
-        let home = match &table.read {
-            ReadSource::Delta { folder, .. } => home_of(&path_of(folder)?),
-            ReadSource::BigQuery { .. } => None,
+        let (_lock, lease) = table.hold(dropping, run.progress).await?;
+        let done = async {
+            check_drop(std::slice::from_ref(table), &run.warehouse.target(), &run.home).await?;
+            let (version, kept) = (table.version(), table.kept(until, &proof.migration)?);
+            let entry = Entry::Dropping {
+                run_id: proof.migration.clone(),
+                source: source.clone(),
+                version,
+                kept: kept.clone(),
+                until,
+                by: dropping.by.clone(),
+            };
+            ledger.append(entry, (run.now_us)()).await?;
+            match &table.read {
+                ReadSource::Delta { folder, version } => {
+                    move_aside(folder, *version, &Folder::open(&kept, &[])?).await?;
+                }
+                ReadSource::BigQuery { table, .. } => table.retire(until.plus(1).start_us() / 1_000).await?,
+            }
+            Ok(DroppedTable { source, version, kept, until })
         };
-        let _lock = match home {
-            Some(home) => Some(lock(&home.join("lock"), dropping.wait, run.progress).await?),
-            None => None,
+        let done: Result<DroppedTable> = done.await;
+        let released = match lease {
+            Some(lease) => lease.release().await,
+            None => Ok(()),
         };
-        check_drop(std::slice::from_ref(table), &run.warehouse.target(), &run.home).await?;
-        let (version, kept) = (table.version(), table.kept(until, &proof.migration)?);
-        let entry = Entry::Dropping {
-            run_id: proof.migration.clone(),
-            source: source.clone(),
-            version,
-            kept: kept.clone(),
-            until,
-            by: dropping.by.clone(),
-        };
-        ledger.append(entry, (run.now_us)()).await?;
-        match &table.read {
-            ReadSource::Delta { folder, version } => move_aside(folder, *version, &Folder::open(&kept, &[])?).await?,
-            ReadSource::BigQuery { table, .. } => table.retire(until.plus(1).start_us() / 1_000).await?,
-        }
-        dropped.push(DroppedTable { source, version, kept, until });
+        // What went wrong before is what there is to say.
+        dropped.push(done?);
+        released?;
     }
     Ok(())
 }
@@ -182,6 +191,26 @@ impl SourceTable {
         match &self.read {
             ReadSource::Delta { version, .. } => *version,
             ReadSource::BigQuery { table, .. } => Some(table.read.modified_ms),
+        }
+    }
+
+    /// Takes it from the writers that it has of its own: on the local disk they have a lock, in BigQuery a lease.
+    async fn hold(&self, dropping: &Dropping, progress: &dyn Progress) -> Result<(Option<WriterLock>, Option<Lease>)> {
+        match &self.read {
+            ReadSource::Delta { folder, .. } => match home_of(&path_of(folder)?) {
+                Some(home) => Ok((Some(lock(&home.join("lock"), dropping.wait, progress).await?), None)),
+                None => Ok((None, None)),
+            },
+            ReadSource::BigQuery { ledger, .. } => {
+                let (Dropping { holder, wait, now_us, .. }, home) = (dropping, ledger.clone());
+                let mut own = Ledger::open(home, format!("{} {}", holder.name, now_us())).await?;
+                // A table that no run has ever written to has no ledger, and gets none for this.
+                if own.records().is_empty() {
+                    return Ok((None, None));
+                }
+                let lease = Lease::take(&mut own, holder.clone(), Terms::usual(*wait), *now_us, progress).await?;
+                Ok((None, Some(lease)))
+            }
         }
     }
 

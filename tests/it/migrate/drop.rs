@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tradefold::error::{Kind, Result};
 use tradefold::gc::Places;
-use tradefold::ledger::Entry;
+use tradefold::ledger::{Entry, Holder};
 use tradefold::migrate::{Dropping, ReadSource, SourceTable, check_drop, drop_sources};
 use tradefold::report::{DroppedTable, MigrationReport};
 use tradefold::run::RunOptions;
@@ -26,7 +26,8 @@ async fn source() -> (LocalStand, SourceTable) {
 }
 
 pub(super) async fn dropped(stand: &LocalStand, report: &mut MigrationReport, table: &SourceTable) -> Result<()> {
-    let dropping = Dropping { by: "a test".into(), wait: Duration::ZERO };
+    let holder = Holder { name: "a test".into(), work_id: "a test".into() };
+    let dropping = Dropping { by: "a test".into(), wait: Duration::ZERO, holder, now_us: || NOW_US };
     let tables = std::slice::from_ref(table);
     drop_sources(&run(stand, options()), report, tables, &dropping, &mut ledger(stand).await).await
 }

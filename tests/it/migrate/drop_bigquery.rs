@@ -11,14 +11,17 @@ use crate::warehouse::{EDGE_S, NOW_US, Stand, fill, fills, merged};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 use tradefold::error::Kind;
 use tradefold::gc::Places;
-use tradefold::ledger::{Entry, Ledger};
+use tradefold::ledger::{Entry, Holder, Ledger};
 use tradefold::migrate::{ReadSource, SourceTable, check_drop};
+use tradefold::progress::Silent;
 use tradefold::report::MigrationReport;
 use tradefold::warehouse::bigquery::{ReadTable, TableName, export, is_there};
 use tradefold::window::{Day, text_of_us};
+use tradefold::writer::{Lease, Terms};
 
 /// A staging table in BigQuery behind a front, and a lake that its rows were brought into.
 struct World {
@@ -112,7 +115,7 @@ async fn a_table_of_bigquery_that_is_written_to_is_not_dropped() {
     let late = [fill("0xc1", json!("o"), EDGE_S, 1, 3.3)];
     let (done, ()) = tokio::join!(dropped(&world.lake, &mut world.report, &world.table), async {
         while !world.front.came().contains(&line) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         world.source.plant(&late).await;
         go.notify_one();
@@ -159,6 +162,33 @@ async fn a_table_of_bigquery_that_is_the_target_or_has_unfinished_work_is_not_dr
     let mut own = Ledger::open(world.source.home().join("ledger"), "staging".into()).await.unwrap();
     own.append(begun, NOW_US).await.unwrap();
     refused(&world.lake.warehouse().target(), "is not finished").await;
+}
+
+/// Whoever writes to a source has it until it is done, on whichever machine; and nobody begins while it is dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_bigquery_is_not_dropped_while_a_writer_has_it() {
+    let mut world = World::new().await;
+    let open = async || Ledger::open(world.source.home().join("ledger"), "staging".into()).await.unwrap();
+    let holder = Holder { name: "process 1 on another machine".into(), work_id: "another".into() };
+    let (terms, now_us) = (Terms::usual(Duration::ZERO), || NOW_US);
+    let lease = Lease::take(&mut open().await, holder.clone(), terms, now_us, &Silent).await.unwrap();
+    world.refused(Kind::Busy, "process 1 on another machine has held it").await;
+    lease.release().await.unwrap();
+    let go = Arc::new(Notify::new());
+    let line = format!("GET table {}", world.kept().table);
+    world.front.fail(&line, 1, Fault::Hold(Arc::clone(&go)));
+    let mut own = Ledger::open(world.source.home().join("ledger"), "staging".into()).await.unwrap();
+    let (done, ()) = tokio::join!(dropped(&world.lake, &mut world.report, &world.table), async {
+        while !world.front.came().contains(&line) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let error = Lease::take(&mut own, holder.clone(), terms, now_us, &Silent).await.unwrap_err();
+        assert!(error.kind() == Kind::Busy && error.render().contains("a test has held it"), "{}", error.render());
+        go.notify_one();
+    });
+    done.unwrap();
+    assert!(!world.has_source().await);
+    Lease::take(&mut own, holder, terms, now_us, &Silent).await.unwrap().release().await.unwrap();
 }
 
 /// It dies after each effect, whose answer is lost.
