@@ -70,7 +70,7 @@ pub async fn export(access: Access, table: &TableName, stage: &Folder) -> Result
     // Whoever wants the rows of a table that has not changed wants the same ones. Attempts are counted, so that there
     // are enough of them each hour.
     let hour = (client.access().now_us)().div_euclid(HOUR_US);
-    let wanted = format!("{} {} {hour} {}", moment.table.last_modified_time, moment.rows, stage.url());
+    let wanted = format!("{} {hour} {}", moment.as_read().identity(table), stage.url());
     let target = table.to_string();
     let work = Work { batch_id: &wanted, target: &target, target_created_ms: moment.table.creation_time };
     let place = &table.place;
@@ -136,11 +136,11 @@ pub async fn export_into(
     let client = Client::connect(access.clone(), &table.place).await?;
     let (found, rows) = look(&client, table).await?;
     check_zones(dataset, table, &found)?;
-    let state = format!("{table}\n{}\n{}\n{rows}", found.creation_time, found.last_modified_time);
-    let folder = into.join(&blake3::hash(state.as_bytes()).to_hex()[..32]);
+    let now = AsRead::of(&found, rows);
+    let folder = into.join(&blake3::hash(now.identity(table).as_bytes()).to_hex()[..32]);
     if folder.is_dir() {
         client.progress().note(&format!("{table} is exported already"));
-        return Ok((folder, AsRead::of(&found, rows)));
+        return Ok((folder, now));
     }
     let read = Box::pin(export(access, table, stage)).await?;
     std::fs::create_dir_all(into).doing(doing)?;
@@ -201,7 +201,7 @@ impl Moment {
         for _ in 0..LOOKS_MAX {
             let at_us = client.now_us().await?;
             let after = look(client, name).await?;
-            let is = |(table, rows): &(Box<Table>, u64)| (table.creation_time, table.last_modified_time, *rows);
+            let is = |(table, rows): &(Box<Table>, u64)| AsRead::of(table, *rows);
             if is(&before) == is(&after) {
                 // Decorators have milliseconds.
                 return Ok(Moment { table: after.0, rows: after.1, at_us: at_us / 1_000 * 1_000 });

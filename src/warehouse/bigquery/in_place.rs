@@ -4,7 +4,7 @@
 use super::access::TableName;
 use super::client::{Client, shown};
 use super::export::Moment;
-use super::jobs::{self, Done, Work};
+use super::jobs::{self, Done};
 use super::queries::quoted;
 use super::reduced::{Reduced, Written};
 use super::retire::AsRead;
@@ -85,13 +85,12 @@ impl BigQueryWarehouse {
 impl<'a> InPlace<'a> {
     /// What tells the table, as it is now, from every other, and from itself once somebody has written to it.
     pub fn identity(&self) -> String {
-        let table = &self.moment.table;
-        format!("{} {} {} {}", self.source, table.creation_time, table.last_modified_time, self.moment.rows)
+        self.as_read().identity(&self.source)
     }
 
     /// What it is.
     pub fn as_read(&self) -> AsRead {
-        AsRead::of(&self.moment.table, self.moment.rows)
+        self.moment.as_read()
     }
 
     /// The table.
@@ -151,14 +150,17 @@ impl<'a> InPlace<'a> {
         let configuration = warehouse.client.query(sql, labels);
         let effect = |done: Done| {
             let name = &name;
-            async move {
-                let found = warehouse.client.row_count(name).await?;
-                Ok((found.is_some() && found == written(&done.job)).then_some(done))
-            }
+            async move { Ok(self.difference(name, &done.job).await?.is_none().then_some(done)) }
         };
         let client = &warehouse.client;
         let done = jobs::run(client, &work, &step, |_| configuration.clone(), None, effect).await?;
-        self.check_written(&name, &work, &done.job).await?;
+        if let Some(difference) = self.difference(&name, &done.job).await? {
+            return Err(Error::data("balance rows that were written in place (R3)")
+                .with("table", shown(&name))
+                .with("work", work.digest())
+                .because(difference)
+                .hint("run the same command again; where it says the same, look at the job in BigQuery"));
+        }
         // What an earlier try has written it has judged by its own time.
         let label = |name: &str| done.job.configuration.as_ref()?.labels.get(name)?.parse::<i64>().ok();
         let options = LandingOptions { now_us: label(NOW).unwrap_or(self.options.now_us), ..self.options };
@@ -186,18 +188,12 @@ impl<'a> InPlace<'a> {
         })
     }
 
-    /// The job's own count is the evidence.
-    async fn check_written(&self, name: &TableReference, work: &Work<'_>, job: &Job) -> Result<()> {
-        let found = self.warehouse.client.row_count(name).await?;
-        if found.is_some() && found == written(job) {
-            return Ok(());
-        }
+    /// How the rows of a table differ from the job's own count, which is the evidence of what it has written.
+    async fn difference(&self, name: &TableReference, job: &Job) -> Result<Option<String>> {
+        let (found, written) = (self.warehouse.client.row_count(name).await?, written(job));
         let count = |count: Option<u64>| count.map_or("nobody knows how many".into(), |count| count.to_string());
-        Err(Error::data("balance rows that were written in place (R3)")
-            .with("table", shown(name))
-            .with("work", work.digest())
-            .because(format!("the job has written {} rows, and the table has {}", count(written(job)), count(found)))
-            .hint("run the same command again; where it says the same, look at the job in BigQuery"))
+        let differ = found.is_none() || found != written;
+        Ok(differ.then(|| format!("the job has written {} rows, and the table has {}", count(written), count(found))))
     }
 }
 

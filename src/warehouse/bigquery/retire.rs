@@ -26,6 +26,11 @@ pub struct AsRead {
 }
 
 impl AsRead {
+    /// What tells these rows of a table from those of other tables and other times.
+    pub(super) fn identity(&self, name: &TableName) -> String {
+        format!("{name} {} {} {}", self.created_ms, self.modified_ms, self.rows)
+    }
+
     /// A table that was looked up. Its `etag` says nothing of its rows: it changes with what is stored of its past.
     pub(super) fn of(table: &Table, rows: u64) -> AsRead {
         let (created_ms, modified_ms) = (table.creation_time, table.last_modified_time);
