@@ -18,21 +18,21 @@ FROM (
   SELECT
     {{day}} AS _day,
     {{time}} AS _time,
-    r._place AS _place,
+    _r._place AS _place,
     {{without_key}} AS _without_key,
     FALSE AS _differs,
     FALSE AS _lower
-  FROM ranked AS r
-  WHERE r._place = 1
+  FROM ranked AS _r
+  WHERE _r._place = 1
   UNION ALL
   SELECT
     {{day}} AS _day,
     {{time}} AS _time,
-    r._place AS _place,
+    _r._place AS _place,
     {{without_key}} AS _without_key,
     {{unlike}} AS _differs,
     COALESCE({{lower}}, FALSE) AS _lower
-  FROM (SELECT * FROM ranked WHERE _place > 1) AS r
-  LEFT JOIN (SELECT * FROM ranked WHERE _place = 1) AS w ON {{same_key}}
-) AS a
+  FROM (SELECT * FROM ranked WHERE _place > 1) AS _r
+  LEFT JOIN (SELECT * FROM ranked WHERE _place = 1) AS _w ON {{same_key}}
+) AS _a
 GROUP BY _day

@@ -9,4 +9,4 @@ SELECT
   COUNT(CASE WHEN _found AND NOT _newer AND NOT _older AND _differs THEN 1 END) AS conflict,
   COUNT(CASE WHEN _found AND _suspect THEN 1 END) AS suspect,
   COUNT(CASE WHEN _found AND _redated THEN 1 END) AS redated{{and_sum}}
-FROM ({{joined}}) AS j
+FROM ({{joined}}) AS _j

@@ -7,11 +7,11 @@ WITH pairs AS (
 apart AS (
   SELECT _own FROM pairs GROUP BY _own HAVING COUNT(*) > 1
   UNION DISTINCT
-  SELECT p._own AS _own
-  FROM (SELECT _other FROM pairs GROUP BY _other HAVING COUNT(*) > 1) AS o
-  JOIN pairs AS p ON o._other = p._other
+  SELECT _p._own AS _own
+  FROM (SELECT _other FROM pairs GROUP BY _other HAVING COUNT(*) > 1) AS _o
+  JOIN pairs AS _p ON _o._other = _p._other
 )
 SELECT {{named_key}}, COUNT(*) AS _rows
-FROM apart AS a
-JOIN {{rows}} ON a._own = {{key_text}}
+FROM apart AS _a
+JOIN {{rows}} ON _a._own = {{key_text}}
 GROUP BY {{key}}

@@ -5,5 +5,5 @@ WITH pairs AS (
 )
 SELECT
   (SELECT COUNT(DISTINCT _other) FROM pairs) AS other_keys,
-  (SELECT COUNT(*) FROM (SELECT _own FROM pairs GROUP BY _own HAVING COUNT(*) > 1) AS a) AS told_apart,
-  (SELECT COUNT(*) FROM (SELECT _other FROM pairs GROUP BY _other HAVING COUNT(*) > 1) AS b) AS put_together
+  (SELECT COUNT(*) FROM (SELECT _own FROM pairs GROUP BY _own HAVING COUNT(*) > 1) AS _a) AS told_apart,
+  (SELECT COUNT(*) FROM (SELECT _other FROM pairs GROUP BY _other HAVING COUNT(*) > 1) AS _b) AS put_together

@@ -5,4 +5,4 @@ FROM (
   SELECT {{key}} FROM {{before}} WHERE {{changed}}
   EXCEPT DISTINCT
   SELECT {{key}} FROM {{after}} WHERE {{changed}}
-) AS l
+) AS _l

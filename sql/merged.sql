@@ -3,7 +3,7 @@
 SELECT {{columns}}{{day_column}}
 FROM (
   SELECT {{values}}, {{day_after}} AS _day
-  FROM (SELECT *, TRUE AS _found FROM {{target}} WHERE {{touched}}) AS t
-  FULL JOIN (SELECT *, TRUE AS _staged FROM {{staged}}) AS s ON {{same_key}}
-) AS m
+  FROM (SELECT *, TRUE AS _found FROM {{target}} WHERE {{touched}}) AS _t
+  FULL JOIN (SELECT *, TRUE AS _staged FROM {{staged}}) AS _s ON {{same_key}}
+) AS _m
 WHERE {{changed}}

@@ -1,7 +1,7 @@
 -- Some of these keys.
 SELECT {{key}}
-FROM (SELECT {{key_columns}}, {{known}} FROM {{before}}) AS r
-JOIN (SELECT {{key_columns}}, {{known}} FROM {{after}}) AS a ON {{same_key}}
+FROM (SELECT {{key_columns}}, {{known}} FROM {{before}}) AS _r
+JOIN (SELECT {{key_columns}}, {{known}} FROM {{after}}) AS _a ON {{same_key}}
 WHERE {{blanked}}
 GROUP BY {{key}}
 HAVING COUNT(*) > 0

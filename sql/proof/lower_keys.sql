@@ -1,7 +1,7 @@
 -- Some of their keys.
 SELECT {{key}}
-FROM {{rows}} AS r
-JOIN {{after}} AS a ON {{same_key}}
+FROM {{rows}} AS _r
+JOIN {{after}} AS _a ON {{same_key}}
 WHERE {{higher}}
 GROUP BY {{key}}
 HAVING COUNT(*) > 0

@@ -143,9 +143,9 @@ impl Proving<'_> {
     /// Rows whose key is not in the target.
     async fn absent(&self, name: &str, promise: &str, rows: &str) -> Result<Check> {
         let exprs = self.exprs();
-        let day = exprs.day("r")?;
-        let (key, key_columns) = (exprs.key("r")?, self.key_columns("")?);
-        let (same_key, without_key) = (exprs.same_key("a", "r")?, exprs.without_key("r")?);
+        let day = exprs.day("_r")?;
+        let (key, key_columns) = (exprs.key("_r")?, self.key_columns("")?);
+        let (same_key, without_key) = (exprs.same_key("_a", "_r")?, exprs.without_key("_r")?);
         let slots = [
             ("rows", rows),
             ("key_columns", &key_columns),
@@ -162,8 +162,8 @@ impl Proving<'_> {
     /// Rows that are higher than the target's.
     async fn lower(&self, name: &str, promise: &str, rows: &str) -> Result<Check> {
         let exprs = self.exprs();
-        let (day, key) = (exprs.day("r")?, exprs.key("r")?);
-        let (same_key, higher) = (exprs.same_key("a", "r")?, exprs.higher("r", "a")?);
+        let (day, key) = (exprs.day("_r")?, exprs.key("_r")?);
+        let (same_key, higher) = (exprs.same_key("_a", "_r")?, exprs.higher("_r", "_a")?);
         let slots = [("rows", rows), ("after", &self.tables.after), ("same_key", &same_key), ("higher", &higher)];
         let counts = render(include_str!("../../sql/proof/lower.sql"), &[&slots[..], &[("day", &day)]].concat())?;
         let keys = [&slots[..], &[("key", key.as_str())]].concat();
@@ -186,11 +186,11 @@ impl Proving<'_> {
         for (at, name) in names.iter().enumerate() {
             let column = exprs.column("", name)?;
             known.push(format!("{column} IS NOT NULL AS _known_{at}"));
-            blanks.push(format!("(r._known_{at} AND NOT a._known_{at})"));
-            counts.push(format!("COUNT(CASE WHEN r._known_{at} AND NOT a._known_{at} THEN 1 END) AS {column}"));
+            blanks.push(format!("(_r._known_{at} AND NOT _a._known_{at})"));
+            counts.push(format!("COUNT(CASE WHEN _r._known_{at} AND NOT _a._known_{at} THEN 1 END) AS {column}"));
         }
         let (known, blanked, counts) = (known.join(", "), blanks.join(" OR "), counts.join(",\n  "));
-        let (key, key_columns, same_key) = (exprs.key("r")?, self.key_columns("")?, exprs.same_key("a", "r")?);
+        let (key, key_columns, same_key) = (exprs.key("_r")?, self.key_columns("")?, exprs.same_key("_a", "_r")?);
         let before = match self.of_mend {
             true => format!("({})", dedup(self.dataset, self.tables.dialect, &self.tables.before)?),
             false => self.tables.before.clone(),
@@ -221,7 +221,7 @@ impl Proving<'_> {
     /// Rows beyond the first of their key.
     async fn duplicates(&self) -> Result<Check> {
         let exprs = self.exprs();
-        let (day, key) = (exprs.day("r")?, exprs.key("r")?);
+        let (day, key) = (exprs.day("_r")?, exprs.key("_r")?);
         let slots = [("after", self.tables.after.as_str()), ("key", &key)];
         let counts = render(include_str!("../../sql/proof/duplicates.sql"), &[&slots[..], &[("day", &day)]].concat())?;
         let keys = render(include_str!("../../sql/proof/duplicate_keys.sql"), &slots)?;
@@ -262,7 +262,7 @@ impl Proving<'_> {
     /// The statement that counts and sums the keys of rows.
     fn sum_of(&self, rows: &str) -> Result<String> {
         let exprs = self.exprs();
-        let (sum, key_text) = (exprs.exact_sum(&exprs.key_number("_key")), exprs.key_text("r")?);
+        let (sum, key_text) = (exprs.exact_sum(&exprs.key_number("_key")), exprs.key_text("_r")?);
         let slots = [("sum", sum.as_str()), ("key_text", &key_text), ("rows", rows)];
         render(include_str!("../../sql/proof/key_sum.sql"), &slots)
     }

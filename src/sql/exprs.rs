@@ -12,7 +12,8 @@ pub const KEY_NUMBER: &str = "key_number";
 /// The function that gives the microseconds of a time since 1970-01-01 UTC, as [`KEY_NUMBER`] known to both.
 pub const MICROS: &str = "micros";
 
-/// Renders expressions over a dataset's columns for one engine.
+/// Renders expressions over a dataset's columns for one engine. Aliases of tables begin with `_`, as no column of a
+/// contract does: an alias that is a column's name, too, is taken for the column.
 #[derive(Clone, Copy, Debug)]
 pub struct Exprs<'a> {
     /// Whose columns.

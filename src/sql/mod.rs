@@ -131,20 +131,20 @@ pub fn merge_bigquery(dataset: &Dataset, target: &str, staged: &str, days: &BTre
     let (mut where_staged, mut and_touched) = (String::new(), String::new());
     if dataset.partition.is_some() {
         where_staged = format!("\n  WHERE {}", day_filter("")?);
-        and_touched = format!("\n  AND {}", day_filter("t")?);
+        and_touched = format!("\n  AND {}", day_filter("_t")?);
     }
     let mut when_matched = String::new();
     if !dataset.immutable {
         let sets = dataset.column_names().map(|name| {
-            let (plain, staged) = (exprs.column("", name)?, exprs.column("s", name)?);
+            let (plain, staged) = (exprs.column("", name)?, exprs.column("_s", name)?);
             Ok(if decides(dataset, name) {
                 format!("{plain} = {staged}")
             } else {
-                format!("{plain} = COALESCE({staged}, {})", exprs.column("t", name)?)
+                format!("{plain} = COALESCE({staged}, {})", exprs.column("_t", name)?)
             })
         });
         let sets = sets.collect::<Result<Vec<_>>>()?.join(",\n    ");
-        when_matched = format!("\nWHEN MATCHED AND {} THEN\n  UPDATE SET\n    {sets}", exprs.higher("s", "t")?);
+        when_matched = format!("\nWHEN MATCHED AND {} THEN\n  UPDATE SET\n    {sets}", exprs.higher("_s", "_t")?);
     }
     render(
         include_str!("../../sql/merge_bigquery.sql"),
@@ -155,10 +155,10 @@ pub fn merge_bigquery(dataset: &Dataset, target: &str, staged: &str, days: &BTre
             ("where_staged", &where_staged),
             ("key", &exprs.key("")?),
             ("total_order", &exprs.order_by(&dataset.total_order())?),
-            ("same_key", &exprs.same_key("t", "s")?),
+            ("same_key", &exprs.same_key("_t", "_s")?),
             ("and_touched", &and_touched),
             ("when_matched", &when_matched),
-            ("values", &exprs.columns("s", dataset.column_names())?),
+            ("values", &exprs.columns("_s", dataset.column_names())?),
         ],
     )
 }

@@ -62,17 +62,17 @@ impl Statements<'_> {
             &[
                 ("columns", columns),
                 ("target_columns", &target_columns),
-                ("day_before", &self.day_of_target("t")?),
-                ("day_after", &exprs.day("s")?),
-                ("newer", &exprs.higher("s", "t")?),
-                ("older", &exprs.higher("t", "s")?),
-                ("differs", &exprs.differs("s", "t")?),
-                ("suspect", &exprs.suspect("s", "t")?),
-                ("redated", &exprs.redated("s", "t")?),
+                ("day_before", &self.day_of_target("_t")?),
+                ("day_after", &exprs.day("_s")?),
+                ("newer", &exprs.higher("_s", "_t")?),
+                ("older", &exprs.higher("_t", "_s")?),
+                ("differs", &exprs.differs("_s", "_t")?),
+                ("suspect", &exprs.suspect("_s", "_t")?),
+                ("redated", &exprs.redated("_s", "_t")?),
                 ("staged", staged),
                 ("target", self.target),
                 ("touched", &self.touched("", touched)?),
-                ("same_key", &exprs.same_key("t", "s")?),
+                ("same_key", &exprs.same_key("_t", "_s")?),
             ],
         )
     }
@@ -94,8 +94,8 @@ impl Statements<'_> {
     /// The number of a winner's key, where the target does not have it.
     pub(super) fn new_key_number(&self) -> Result<String> {
         let exprs = self.exprs();
-        let number = exprs.key_number(&exprs.key_text("s")?);
-        Ok(format!("CASE WHEN t._found IS NULL THEN {number} END AS _key_number"))
+        let number = exprs.key_number(&exprs.key_text("_s")?);
+        Ok(format!("CASE WHEN _t._found IS NULL THEN {number} END AS _key_number"))
     }
 
     /// How many of the losers that know a number which their winner does not number another event than the target's
@@ -105,7 +105,7 @@ impl Statements<'_> {
     /// As [`Dialect::quote`].
     pub fn suspect_witnesses(&self, touched: &BTreeSet<Day>) -> Result<String> {
         let joined = self.joined(self.witnesses, touched, "1 AS _one")?;
-        Ok(format!("SELECT COUNT(*) FROM ({joined}) AS j WHERE _found AND _suspect"))
+        Ok(format!("SELECT COUNT(*) FROM ({joined}) AS _j WHERE _found AND _suspect"))
     }
 
     /// What must hold after a merge: how many winners are missing, repeated, lower.
@@ -115,7 +115,7 @@ impl Statements<'_> {
     pub fn verify(&self, touched: &BTreeSet<Day>) -> Result<String> {
         let exprs = self.exprs();
         // An immutable row is never raised, so it may well be lower.
-        let newer = if self.dataset.immutable { "FALSE".to_string() } else { exprs.higher("s", "t")? };
+        let newer = if self.dataset.immutable { "FALSE".to_string() } else { exprs.higher("_s", "_t")? };
         render(
             include_str!("../../sql/verify.sql"),
             &[
@@ -123,8 +123,8 @@ impl Statements<'_> {
                 ("staged", self.staged),
                 ("target", self.target),
                 ("touched", &self.touched("", touched)?),
-                ("same_key", &exprs.same_key("t", "s")?),
-                ("staged_key", &exprs.key("s")?),
+                ("same_key", &exprs.same_key("_t", "_s")?),
+                ("staged_key", &exprs.key("_s")?),
             ],
         )
     }
@@ -138,11 +138,11 @@ impl Statements<'_> {
         render(
             include_str!("../../sql/key_search.sql"),
             &[
-                ("day", &self.day_of_target("t")?),
+                ("day", &self.day_of_target("_t")?),
                 ("target", self.target),
                 ("staged", self.staged),
-                ("same_key", &exprs.same_folded_key("t", "s")?),
-                ("touched", &self.touched("t", touched)?),
+                ("same_key", &exprs.same_folded_key("_t", "_s")?),
+                ("touched", &self.touched("_t", touched)?),
             ],
         )
     }
@@ -190,12 +190,12 @@ impl Statements<'_> {
             }
             Finding::Repeated => {
                 let keys = self.repeated(touched)?;
-                let columns = exprs.columns("r", self.dataset.column_names())?;
-                let matches = exprs.key_in_list("r", "k")?;
-                let (target, touched) = (self.target, self.touched("r", touched)?);
+                let columns = exprs.columns("_r", self.dataset.column_names())?;
+                let matches = exprs.key_in_list("_r", "_k")?;
+                let (target, touched) = (self.target, self.touched("_r", touched)?);
                 // Each key is in the list once.
                 return Ok(format!(
-                    "SELECT {columns} FROM {target} AS r JOIN ({keys}) AS k ON {matches} WHERE {touched}"
+                    "SELECT {columns} FROM {target} AS _r JOIN ({keys}) AS _k ON {matches} WHERE {touched}"
                 ));
             }
             Finding::Conflict => "NOT _newer AND NOT _older AND _differs",
@@ -206,13 +206,13 @@ impl Statements<'_> {
         let sides = self.sides()?;
         let found = |staged: &str| -> Result<String> {
             let joined = self.joined(staged, touched, &sides)?;
-            Ok(format!("SELECT * FROM ({joined}) AS j WHERE _found AND {condition}"))
+            Ok(format!("SELECT * FROM ({joined}) AS _j WHERE _found AND {condition}"))
         };
         match finding {
             Finding::Changed => {
                 let joined = self.joined(self.staged, touched, &sides)?;
                 let or_newer = if self.dataset.immutable { "" } else { " OR _newer" };
-                Ok(format!("SELECT * FROM ({joined}) AS j WHERE _found IS NULL{or_newer}"))
+                Ok(format!("SELECT * FROM ({joined}) AS _j WHERE _found IS NULL{or_newer}"))
             }
             Finding::Suspect => Ok(format!("{} UNION ALL {}", found(self.staged)?, found(self.witnesses)?)),
             _ => found(self.staged),
@@ -227,7 +227,7 @@ impl Statements<'_> {
         let prefix = target_prefix(self.dataset);
         let sides = self.dataset.column_names().map(|name| {
             let target = exprs.column("", &format!("{prefix}{name}"))?;
-            Ok(format!("{}, {} AS {target}", exprs.column("s", name)?, exprs.column("t", name)?))
+            Ok(format!("{}, {} AS {target}", exprs.column("_s", name)?, exprs.column("_t", name)?))
         });
         Ok(sides.collect::<Result<Vec<_>>>()?.join(", "))
     }
@@ -240,11 +240,11 @@ impl Statements<'_> {
     pub(super) fn under_another_key(&self, other: &Dataset, only_keys: bool) -> Result<String> {
         let exprs = self.exprs();
         let columns = match only_keys {
-            true => format!("{}, 1 AS _rows", exprs.named_key("s")?),
-            false => exprs.columns("s", self.dataset.column_names())?,
+            true => format!("{}, 1 AS _rows", exprs.named_key("_s")?),
+            false => exprs.columns("_s", self.dataset.column_names())?,
         };
-        let same_key = exprs.same_key("t", "s")?;
-        let same_other = Exprs { dataset: other, dialect: self.dialect }.same_key("t", "s")?;
+        let same_key = exprs.same_key("_t", "_s")?;
+        let same_other = Exprs { dataset: other, dialect: self.dialect }.same_key("_t", "_s")?;
         let condition = |joined_by: &str, and_only: &str| {
             render(
                 include_str!("../../sql/under_another_key.sql"),
@@ -265,9 +265,9 @@ impl Statements<'_> {
                 .iter()
                 .enumerate()
                 .filter(|(place, _)| *place != at)
-                .map(|(_, rest)| Ok(format!("{} = {}", exprs.key_part("t", rest)?, exprs.key_part("s", rest)?)));
+                .map(|(_, rest)| Ok(format!("{} = {}", exprs.key_part("_t", rest)?, exprs.key_part("_s", rest)?)));
             let rest = rest.collect::<Result<Vec<_>>>()?.join(" AND ");
-            let (staged, target) = (exprs.column("s", &part.column)?, exprs.column("t", &part.column)?);
+            let (staged, target) = (exprs.column("_s", &part.column)?, exprs.column("_t", &part.column)?);
             let is_missing = |column: &str| format!("NULLIF({column}, '') IS NULL");
             let only = format!(" AND ({}) <> ({})", is_missing(&staged), is_missing(&target));
             statements.push(condition(&rest, &only)?);

@@ -127,7 +127,7 @@ impl Widths {
             })
         });
         let sums = sums.collect::<Result<Vec<_>>>()?.join(", ");
-        Ok(format!("SELECT COUNT(*), {sums} FROM (SELECT * FROM {table} LIMIT {SAMPLE_ROWS}) AS s"))
+        Ok(format!("SELECT COUNT(*), {sums} FROM (SELECT * FROM {table} LIMIT {SAMPLE_ROWS}) AS _s"))
     }
 
     /// From the number of rows and the bytes of each column of the contract.

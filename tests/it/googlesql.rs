@@ -2,7 +2,7 @@
 
 mod values;
 
-use crate::rows::{self, compared, odd, tables, trades};
+use crate::rows::{self, compared, odd, short, tables, trades};
 use arrow::datatypes::DataType;
 use datafusion::datasource::MemTable;
 use proptest::strategy::{Strategy, ValueTree};
@@ -211,7 +211,7 @@ fn googlesql_accepts_every_statement_for_bigquery() {
     let days: BTreeSet<Day> = [Day(20_367), Day(20_368)].into();
     let mut immutable = trades();
     immutable.immutable = true;
-    for dataset in [trades(), immutable, odd()] {
+    for dataset in [trades(), immutable, odd(), short()] {
         let merge = sql::merge_bigquery(&dataset, "`p.d.t`", "`p.d.staged`", &days).unwrap();
         let dedup = sql::dedup(&dataset, Dialect::GoogleSql, "`p.d.staged`").unwrap();
         let (target, staged, witnesses) = ("`p.d.t`", "`p.d.staged`", "`p.d.staged`");
@@ -261,6 +261,10 @@ fn googlesql_accepts_every_statement_for_bigquery() {
         let answer =
             judge.analyze(&merge.replace("source_run", "nope"), &[("p.d.t", &dataset), ("p.d.staged", &dataset)]);
         assert!(answer["error"].as_str().unwrap().contains("nope"), "{answer}");
+        // An alias that is a column's name, too.
+        let hasty = merge.replace("_t", "t");
+        let answer = judge.analyze(&hasty, &[("p.d.t", &dataset), ("p.d.staged", &dataset)]);
+        assert_eq!(answer["error"].is_string(), dataset.column("t").is_some(), "{answer} {hasty}");
     }
 }
 

@@ -110,9 +110,9 @@ impl BigQueryWarehouse {
         let columns = columns.collect::<Result<Vec<_>>>()?.join(", ");
         // Rows without a key are of none; landing rejects them.
         let before = format!(
-            "(SELECT * FROM (SELECT {columns} FROM {target} WHERE {}) AS r WHERE NOT {})",
+            "(SELECT * FROM (SELECT {columns} FROM {target} WHERE {}) AS _r WHERE NOT {})",
             self.any_day(&target)?,
-            exprs.without_key("r")?
+            exprs.without_key("_r")?
         );
         let mut set_up = String::from("-- For BigQuery, in the time zone UTC.\n");
         let none = format!("(SELECT * FROM {making} WHERE {} AND FALSE)", self.any_day(&making)?);

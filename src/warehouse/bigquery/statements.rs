@@ -23,7 +23,7 @@ impl Statements<'_> {
     pub fn audit(&self) -> Result<String> {
         let exprs = self.exprs();
         let time = match self.dataset.time_column() {
-            Some(name) => exprs.column("r", name)?,
+            Some(name) => exprs.column("_r", name)?,
             None => "CAST(NULL AS TIMESTAMP)".into(),
         };
         render(
@@ -34,12 +34,12 @@ impl Statements<'_> {
                 ("total_order", &exprs.order_by(&self.dataset.total_order())?),
                 ("target", self.target),
                 ("any_day", &self.any_day()?),
-                ("day", &exprs.day("r")?),
+                ("day", &exprs.day("_r")?),
                 ("time", &time),
-                ("without_key", &exprs.without_key("r")?),
-                ("unlike", &exprs.unlike("r", "w")?),
-                ("lower", &exprs.higher("w", "r")?),
-                ("same_key", &exprs.same_key("r", "w")?),
+                ("without_key", &exprs.without_key("_r")?),
+                ("unlike", &exprs.unlike("_r", "_w")?),
+                ("lower", &exprs.higher("_w", "_r")?),
+                ("same_key", &exprs.same_key("_r", "_w")?),
             ],
         )
     }
@@ -58,7 +58,7 @@ impl Statements<'_> {
         let having = if cases.is_empty() { "FALSE".into() } else { cases.join(" OR ") };
         let (target, any_day, key) = (self.target, self.any_day()?, exprs.key("")?);
         Ok(format!(
-            "SELECT COUNT(*) FROM (SELECT 1 AS _one FROM {target} WHERE {any_day} GROUP BY {key} HAVING {having}) AS s"
+            "SELECT COUNT(*) FROM (SELECT 1 AS _one FROM {target} WHERE {any_day} GROUP BY {key} HAVING {having}) AS _s"
         ))
     }
 
@@ -77,9 +77,9 @@ impl Statements<'_> {
     /// # Errors
     /// As [`crate::sql::Dialect::quote`].
     pub fn counts_at_once(&self, touched: &BTreeSet<Day>, has_witnesses: bool) -> Result<String> {
-        let repeated = format!("(SELECT COUNT(*) FROM ({}) AS r)", self.repeated(touched)?);
+        let repeated = format!("(SELECT COUNT(*) FROM ({}) AS _r)", self.repeated(touched)?);
         let unfolded = match self.unfolded(touched)? {
-            Some(sql) => format!("(SELECT COUNT(*) FROM ({sql}) AS u)"),
+            Some(sql) => format!("(SELECT COUNT(*) FROM ({sql}) AS _u)"),
             None => "0".into(),
         };
         let witnesses = match has_witnesses {
@@ -88,10 +88,10 @@ impl Statements<'_> {
         };
         let sum = format!(",\n  {} AS new_key_sum", self.exprs().exact_sum("_key_number"));
         let counts = ["staged", "absent", "newer", "older", "same", "conflict", "suspect", "redated"];
-        let counts = counts.map(|name| format!("c.{name} AS {name}")).join(", ");
+        let counts = counts.map(|name| format!("_c.{name} AS {name}")).join(", ");
         Ok(format!(
             "SELECT {counts}, {repeated} AS repeated, {unfolded} AS unfolded, {witnesses} AS witnesses, \
-             c.new_key_sum AS new_key_sum\nFROM ({}) AS c",
+             _c.new_key_sum AS new_key_sum\nFROM ({}) AS _c",
             self.compare_with(touched, &self.new_key_number()?, &sum)?
         ))
     }
@@ -104,11 +104,11 @@ impl Statements<'_> {
         let exprs = self.exprs();
         let prefix = target_prefix(self.dataset);
         let restored = self.dataset.column_names().map(|name| {
-            let before = exprs.column("c", &format!("{prefix}{name}"))?;
+            let before = exprs.column("_c", &format!("{prefix}{name}"))?;
             Ok(format!("{} = {before}", exprs.column("", name)?))
         });
         let and_touched = match self.dataset.partition {
-            Some(_) => format!("\n  AND {}", self.touched("t", touched)?),
+            Some(_) => format!("\n  AND {}", self.touched("_t", touched)?),
             None => String::new(),
         };
         render(
@@ -116,7 +116,7 @@ impl Statements<'_> {
             &[
                 ("target", self.target),
                 ("changes", changes),
-                ("same_key", &exprs.same_key("t", "c")?),
+                ("same_key", &exprs.same_key("_t", "_c")?),
                 ("and_touched", &and_touched),
                 ("untouched", &self.untouched()?),
                 ("restored", &restored.collect::<Result<Vec<_>>>()?.join(",\n    ")),

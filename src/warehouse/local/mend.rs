@@ -90,9 +90,9 @@ impl DeltaWarehouse {
         }
         self.engine.register_files(FILES, FilesTable::new(&Arc::new(Schema::new(fields)), &old.files)?)?;
         // Rows without a key are of none; landing rejects them.
-        let keyed = format!("WHERE NOT {}", exprs.without_key("r")?);
+        let keyed = format!("WHERE NOT {}", exprs.without_key("_r")?);
         let view =
-            |columns: &[String]| format!("SELECT * FROM (SELECT {} FROM {FILES}) AS r {keyed}", columns.join(", "));
+            |columns: &[String]| format!("SELECT * FROM (SELECT {} FROM {FILES}) AS _r {keyed}", columns.join(", "));
         self.engine.register_view(&whole(BEFORE), &view(&columns)).await?;
         let rows = self.engine.count(&format!("SELECT COUNT(*) FROM {FILES}")).await?;
         let mut set_up = super::history::prelude();

@@ -254,11 +254,11 @@ impl Warehouse for DeltaWarehouse {
             Some(_) => suspect + self.engine.count(&statements.suspect_witnesses(touched)?).await?,
             None => suspect,
         };
-        let repeated = format!("SELECT COUNT(*) FROM ({}) AS r", statements.repeated(touched)?);
+        let repeated = format!("SELECT COUNT(*) FROM ({}) AS _r", statements.repeated(touched)?);
         let repeated = self.engine.count(&repeated).await?;
         let unfolded = match statements.unfolded(touched)? {
             Some(sql) => {
-                let sql = format!("SELECT COUNT(*) FROM ({sql}) AS u");
+                let sql = format!("SELECT COUNT(*) FROM ({sql}) AS _u");
                 self.engine.count(&sql).await?
             }
             None => 0,

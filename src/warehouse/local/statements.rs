@@ -25,7 +25,7 @@ impl<'a> Statements<'a> {
         let sum = self.exprs().exact_sum("_key_number");
         Ok(format!(
             "SELECT CASE WHEN _found THEN 1 ELSE 0 END AS _update, _day_before, _day_after, COUNT(*), {sum} \
-             FROM ({joined}) AS j WHERE _found IS NULL OR {newer} GROUP BY 1, 2, 3"
+             FROM ({joined}) AS _j WHERE _found IS NULL OR {newer} GROUP BY 1, 2, 3"
         ))
     }
 
@@ -35,13 +35,13 @@ impl<'a> Statements<'a> {
         let update = if self.dataset.immutable {
             "FALSE".to_string()
         } else {
-            format!("s._staged AND {}", exprs.higher("s", "t")?)
+            format!("_s._staged AND {}", exprs.higher("_s", "_t")?)
         };
         let take = |staged: &str, target: &str, updated: &str| {
-            format!("CASE WHEN t._found IS NULL THEN {staged} WHEN {update} THEN {updated} ELSE {target} END")
+            format!("CASE WHEN _t._found IS NULL THEN {staged} WHEN {update} THEN {updated} ELSE {target} END")
         };
         let values = self.dataset.column_names().map(|name| {
-            let (staged, target) = (exprs.column("s", name)?, exprs.column("t", name)?);
+            let (staged, target) = (exprs.column("_s", name)?, exprs.column("_t", name)?);
             let updated = match decides(self.dataset, name) {
                 true => staged.clone(),
                 false => format!("COALESCE({staged}, {target})"),
@@ -50,7 +50,7 @@ impl<'a> Statements<'a> {
         });
         let values = values.collect::<Result<Vec<_>>>()?.join(",\n    ");
         let (day_after, day_column) = match self.dataset.partition {
-            Some(_) => (take(&exprs.day("s")?, &self.day_of_target("t")?, &exprs.day("s")?), format!(", {DAY}")),
+            Some(_) => (take(&exprs.day("_s")?, &self.day_of_target("_t")?, &exprs.day("_s")?), format!(", {DAY}")),
             None => ("CAST(NULL AS DATE)".into(), String::new()),
         };
         render(
@@ -63,7 +63,7 @@ impl<'a> Statements<'a> {
                 ("target", self.target),
                 ("touched", &self.touched("", touched)?),
                 ("staged", self.staged),
-                ("same_key", &exprs.same_key("t", "s")?),
+                ("same_key", &exprs.same_key("_t", "_s")?),
                 ("changed", &exprs.day_in(DAY, changed)),
             ],
         )
@@ -88,15 +88,15 @@ impl<'a> Statements<'a> {
         let exprs = self.exprs();
         let untouched = self.untouched()?;
         let prefix = target_prefix(self.dataset);
-        let restored = format!("c._change AND c._found AND {untouched}");
+        let restored = format!("_c._change AND _c._found AND {untouched}");
         let values = self.dataset.column_names().map(|name| {
-            let (before, now) = (exprs.column("c", &format!("{prefix}{name}"))?, exprs.column("t", name)?);
+            let (before, now) = (exprs.column("_c", &format!("{prefix}{name}"))?, exprs.column("_t", name)?);
             Ok(format!("CASE WHEN {restored} THEN {before} ELSE {now} END AS {}", exprs.column("", name)?))
         });
         let (day, day_column) = match self.dataset.partition {
             Some(_) => {
-                let now = self.day_of_target("t")?;
-                (format!("CASE WHEN {restored} THEN c._day_before ELSE {now} END"), format!(", {DAY}"))
+                let now = self.day_of_target("_t")?;
+                (format!("CASE WHEN {restored} THEN _c._day_before ELSE {now} END"), format!(", {DAY}"))
             }
             None => ("CAST(NULL AS DATE)".into(), String::new()),
         };
@@ -111,7 +111,7 @@ impl<'a> Statements<'a> {
                 ("target", self.target),
                 ("touched", &self.touched("", touched)?),
                 ("changes", changes),
-                ("same_key", &exprs.same_key("t", "c")?),
+                ("same_key", &exprs.same_key("_t", "_c")?),
             ],
         )
     }

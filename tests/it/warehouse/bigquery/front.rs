@@ -309,7 +309,7 @@ impl Shared {
         } else {
             let sql = body["configuration"]["query"]["query"].as_str().unwrap_or_default();
             self.forget(sql);
-            let target = sql.strip_prefix("MERGE ").and_then(|rest| rest.split(" AS t").next()).map(str::to_string);
+            let target = sql.strip_prefix("MERGE ").and_then(|rest| rest.split(" AS _t").next()).map(str::to_string);
             let before = match &target {
                 Some(target) => self.count(target).await,
                 None => 0,
