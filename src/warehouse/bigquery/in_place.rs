@@ -4,12 +4,12 @@
 use super::access::TableName;
 use super::client::{Client, shown};
 use super::export::Moment;
-use super::jobs::{self, Done};
+use super::jobs::{self, Done, Work};
 use super::queries::quoted;
 use super::reduced::{Reduced, Written};
 use super::retire::AsRead;
 use super::{BigQueryWarehouse, table};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::landing::{InSql, InputColumns, LandingOptions, SourceColumn, SourceType, in_sql};
 use crate::sql::{Dialect, Losers, Reduction};
 use crate::warehouse::Warehouse;
@@ -141,22 +141,38 @@ impl<'a> InPlace<'a> {
         let target = warehouse.target();
         let work = warehouse.work(&target, self.moment.table.creation_time, &wanted);
         let name = warehouse.reduced_table(&work);
-        let into = quoted(&name)?;
-        let step = format!("reduce{}", warehouse.make_temporary(&name, table::reduced(&warehouse.dataset)).await?);
+        let reduced = Box::pin(self.reduce_into(&name, &work, losers)).await;
+        if reduced.is_err() && warehouse.options.only_compares {
+            // Of a plan nothing stays. What went wrong before is what there is to say.
+            if let Err(error) = warehouse.client.drop(&name).await {
+                warehouse.client.progress().note(&format!("{} is left: {}", shown(&name), error.on_one_line()));
+            }
+        }
+        reduced
+    }
+
+    async fn reduce_into(&self, name: &TableReference, work: &Work<'_>, losers: Losers) -> Result<Reduced<'a>> {
+        let warehouse = self.warehouse;
+        let into = quoted(name)?;
+        let step = format!("reduce{}", warehouse.make_temporary(name, table::reduced(&warehouse.dataset)).await?);
         let from = self.from()?;
         let sql = self.reduction().insert(&into, &self.sql.landed(&from)?, losers)?;
         let mut labels = jobs::labels(&warehouse.client, &work.digest(), "reduce");
         labels.insert(NOW.into(), self.options.now_us.to_string());
         let configuration = warehouse.client.query(sql, labels);
-        let effect = |done: Done| {
-            let name = &name;
-            async move { Ok(self.difference(name, &done.job).await?.is_none().then_some(done)) }
+        let effect = |done: Done| async move {
+            let is_whole = self.difference(name, &done.job).await?.is_none();
+            Ok(is_whole.then_some(done))
         };
-        let client = &warehouse.client;
-        let done = jobs::run(client, &work, &step, |_| configuration.clone(), None, effect).await?;
-        if let Some(difference) = self.difference(&name, &done.job).await? {
+        let done = jobs::run(&warehouse.client, work, &step, |_| configuration.clone(), None, effect).await;
+        // It may be more than one statement can do: rows of too many days, or too many rows of a key.
+        let done = done.map_err(|error| match error.kind() {
+            Kind::Busy | Kind::Transient => error,
+            _ => error.hint("give --route export, which needs no such statement"),
+        })?;
+        if let Some(difference) = self.difference(name, &done.job).await? {
             return Err(Error::data("balance rows that were written in place (R3)")
-                .with("table", shown(&name))
+                .with("table", shown(name))
                 .with("work", work.digest())
                 .because(difference)
                 .hint("run the same command again; where it says the same, look at the job in BigQuery"));
@@ -167,11 +183,7 @@ impl<'a> InPlace<'a> {
         let sql = in_sql(&warehouse.dataset, &options, &self.columns)?;
         let sql = sql.map_err(|reasons| Error::bug(DOING).because(reasons.join("; ")))?;
         let written = Written { warehouse, table: name.clone(), sql, from };
-        let read = Reduced::read(written, self.moment.rows).await;
-        if read.is_err() && warehouse.options.only_compares {
-            client.drop(&name).await?;
-        }
-        read
+        Reduced::read(written, self.moment.rows).await
     }
 
     fn reduction(&self) -> Reduction<'_> {

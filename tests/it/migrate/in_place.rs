@@ -2,6 +2,7 @@
 
 use super::{back, ledger, migrated_by, of, options, production, proof, run, staging};
 use crate::warehouse::bigquery::front::Front;
+use crate::warehouse::bigquery::script::Fault;
 use crate::warehouse::bigquery::servers::servers;
 use crate::warehouse::bigquery::stand::{BigQueryStand, access, place};
 use crate::warehouse::{DAY_S, EDGE_S, NOW_US, Stand, ascending, fill, fills, merged};
@@ -14,6 +15,7 @@ use tradefold::ledger::Ledger;
 use tradefold::migrate::{Sources, migrate, plan};
 use tradefold::report::MigrationReport;
 use tradefold::run::{Choice, Run, RunOptions};
+use tradefold::sql::Losers;
 use tradefold::warehouse::Warehouse;
 use tradefold::warehouse::bigquery::{BigQueryWarehouse, InPlace, Options, TableName};
 
@@ -229,6 +231,26 @@ async fn a_plan_of_it_leaves_nothing() {
     assert_eq!((stopped.run.stops.len(), own_tables(&to).await), (1, known));
     let report = in_place(&from, &to).await;
     assert_eq!((planned.run.balance, planned.run.batches.len()), (report.run.balance, report.run.batches.len()));
+}
+
+/// BigQuery refuses a statement that writes to more days than one job may, or whose rows do not fit into its memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_much_for_one_statement_is_told_with_the_other_way() {
+    let from = source(&fills(), &staging()).await;
+    let to = BigQueryStand::crowded(fills()).await;
+    let known = own_tables(&to).await;
+    let front = Front::start(&servers().bigquery).await;
+    let stage = to.home().url().to_string();
+    for (reason, only_compares) in [("resourcesExceeded", true), ("invalidQuery", false)] {
+        let options = Options { stage: stage.clone(), only_compares, ..Options::default() };
+        let access = access(&front.url, false);
+        let warehouse = BigQueryWarehouse::connect(access, fills(), to.place.clone(), options).await.unwrap();
+        front.fail("POST job reduce", 1, Fault::FailJob(reason));
+        let error = found(&from, &warehouse, &self::options()).await.reduce(Losers::default()).await.unwrap_err();
+        let said = error.render();
+        assert!(said.contains(reason) && said.contains("hint: give --route export"), "{said}");
+        assert_eq!(own_tables(&to).await == known, only_compares, "a plan leaves nothing");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
