@@ -11,7 +11,7 @@ use crate::report::{RunReport, Stop, counted};
 use crate::sql::{Losers, Quarantine, Which};
 use crate::stage::{Manifest, RowFile};
 use crate::warehouse::bigquery::{InPlace, Reduced};
-use crate::warehouse::usage::Outline;
+use crate::warehouse::usage::{Arrival, Outline};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::TryStreamExt;
 
@@ -80,7 +80,7 @@ impl Run<'_> {
                 batches: &planned,
                 widths: reduced.widths(without).await?,
                 landed_rows: reduced.counts.landed,
-                landed_bytes: 0,
+                arrival: Arrival::InPlace { bytes: table.bytes().await?.reduce.unwrap_or(0) },
             };
             report.estimate = self.warehouse.estimate(&outline).await?;
         }

@@ -10,7 +10,7 @@ use crate::report::{RunReport, Stop, counted};
 use crate::source::Input;
 use crate::sql::Dialect;
 use crate::stage::{Manifest, RowFile, StagedFile, WriteOptions, upload, write_winners, write_witnesses};
-use crate::warehouse::usage::{Estimate, Outline, Widths};
+use crate::warehouse::usage::{Arrival, Estimate, Outline, Widths};
 use arrow::array::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 use futures::TryStreamExt;
@@ -85,7 +85,7 @@ impl Run<'_> {
             batches,
             widths: Widths::of_sums(self.dataset, &sums),
             landed_rows: landed.counts.landed,
-            landed_bytes: landed.files.iter().map(|file| file.size_bytes).sum(),
+            arrival: Arrival::Loaded { bytes: landed.files.iter().map(|file| file.size_bytes).sum() },
         };
         self.warehouse.estimate(&outline).await
     }

@@ -101,8 +101,23 @@ pub struct Outline<'a> {
     pub widths: Widths,
     /// Rows that were landed.
     pub landed_rows: u64,
-    /// The landed rows as Parquet, in bytes.
-    pub landed_bytes: u64,
+    /// How they come to the warehouse.
+    pub arrival: Arrival,
+}
+
+/// How rows come to a warehouse.
+#[derive(Clone, Copy, Debug)]
+pub enum Arrival {
+    /// Winners are loaded from objects.
+    Loaded {
+        /// All landed rows as Parquet, in bytes.
+        bytes: u64,
+    },
+    /// They lie there, and one statement finds the winners.
+    InPlace {
+        /// What it reads.
+        bytes: u64,
+    },
 }
 
 /// How many bytes the values of a row take, by column, on average: as BigQuery counts them.

@@ -4,7 +4,7 @@
 use super::{PARTITIONS_MAX, URIS_MAX};
 use crate::dataset::{Dataset, KeyPart};
 use crate::plan::Batch;
-use crate::warehouse::usage::{Estimate, LimitUse, Outline, Usage, WithoutDedup, cents};
+use crate::warehouse::usage::{Arrival, Estimate, LimitUse, Outline, Usage, WithoutDedup, cents};
 
 /// Load jobs into one table, a day, failed ones included.
 const LOADS_PER_TABLE_MAX: u64 = 1_500;
@@ -53,7 +53,12 @@ impl Counted {
             line("partitions that one job changes", self.days_per_merge, PARTITIONS_MAX as u64, ""),
             line("partition changes of the table, a day", 0, MODIFICATIONS_MAX, "those of a MERGE do not count"),
             line("characters of one statement", self.statement_chars, STATEMENT_MAX, ""),
-            line("statements that wait for the table", u64::from(self.loads > 0), QUEUE_MAX, "one after the other"),
+            line(
+                "statements that wait for the table",
+                u64::from(self.statement_chars > 0),
+                QUEUE_MAX,
+                "one after the other",
+            ),
         ]
     }
 }
@@ -96,6 +101,10 @@ pub(super) fn estimate(
         sum.jobs += 1;
         sum.bytes_billed += bytes_billed;
     };
+    let is_loaded = matches!(outline.arrival, Arrival::Loaded { .. });
+    if let Arrival::InPlace { bytes } = outline.arrival {
+        add("reduce", bytes.max(BILLED_MIN));
+    }
     let mut winners = 0;
     for (place, batch) in outline.batches.iter().enumerate() {
         let staged = widths.of_rows(batch.rows);
@@ -103,7 +112,9 @@ pub(super) fn estimate(
         let found = seen.touched.get(place).copied().unwrap_or(0);
         let target = found + widths.of_rows(brought(&outline.batches[..place], batch));
         let after = target + staged;
-        add("load", 0);
+        if is_loaded {
+            add("load", 0);
+        }
         add("compare", billed(staged, found));
         if dataset.partition.is_some() {
             add("search", billed(share(staged, &key), seen.keys));
@@ -113,16 +124,18 @@ pub(super) fn estimate(
         winners += batch.rows;
     }
     let most = |of: &dyn Fn(&Batch) -> u64| outline.batches.iter().map(of).max().unwrap_or(0);
-    let batches = outline.batches.len() as u64;
+    let loads = if is_loaded { outline.batches.len() as u64 } else { 0 };
     let counted = Counted {
-        loads: batches,
-        loads_per_table: u64::from(batches > 0),
-        objects_per_load: OBJECTS_PER_BATCH.min(most(&|batch| batch.rows)),
+        loads,
+        loads_per_table: loads.min(1),
+        objects_per_load: if is_loaded { OBJECTS_PER_BATCH.min(most(&|batch| batch.rows)) } else { 0 },
         days_per_merge: most(&|batch| batch.touched.len() as u64),
         statement_chars,
     };
     usage.limits = counted.limits();
-    usage.staged_bytes = part(outline.landed_bytes, winners, outline.landed_rows);
+    if let Arrival::Loaded { bytes } = outline.arrival {
+        usage.staged_bytes = part(bytes, winners, outline.landed_rows);
+    }
     let load_jobs = outline.landed_rows.div_ceil(PAGE_ROWS);
     let staging_bytes = widths.of_rows(outline.landed_rows);
     let bytes_billed = merged(staging_bytes, seen.all_touched);

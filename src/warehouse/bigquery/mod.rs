@@ -182,7 +182,7 @@ impl Warehouse for BigQueryWarehouse {
         let (target, created_ms) = (self.target(), self.prepare().await?);
         if batch.part.is_some() {
             let staged = self.names(batch).await?.staged;
-            let rows = self.client.counts("load", &batch.batch_id, format!("SELECT COUNT(*) AS n FROM {staged}"));
+            let rows = self.client.counts("count", &batch.batch_id, format!("SELECT COUNT(*) AS n FROM {staged}"));
             return Ok(rows.await?.first().copied().unwrap_or(0));
         }
         if let Some(object) = &batch.witnesses {

@@ -18,6 +18,7 @@ use tradefold::run::{Choice, Run, RunOptions};
 use tradefold::sql::Losers;
 use tradefold::warehouse::Warehouse;
 use tradefold::warehouse::bigquery::{BigQueryWarehouse, InPlace, Options, TableName};
+use tradefold::warehouse::usage::Usage;
 
 /// A table of this name that holds rows as somebody has written them.
 async fn source(dataset: &Dataset, rows: &[Value]) -> BigQueryStand {
@@ -223,14 +224,25 @@ async fn a_plan_of_it_leaves_nothing() {
     let lies = sources(found(&from, &only, &options()).await);
     let planned = Box::pin(plan(planning, lies, &mut own)).await.unwrap();
     assert_eq!((to.table().await, own_tables(&to).await), (table, known.clone()));
-    assert!(planned.run.estimate.is_some() && planned.is_plan);
+    assert!(planned.is_plan);
+    let foretold = planned.run.estimate.unwrap().usage;
     let odd = source(&fills(), &doubtful()).await;
     let lies = sources(found(&odd, &only, &options()).await);
     let planning = Run { home: own_folder.clone(), work: own_folder, warehouse: &only, ..run(&to, options()) };
     let stopped = Box::pin(plan(planning, lies, &mut own)).await.unwrap();
     assert_eq!((stopped.run.stops.len(), own_tables(&to).await), (1, known));
+    // What another process takes.
+    let to = BigQueryStand::at(fills(), to.place.clone(), self::access(&servers().bigquery, true)).await;
     let report = in_place(&from, &to).await;
     assert_eq!((planned.run.balance, planned.run.batches.len()), (report.run.balance, report.run.batches.len()));
+    // Besides, the run counts the rows that do not land, and looks at what it has changed.
+    let taken = report.run.usage.unwrap();
+    let jobs = |usage: &Usage, step: &str| usage.steps.get(step).map(|sum| sum.jobs);
+    for step in ["load", "reduce", "compare", "search", "merge"] {
+        assert_eq!(jobs(&foretold, step), jobs(&taken, step), "{step}: {taken:#?}");
+    }
+    let used = |usage: &Usage| usage.limits.iter().map(|limit| (limit.what.clone(), limit.used)).collect::<Vec<_>>();
+    assert_eq!(used(&foretold)[..3], used(&taken)[..3]);
 }
 
 /// BigQuery refuses a statement that writes to more days than one job may, or whose rows do not fit into its memory.

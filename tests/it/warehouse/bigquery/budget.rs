@@ -12,7 +12,7 @@ use tradefold::balance::Balance;
 use tradefold::ledger::Ledger;
 use tradefold::plan::{Batch, plan};
 use tradefold::report::{JobsReport, PlanReport, plan_text};
-use tradefold::warehouse::usage::{Estimate, Outline, Usage, Widths};
+use tradefold::warehouse::usage::{Arrival, Estimate, Outline, Usage, Widths};
 use tradefold::window::Day;
 
 const MIB: u64 = 1 << 20;
@@ -46,7 +46,7 @@ async fn a_backfill_of_400_days_stays_far_below_every_limit() {
         batches: &batches,
         widths: widths(&stand, 20),
         landed_rows: 165_569_306,
-        landed_bytes: 22_000_000_000,
+        arrival: Arrival::Loaded { bytes: 22_000_000_000 },
     };
     let mut estimate = stand.warehouse().estimate(&outline).await.unwrap();
     // The name of the dataset is longer or shorter, as tests come.
@@ -74,8 +74,12 @@ async fn what_is_read_is_counted_for_each_statement() {
     let winners = BTreeMap::from([(Some(Day(0)), 1_000_000), (Some(Day(1)), 1_000_000)]);
     let batches: Vec<Batch> = plan(stand.dataset(), &winners, &BTreeMap::new(), &cut(&winners, of_days(1)));
     let columns = stand.dataset().columns.len() as u64;
-    let outline =
-        Outline { batches: &batches, widths: widths(&stand, 10), landed_rows: 3_000_000, landed_bytes: 300 * MIB };
+    let outline = Outline {
+        batches: &batches,
+        widths: widths(&stand, 10),
+        landed_rows: 3_000_000,
+        arrival: Arrival::Loaded { bytes: 300 * MIB },
+    };
     let estimate = stand.warehouse().estimate(&outline).await.unwrap().unwrap();
     let staged = columns * 10 * 1_000_000;
     // The second batch looks at the day of the first, too; at the time of its MERGE that is there.
@@ -104,7 +108,12 @@ async fn small_queries_are_billed_for_the_least() {
     let stand = stand(&front, fills()).await;
     let winners = BTreeMap::from([(Some(Day(0)), 1)]);
     let batches = plan(stand.dataset(), &winners, &BTreeMap::new(), &cut(&winners, of_days(1)));
-    let outline = Outline { batches: &batches, widths: widths(&stand, 10), landed_rows: 1, landed_bytes: 1 };
+    let outline = Outline {
+        batches: &batches,
+        widths: widths(&stand, 10),
+        landed_rows: 1,
+        arrival: Arrival::Loaded { bytes: 1 },
+    };
     let estimate = stand.warehouse().estimate(&outline).await.unwrap().unwrap();
     let all = billed(&estimate);
     assert!(all.iter().all(|(step, used)| *used == (1, if *step == "load" { 0 } else { 20 })), "{all:?}");
@@ -130,7 +139,12 @@ async fn a_run_tells_what_it_has_taken_and_a_plan_foretells_it() {
     assert!(merges.iter().all(|job| job.bytes_billed == 20 * MIB && job.job.contains("_merge_1")), "{merges:?}");
     let winners = (0..20).map(|day| (Some(Day((EDGE_S / DAY_S) as i32 + day)), 1)).collect();
     let batches = plan(stand.dataset(), &winners, &BTreeMap::new(), &cut(&winners, of_days(16)));
-    let outline = Outline { batches: &batches, widths: widths(&stand, 10), landed_rows: 20, landed_bytes: 1 };
+    let outline = Outline {
+        batches: &batches,
+        widths: widths(&stand, 10),
+        landed_rows: 20,
+        arrival: Arrival::Loaded { bytes: 1 },
+    };
     let mut foretold = stand.warehouse().estimate(&outline).await.unwrap().unwrap().usage;
     let of_statements = |usage: &mut Usage| {
         let line = usage.limits.iter_mut().find(|limit| limit.what.starts_with("characters")).unwrap();
