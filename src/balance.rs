@@ -28,6 +28,11 @@ pub struct Balance {
 }
 
 impl Balance {
+    /// Rows that no table has: they were rejected, or are in quarantine, each in a file with its reason.
+    pub fn set_aside(&self) -> u64 {
+        self.landing.rejected + self.quarantined.rows
+    }
+
     /// R2: landed = winners + exact + superseded + conflicts + rows of quarantined keys.
     ///
     /// # Errors

@@ -94,6 +94,11 @@ impl Error {
         self
     }
 
+    /// What an object is called that was named: the value of [`Error::with`].
+    pub fn about(&self, name: &str) -> Option<&str> {
+        self.0.context.iter().find(|(own, _)| *own == name).map(|(_, value)| value.as_str())
+    }
+
     /// What a caller branches on.
     pub fn kind(&self) -> Kind {
         self.0.kind

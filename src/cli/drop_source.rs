@@ -107,7 +107,7 @@ fn was_dropped(place: &str, dataset: &Dataset, ledger: &Ledger) -> Result<Option
         let Entry::Dropping { kept, .. } = &record.entry else { continue };
         let kept = Folder::open(kept, &[])?.local_path().unwrap_or_default();
         let back = kept.is_dir().then(|| "rename that to have it back".to_string());
-        return Ok(told(place, record, &kept.display().to_string(), back));
+        return Ok(told(place, record, ledger, &kept.display().to_string(), back));
     }
     Ok(None)
 }
@@ -131,14 +131,18 @@ async fn was_dropped_there(
     let path = |table: &TableName| format!("`{}.{}.{}`", table.place.project, table.place.dataset, table.table);
     let back = is_there(access, &snapshot).await?;
     let back = back.then(|| format!("to have it back: CREATE TABLE {} CLONE {}", path(&table), path(&snapshot)));
-    Ok(told(place, record, kept, back))
+    Ok(told(place, record, ledger, kept, back))
 }
 
 /// What a record of a dropped table tells; `back`: how to have it back from where it is kept, if it still is.
-fn told(place: &str, record: &Record, kept: &str, back: Option<String>) -> Option<Error> {
+fn told(place: &str, record: &Record, ledger: &Ledger, kept: &str, back: Option<String>) -> Option<Error> {
     let Entry::Dropping { run_id, until, by, .. } = &record.entry else { return None };
     let when = text_of_us(start_of_second_us(record.at_us));
-    let why = format!("it was dropped at {when} by {by}: its rows are in the target by the migration {run_id}");
+    let since = match ledger.is_taken_back(run_id) {
+        true => format!("its rows were in the target by the migration {run_id}, which was taken back since"),
+        false => format!("its rows are in the target by the migration {run_id}"),
+    };
+    let why = format!("it was dropped at {when} by {by}: {since}");
     let hint = match back {
         Some(back) => format!("until {until} it is kept as {kept}: {back}"),
         None => format!("until {until} it was kept as {kept}, which is gone"),

@@ -13,13 +13,15 @@ use crate::engine::Engine;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ledger::Ledger;
 use crate::migrate::{
-    Dropping, ReadSource, Sources, check_drop, drop_sources, mend, migrate, needs_mending, plan, roll_back,
+    Dropping, ReadSource, Sources, check_drop, drop_sources, finished_mend, mend, migrate, needs_mending, plan,
+    roll_back,
 };
-use crate::report::{MigrationReport, migration_text, roll_back_text};
+use crate::report::{MendReport, MigrationReport, migration_text, roll_back_text};
 use crate::run::{Choice, Run, RunOptions};
 use crate::storage::Folder;
 use crate::warehouse::bigquery::Options;
 use clap::{Args as ClapArgs, ValueEnum};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,15 +165,9 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         return Outcome::new(roll_back_text(&report), &report, None);
     }
     let report = async {
-        let mut report = match args.mend && needs_mending(&run).await? {
-            true => {
-                let sourcing = Sourcing { of_target: true, ..sourcing };
-                let own = sourcing.find(std::slice::from_ref(&args.to), args.times_are_utc, false, world).await?;
-                exports.extend(own.exports);
-                Box::pin(mend(&run, own.sources, sources, &mut writer.ledger)).await?
-            }
-            false => Box::pin(migrate(&run, sources, &mut writer.ledger)).await?,
-        };
+        let (from_target, own) = (Sourcing { of_target: true, ..sourcing }, &mut exports);
+        let brought = bring_in(&args, &run, sources, (&from_target, own), &mut writer.ledger, world);
+        let mut report = Box::pin(brought).await?;
         report.routes = routes;
         let dropping = Dropping { by: who(world), wait, holder: target.holder()?, now_us: world.now_us };
         // What was brought in is told whatever comes of it.
@@ -189,6 +185,28 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         std::fs::remove_dir_all(folder).doing("remove an exported table")?;
     }
     Ok(Outcome { failed, ..Outcome::new(migration_text(&report), &report, (!is_well).then_some(Kind::Data))? })
+}
+
+/// Brings the rows in: into a new table, where the target is to be mended and has to be. Its own rows come by `own`, and
+/// the folders that they are exported to go to the others.
+async fn bring_in(
+    args: &Args,
+    run: &Run<'_>,
+    sources: Sources<'_>,
+    (own, exports): (&Sourcing<'_>, &mut Vec<PathBuf>),
+    ledger: &mut Ledger,
+    world: &World,
+) -> Result<MigrationReport> {
+    if args.mend && needs_mending(run).await? {
+        let own = own.find(std::slice::from_ref(&args.to), args.times_are_utc, false, world).await?;
+        exports.extend(own.exports);
+        return Box::pin(mend(run, own.sources, sources, ledger)).await;
+    }
+    // One that died once its table was in place has still to tell it.
+    let replaced = if args.mend { finished_mend(run, ledger).await? } else { None };
+    let mut report = Box::pin(migrate(run, sources, ledger)).await?;
+    report.mended = replaced.map(|replaced| MendReport { run: report.run.clone(), replaced: Some(replaced) });
+    Ok(report)
 }
 
 /// Says what a migration would do: its first half, with a ledger and a stage of its own, which are removed.
@@ -241,7 +259,7 @@ fn options(args: &Args, dataset: &Dataset) -> Result<RunOptions> {
         keeps_changes: true,
         keep_days: args.keep_days,
         keep_staged: true,
-        refuses_left_out: args.drop_source,
+        leaves_nothing_out: args.drop_source,
         wants: wants(dataset),
         other_key: args.source_key.as_deref().map(parse_key).transpose()?,
         on_other_key: match args.on_key_difference {

@@ -192,6 +192,12 @@ impl Ledger {
         self.records().iter().rev().find(is_it)
     }
 
+    /// Whether a migration or a mend was taken back, or begun to be.
+    pub fn is_taken_back(&self, name: &str) -> bool {
+        let known = self.migration(name).is_some_and(|known| known.rolling_back.is_none());
+        !known && self.mended(name).is_none()
+    }
+
     /// A migration that is not undone and has changed the target after the entry of this number, and is another one.
     pub fn changed_after(&self, number: u64, name: &str) -> Option<&str> {
         let is_later = |other: &&str| {

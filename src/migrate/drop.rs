@@ -12,6 +12,7 @@ use crate::warehouse::bigquery::ReadTable;
 use crate::warehouse::local::table_files;
 use crate::window::Day;
 use crate::writer::{Lease, Terms, WriterLock, lock};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -117,8 +118,9 @@ pub async fn check_drop(tables: &[SourceTable], target: &str, home: &Folder) -> 
 /// does nothing. Killed in between, the same migration goes on with what is still there.
 ///
 /// # Errors
-/// Busy, where a table is not as it was read, or where somebody writes to it; usage, where it can't be dropped; and
-/// what the disk or BigQuery says. The report names the tables that were dropped until then.
+/// Data, where rows were set aside; busy, where a table is not as it was read, or where somebody writes to it; usage,
+/// where it can't be dropped; and what the disk or BigQuery says. The report names the tables that were dropped until
+/// then.
 pub async fn drop_sources(
     run: &Run<'_>,
     report: &mut MigrationReport,
@@ -128,6 +130,16 @@ pub async fn drop_sources(
 ) -> Result<()> {
     let dropped = report.dropped.insert(Vec::new());
     let Some(proof) = report.proof.as_ref().filter(|proof| proof.findings.is_empty()) else { return Ok(()) };
+    let (rejected, quarantined) = (report.run.balance.landing.rejected, report.run.balance.quarantined.rows);
+    if rejected + quarantined > 0 {
+        return Err(Error::data(DOING)
+            .with("migration", &proof.migration)
+            .because(format!("rows of it are in no table: {rejected} were rejected, {quarantined} are in quarantine"))
+            .hint(
+                "nothing was dropped; look at these rows in the files of the report, and decide about them; where \
+                 nobody wants them, drop the source yourself",
+            ));
+    }
     let until = last_kept(run);
     for table in tables {
         let source = table.name()?;
@@ -227,6 +239,20 @@ impl SourceTable {
             ReadSource::BigQuery { table, .. } => Ok(table.kept().to_string()),
         }
     }
+}
+
+/// The tables that were to be dropped after a migration, once each.
+pub(super) fn dropped_after(name: &str, ledger: &Ledger) -> Vec<DroppedTable> {
+    let mut tables = BTreeMap::new();
+    for record in ledger.records() {
+        if let Entry::Dropping { run_id, source, version, kept, until, .. } = &record.entry
+            && run_id == name
+        {
+            let (source, version, kept, until) = (source.clone(), *version, kept.clone(), *until);
+            tables.insert(source.clone(), DroppedTable { source, version, kept, until });
+        }
+    }
+    tables.into_values().collect()
 }
 
 async fn move_aside(folder: &Folder, version: Option<u64>, kept: &Folder) -> Result<()> {

@@ -6,7 +6,7 @@ use super::{Sources, keep_proof};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::{Entry, Ledger, Swap, beside};
 use crate::progress::Progress;
-use crate::report::{MendReport, MigrationReport, Replaced, RollBackReport, RunReport};
+use crate::report::{MendReport, MigrationReport, Proof, Replaced, RollBackReport, RunReport};
 use crate::run::{Merging, Run, RunOptions, Work, settle_jobs};
 use crate::storage::Folder;
 use crate::warehouse::{Moment, Undone, Warehouse};
@@ -92,17 +92,16 @@ pub async fn mend(
         winners = making.last_planned(&report.run.run_id).to_vec();
     }
     let after = moment_of(table.as_ref()).await?;
-    let second = &report.run.run_id;
-    let inserted = if sources.inputs.is_empty() { 0 } else { making.inserted_after(0, second)[0].keys };
-    let mut proof = prove_mend(run, &name, &report.sources, [before, after], inserted, &winners).await?;
+    let (inserted, set_aside) = match sources.inputs.is_empty() {
+        true => (0, 0),
+        false => (making.inserted_after(0, &report.run.run_id)[0].keys, report.run.balance.set_aside()),
+    };
+    let told = (&report.sources, set_aside);
+    let mut proof = prove_mend(run, &name, told, [before, after], inserted, &winners).await?;
     let until = last_kept(run);
     let kept = history.kept_as(until, &label(&name, ledger));
     if proof.findings.is_empty() {
-        // Where the tables are once the two are swapped.
-        for (now, then) in history.swapped_names(&beside(&run.warehouse.target(), &kept))? {
-            let of_checks = proof.checks.iter_mut().flat_map(|check| &mut check.sql);
-            of_checks.chain([&mut proof.set_up]).for_each(|sql| *sql = sql.replace(&now, &then));
-        }
+        name_as_swapped(&mut proof, history.swapped_names(&beside(&run.warehouse.target(), &kept))?);
     }
     let staged_by = Some(report.run.run_id.clone());
     report.proof_page = Some(keep_proof(run, &name, &proof, staged_by, ledger).await?);
@@ -114,6 +113,14 @@ pub async fn mend(
         report.mended.iter_mut().for_each(|mended| mended.replaced = Some(replaced.clone()));
     }
     Ok(report)
+}
+
+/// Names the tables in a proof's statements by where they are once the two are swapped.
+fn name_as_swapped(proof: &mut Proof, names: Vec<(String, String)>) {
+    for (now, then) in names {
+        let of_checks = proof.checks.iter_mut().flat_map(|check| &mut check.sql);
+        of_checks.chain([&mut proof.set_up]).for_each(|sql| *sql = sql.replace(&now, &then));
+    }
 }
 
 /// Opens the table in the making and its ledger, which begin anew unless they are of these files and of the target as
@@ -142,6 +149,22 @@ async fn put_in_place(run: &Run<'_>, swap: Swap, making: &Ledger, ledger: &mut L
     let replaced = replaced(run, swap, ledger).await?;
     folder(&run.home).remove_all().await?;
     Ok(replaced)
+}
+
+/// What a mend has done that died before it could tell: its table is in place, by itself or by [`settle_swap`]. What
+/// it needed is cleared away.
+///
+/// # Errors
+/// What the ledger or the folder says.
+pub async fn finished_mend(run: &Run<'_>, ledger: &Ledger) -> Result<Option<Replaced>> {
+    let making = Ledger::open(folder(&run.home).join("ledger"), String::new()).await?;
+    let Some(Entry::Migrating { run_id, .. }) = making.records().first().map(|record| &record.entry) else {
+        return Ok(None);
+    };
+    let Some((_, swap)) = ledger.mended(run_id) else { return Ok(None) };
+    let told = told(swap, &run.warehouse.target());
+    folder(&run.home).remove_all().await?;
+    Ok(Some(told))
 }
 
 /// How a swap has ended.

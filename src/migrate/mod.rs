@@ -9,7 +9,7 @@ mod proof;
 mod roll_back;
 
 pub use drop::{Dropping, ReadSource, SourceTable, check_drop, drop_sources, name_of};
-pub use mend::{mend, needs_mending, settle_swap};
+pub use mend::{finished_mend, mend, needs_mending, settle_swap};
 pub use proof::{prove, prove_mend};
 pub use roll_back::roll_back;
 
@@ -39,6 +39,14 @@ pub struct Sources<'a> {
 impl Sources<'_> {
     fn work(&self) -> Work<'_> {
         self.in_place.as_ref().map_or(Work::Files(&self.inputs), Work::InPlace)
+    }
+
+    /// An error about a file, with the place that it came from where that is called otherwise: a table was exported.
+    fn named(&self, error: Error) -> Error {
+        match error.about("file").and_then(|file| Some((file, self.places.get(file)?))) {
+            Some((file, place)) if !file.ends_with(place.as_str()) => error.with("source", place.clone()),
+            _ => error,
+        }
     }
 
     /// How many rows each place had.
@@ -88,12 +96,16 @@ pub async fn migrate(run: &Run<'_>, sources: Sources<'_>, ledger: &mut Ledger) -
     let history = run.history()?;
     let work = sources.work();
     let name = run.run_id(work);
-    let report = Box::pin(run.bring_in(work, ledger)).await?;
+    let report = Box::pin(run.bring_in(work, ledger)).await.map_err(|error| sources.named(error))?;
     let places = sources.rows(&report.inputs);
     // No rows at all make no table.
     let is_there = history.moment().await?.is_some();
     let (proof, proof_page) = match report.stops.is_empty() && is_there {
-        true => write_proof(run, &name, &places, ledger).await.map(|(proof, page)| (Some(proof), Some(page)))?,
+        true => {
+            let set_aside = report.balance.set_aside();
+            let (proof, page) = write_proof(run, &name, (&places, set_aside), ledger).await?;
+            (Some(proof), Some(page))
+        }
         false => (None, None),
     };
     Ok(MigrationReport {
@@ -117,7 +129,8 @@ pub async fn migrate(run: &Run<'_>, sources: Sources<'_>, ledger: &mut Ledger) -
 pub async fn plan(mut run: Run<'_>, sources: Sources<'_>, ledger: &mut Ledger) -> Result<MigrationReport> {
     run.history()?;
     run.options.only_compares = true;
-    let mut report = Box::pin(run.bring_in(sources.work(), ledger)).await?;
+    let report = Box::pin(run.bring_in(sources.work(), ledger)).await;
+    let mut report = report.map_err(|error| sources.named(error))?;
     // They go with the folders.
     report.files.clear();
     report.stops.iter_mut().for_each(|stop| stop.file = None);
@@ -134,11 +147,12 @@ pub async fn plan(mut run: Run<'_>, sources: Sources<'_>, ledger: &mut Ledger) -
     })
 }
 
-/// Proves what a migration has done, and writes it down. Gives the page as well.
+/// Proves what a migration has done, and writes it down: `sources` are the rows of each, and how many were set aside.
+/// Gives the page as well.
 async fn write_proof(
     run: &Run<'_>,
     name: &str,
-    sources: &BTreeMap<String, u64>,
+    sources: (&BTreeMap<String, u64>, u64),
     ledger: &mut Ledger,
 ) -> Result<(Proof, String)> {
     let proof = prove(run, name, sources, ledger).await?;

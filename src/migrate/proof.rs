@@ -18,11 +18,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How many keys are told of a check that does not hold; the statements ask for as many of each part.
 const EXAMPLES: usize = 10;
 
-/// Looks at everything that a migration has promised.
+/// Looks at everything that a migration has promised, which has set so many rows of its sources aside.
 ///
 /// # Errors
 /// What the warehouse says, as where what the target was is not there any more.
-pub async fn prove(run: &Run<'_>, name: &str, sources: &BTreeMap<String, u64>, ledger: &Ledger) -> Result<Proof> {
+pub async fn prove(
+    run: &Run<'_>,
+    name: &str,
+    (sources, set_aside): (&BTreeMap<String, u64>, u64),
+    ledger: &Ledger,
+) -> Result<Proof> {
     let doing = "prove a migration";
     let history = run.history()?;
     let now = history.moment().await?;
@@ -39,7 +44,8 @@ pub async fn prove(run: &Run<'_>, name: &str, sources: &BTreeMap<String, u64>, l
     checks.push(proving.keys(added, others).await?);
     run.progress.advance(1);
     checks.push(rows(before.map_or(0, |before| before.rows), added.keys, after.rows));
-    Ok(proven(run, name, sources, (before, after), [own.keys, others.keys], checks, proving.tables.set_up))
+    let inserted = [own.keys, others.keys];
+    Ok(proven(run, name, (sources, set_aside), (before, after), inserted, checks, proving.tables.set_up))
 }
 
 /// Looks at everything that a mend has promised: that the new table has all that the target has, and the winners of
@@ -50,7 +56,7 @@ pub async fn prove(run: &Run<'_>, name: &str, sources: &BTreeMap<String, u64>, l
 pub async fn prove_mend(
     run: &Run<'_>,
     name: &str,
-    sources: &BTreeMap<String, u64>,
+    (sources, set_aside): (&BTreeMap<String, u64>, u64),
     [before, after]: [Moment; 2],
     inserted: u64,
     winners: &[Manifest],
@@ -64,13 +70,13 @@ pub async fn prove_mend(
     let keys = proving.key_sum(&proving.sum_of(&proving.tables.before)?).await?.keys;
     let balance = rows(keys, inserted, after.rows);
     checks.push(Check { promise: "keys before + inserted = rows after".into(), ..balance });
-    Ok(proven(run, name, sources, (Some(before), after), [inserted, 0], checks, proving.tables.set_up))
+    Ok(proven(run, name, (sources, set_aside), (Some(before), after), [inserted, 0], checks, proving.tables.set_up))
 }
 
 fn proven(
     run: &Run<'_>,
     name: &str,
-    sources: &BTreeMap<String, u64>,
+    (sources, set_aside): (&BTreeMap<String, u64>, u64),
     (before, after): (Option<Moment>, Moment),
     [inserted, inserted_by_others]: [u64; 2],
     checks: Vec<Check>,
@@ -85,6 +91,7 @@ fn proven(
         after,
         inserted,
         inserted_by_others,
+        set_aside,
         findings: checks.iter().filter(|check| check.found > 0).map(|check| check.name.clone()).collect(),
         checks,
         staged_until: last_kept(run),

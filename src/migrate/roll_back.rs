@@ -1,5 +1,6 @@
 //! Takes back what a migration has changed, and nothing else.
 
+use super::drop::dropped_after;
 use super::mend::{roll_back_mend, settle_swap};
 use super::unknown;
 use crate::error::{Error, Result};
@@ -87,6 +88,7 @@ pub(super) fn report(
         undone,
         unseen_feeds: covers.iter().map(|cover| cover.feed.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
         run_again: of_files.map(|(run_id, _)| run_id.to_string()).collect(),
+        dropped: dropped_after(name, ledger),
         replaced: None,
     };
     (report, covers)

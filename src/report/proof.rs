@@ -91,6 +91,9 @@ pub struct Proof {
     pub inserted: u64,
     /// Rows that others have inserted since then.
     pub inserted_by_others: u64,
+    /// Rows of the sources that are in no table: they were rejected, or are in quarantine, each in a file with its
+    /// reason.
+    pub set_aside: u64,
     /// What was looked at.
     pub checks: Vec<Check>,
     /// The short names of the checks that do not hold. None: it is proven.
@@ -136,6 +139,9 @@ pub struct RollBackReport {
     pub unseen_feeds: Vec<String>,
     /// Other runs that were finished after it had begun: rows that they found there already are taken out with it.
     pub run_again: Vec<String>,
+    /// The sources that were dropped after it: nothing has their rows then but what was kept of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<DroppedTable>,
     /// The table that is replaced by the one that a mend had put aside, where it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<Replaced>,
@@ -207,6 +213,18 @@ pub(super) fn against(text: &mut String, found: &AgainstReport) {
 }
 
 impl Proof {
+    /// What comes of it, as a sentence without its full stop.
+    pub(super) fn verdict(&self) -> String {
+        let mut text = match self.findings.as_slice() {
+            [] => "Nothing is missing, lower, blank or double".to_string(),
+            findings => format!("Not proven: {}", findings.join(", ")),
+        };
+        if self.set_aside > 0 {
+            let _ = write!(text, "; but {} of the sources came in nowhere: set aside", counted(self.set_aside, "row"));
+        }
+        text
+    }
+
     /// The proof as a file of statements, which a colleague can run: the tables, then every check.
     pub fn sql(&self) -> String {
         let mut text =
@@ -262,6 +280,7 @@ pub fn migration_text(report: &MigrationReport) -> String {
         columns(&mut text, source, found);
     }
     if let Some(estimate) = &report.run.estimate {
+        text.push_str("\n  what the migration itself would take\n");
         usage(&mut text, &estimate.usage);
         without_dedup(&mut text, &estimate.without_dedup);
     }
@@ -307,11 +326,8 @@ fn proof_text(text: &mut String, proof: &Proof) {
             let _ = writeln!(text, "    {}", parts.join(", "));
         }
     }
-    let last = match proof.findings.as_slice() {
-        [] => "nothing is missing, lower, blank or double".to_string(),
-        findings => format!("not proven: {}", findings.join(", ")),
-    };
-    let _ = writeln!(text, "  {last}");
+    let verdict = proof.verdict();
+    let _ = writeln!(text, "  {}{}", verdict[..1].to_lowercase(), &verdict[1..]);
 }
 
 fn replaced_text(text: &mut String, replaced: &Replaced, is: &str) {
@@ -345,6 +361,11 @@ pub fn roll_back_text(report: &RollBackReport) -> String {
     }
     for feed in &report.unseen_feeds {
         let _ = writeln!(text, "  a gap again: what was brought in of {feed} since the migration began");
+    }
+    for table in &report.dropped {
+        let (source, kept) = (place(&table.source), place(&table.kept));
+        let only = "from then on its rows are only in what was kept of it";
+        let _ = writeln!(text, "  dropped after it: {source}; {only}, until {}:\n    {kept}", table.until);
     }
     for run in &report.run_again {
         let _ = writeln!(text, "  run it again: {run} was finished since then, and may have found its rows there");

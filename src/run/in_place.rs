@@ -146,7 +146,7 @@ impl Run<'_> {
             let file = report.files.get("rejects").cloned();
             report.stops.push(self.rejects_stop(counts, file));
         }
-        if self.options.refuses_left_out {
+        if self.options.leaves_nothing_out {
             report.stops.extend(left_out(&report.inputs));
         }
         if !report.stops.is_empty() {

@@ -166,7 +166,7 @@ impl Run<'_> {
         if self.options.too_many_rejects(counts.rejected, counts.read) {
             report.stops.push(self.rejects_stop(counts, landed.rejects.first().cloned()));
         }
-        if self.options.refuses_left_out {
+        if self.options.leaves_nothing_out {
             report.stops.extend(left_out(&landed.inputs));
         }
         if !report.stops.is_empty() {
@@ -229,11 +229,18 @@ impl Run<'_> {
             reason: "rejects".into(),
             found: format!("{} rejected of {} read", counted(counts.rejected, "row"), counts.read),
             file,
-            hint: format!(
-                "look at the rows; go on without them with --max-rejects {}, and give a mended copy of the file as one \
-                 more input",
-                counts.rejected
-            ),
+            hint: match self.options.leaves_nothing_out {
+                true => {
+                    "look at the rows, which would be gone with the source: correct or delete them there, or migrate \
+                         without --drop-source"
+                        .into()
+                }
+                false => format!(
+                    "look at the rows; go on without them with --max-rejects {}, and give a mended copy of the file as \
+                     one more input",
+                    counts.rejected
+                ),
+            },
         }
     }
 

@@ -29,9 +29,9 @@ pub struct RunOptions {
     pub on_redated: Choice,
     /// How many rejects are too many; `None`: over 10 and over 0.1 % of the rows.
     pub max_rejects: Option<u64>,
-    /// Whether values of a column that the contract lacks are a reason to stop: for who drops the input, with which
-    /// they would be gone.
-    pub refuses_left_out: bool,
+    /// Whatever of the input would not come in is a reason to stop, as far as it is known before anything is written:
+    /// rows that are rejected, and values of columns that the contract does not have. Its source is dropped afterwards.
+    pub leaves_nothing_out: bool,
     /// How many days a batch has at most.
     pub days_per_batch: u32,
     /// Whether the key was chosen for this run, so that an input may lack one of its columns.
@@ -67,7 +67,7 @@ impl Default for RunOptions {
             on_conflict: Choice::Keep,
             on_redated: Choice::Keep,
             max_rejects: None,
-            refuses_left_out: false,
+            leaves_nothing_out: false,
             days_per_batch: 16,
             key_chosen: false,
             keep_losers: false,
@@ -119,6 +119,7 @@ impl RunOptions {
 
     pub(super) fn too_many_rejects(&self, rejected: u64, read: u64) -> bool {
         match self.max_rejects {
+            _ if self.leaves_nothing_out => rejected > 0,
             Some(most) => rejected > most,
             None => rejected > 10 && rejected * 1000 > read,
         }

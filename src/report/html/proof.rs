@@ -25,10 +25,7 @@ pub fn proof_html(proof: &Proof) -> String {
 
 fn headline(page: &mut Page, proof: &Proof) {
     page.open("p", &[("class", "headline")]);
-    match proof.findings.as_slice() {
-        [] => page.text("Nothing is missing, lower, blank or double."),
-        findings => page.text(&format!("Not proven: {}.", findings.join(", "))),
-    }
+    page.text(&format!("{}.", proof.verdict()));
     page.close("p");
     page.sentence(&format!("{}, key ({})", proof.target, proof.key.join(", ")));
 }
@@ -69,6 +66,9 @@ fn sources(page: &mut Page, proof: &Proof) {
     if let Some(before) = &proof.before {
         add("in the target before".into(), before.rows, &["before", "rows"]);
         add("version before".into(), before.version, &["before", "version"]);
+    }
+    if proof.set_aside > 0 {
+        add("set aside, and in no table".into(), proof.set_aside, &["set_aside"]);
     }
     add("inserted by the migration".into(), proof.inserted, &["inserted"]);
     add("inserted by others meanwhile".into(), proof.inserted_by_others, &["inserted_by_others"]);

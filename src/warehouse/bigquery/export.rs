@@ -56,10 +56,7 @@ pub struct Export {
 /// data, when the files do not have the rows that the table had.
 pub async fn export(access: Access, table: &TableName, stage: &Folder) -> Result<Export> {
     let named = |error: Error| error.with("table", table);
-    let client = Client::connect(access, &table.place).await.map_err(|error| match error.kind() {
-        Kind::Usage => error.hint("correct the name of the table"),
-        _ => error,
-    })?;
+    let client = connect(access, table).await?;
     let moment = Moment::note(&client, table).await?;
     if moment.rows == 0 {
         let schema = Arc::new(Schema::new(moment.fields().iter().map(empty).collect::<Vec<_>>()));
@@ -133,7 +130,7 @@ pub async fn export_into(
     into: &Path,
 ) -> Result<(PathBuf, AsRead)> {
     let doing = "keep an exported table";
-    let client = Client::connect(access.clone(), &table.place).await?;
+    let client = connect(access.clone(), table).await?;
     let (found, rows) = look(&client, table).await?;
     check_zones(dataset, table, &found)?;
     let now = AsRead::of(&found, rows);
@@ -150,6 +147,14 @@ pub async fn export_into(
     }
     std::fs::rename(draft.keep(), &folder).doing(doing)?;
     Ok((folder, read.read))
+}
+
+/// Connects to the dataset of a table that is read.
+pub(super) async fn connect(access: Access, table: &TableName) -> Result<Client> {
+    Client::connect(access, &table.place).await.map_err(|error| match error.kind() {
+        Kind::Usage => error.with("table", table).hint("correct the name of the table"),
+        _ => error.with("table", table),
+    })
 }
 
 /// Refuses times that would be taken for those of another zone: a file does not tell whether its times are local.
@@ -240,7 +245,8 @@ pub(super) async fn look(client: &Client, name: &TableName) -> Result<(Box<Table
             .hint("correct the name of the table")
     };
     let table = client.table(&reference).await?.ok_or_else(missing)?;
-    if !["", "TABLE", "SNAPSHOT"].contains(&table.r#type.as_str()) {
+    // A clone is a table like any other.
+    if !["", "TABLE", "CLONE", "SNAPSHOT"].contains(&table.r#type.as_str()) {
         let (dataset, own) = (&name.place.dataset, &name.table);
         return Err(Error::usage(doing)
             .with("table", name)

@@ -2,8 +2,8 @@
 //! table beside the target, and batches are parts of it. No row leaves BigQuery.
 
 use super::access::TableName;
-use super::client::{Client, shown};
-use super::export::Moment;
+use super::client::shown;
+use super::export::{self, Moment};
 use super::jobs::{self, Done, Work};
 use super::queries::quoted;
 use super::reduced::{Reduced, Written};
@@ -63,8 +63,7 @@ impl BigQueryWarehouse {
         source: &TableName,
         options: &LandingOptions,
     ) -> Result<std::result::Result<InPlace<'_>, Vec<String>>> {
-        let named = |error: Error| error.with("table", source);
-        let client = Client::connect(self.client.access().clone(), &source.place).await.map_err(named)?;
+        let client = export::connect(self.client.access().clone(), source).await?;
         let (there, here) = (client.location(), self.client.location());
         if there != here {
             return Ok(Err(vec![format!("it lies in {there}, and the target in {here}: no query reads both")]));

@@ -176,10 +176,10 @@ pub(super) async fn settle(client: &Client, name: &str, configuration: &JobConfi
     let configuration = configuration.clone().set_labels(labels(client, "", BURN));
     if let Some(job) = client.insert(&reference, &configuration).await? {
         wait(client, &reference, job).await?;
-        client.progress().note(&format!("job {} of an earlier run was never begun, and will not be", reference.job_id));
+        client.progress().note(&format!("job {} was never begun, and will not be", reference.job_id));
         return Ok(());
     }
-    client.progress().note(&format!("job {} of an earlier run: waiting until it is over", reference.job_id));
+    client.progress().note(&format!("job {}: waiting until it is over", reference.job_id));
     let job = known(client, &reference).await?;
     wait(client, &reference, job).await.map(|_| ())
 }

@@ -173,7 +173,7 @@ impl Warehouse for BigQueryWarehouse {
     }
 
     async fn size_of(&self, source: &TableName) -> Result<u64> {
-        let client = Client::connect(self.client.access().clone(), &source.place).await?;
+        let client = export::connect(self.client.access().clone(), source).await?;
         let (table, _) = export::look(&client, source).await?;
         Ok(in_place::size_bytes(&table))
     }

@@ -2,6 +2,8 @@
 
 use super::migrate::desk;
 use super::number;
+use tradefold::ledger::{Entry, Ledger};
+use tradefold::storage::Folder;
 
 /// Writes all rows of the lake's table into it once more, past all checks.
 async fn doubled(path: &std::path::Path) {
@@ -37,6 +39,18 @@ async fn a_lake_that_holds_duplicates_is_mended_and_had_back() {
     // Given once more it is a migration that has nothing to do.
     let again = desk.report(0, "migrate --from staging --to lake --mend");
     assert_eq!((number(&again, "/proof/inserted"), again["mended"].is_null()), (0, true));
+    // One that died before it could tell what it has done tells it then, and leaves nothing.
+    let making = desk.path("lake/_tradefold/trades/mending/ledger");
+    let open = async |path: &std::path::Path| {
+        Ledger::open(Folder::open(&path.to_string_lossy(), &[]).unwrap(), "dead".into()).await.unwrap()
+    };
+    let own = open(&desk.path("lake/_tradefold/trades/ledger")).await;
+    let name = own.migrations().into_iter().find(|name| own.mended(name).is_some()).unwrap();
+    let begun = Entry::Migrating { run_id: name.into(), before: None, contract: String::new() };
+    open(&making).await.append(begun, 0).await.unwrap();
+    let again = desk.run("migrate --from staging --to lake --mend --quiet");
+    assert!(again.out.contains("a table of 17,986 rows was replaced by one of 9,598; it is kept"), "{}", again.out);
+    assert!(!making.parent().unwrap().exists());
     let kept = desk.report(0, "gc --warehouse lake --remove --unfinished");
     let kept = kept["kept"].as_array().unwrap().iter().find(|left| left["what"] == "dropped table").unwrap();
     let name = kept["place"].as_str().unwrap().rsplit('-').nth(1).unwrap();

@@ -45,7 +45,7 @@ async fn a_staging_table_of_bigquery_is_migrated_into_another() {
     let objects = cloud.objects();
     let plan = ask(&cloud, 0, &format!("{migrate} --plan"));
     assert_eq!((number(&plan, &format!("/sources/{}", from.replace('/', "~1"))), front.ran("merge")), (staged, 0));
-    assert!(number(&plan, "/run/estimate/usage/limits/0/used") > 0, "{plan:#}");
+    assert_eq!(number(&plan, "/run/estimate/usage/steps/reduce/jobs"), 1, "{plan:#}");
     assert_eq!(cloud.objects(), objects, "a plan leaves nothing");
     let routes = &plan["routes"];
     assert_eq!((&routes["is_in_place"], &routes["obstacles"]), (&json!(true), &Value::Null), "{routes}");

@@ -7,6 +7,7 @@ use crate::warehouse::{DAY_S, EDGE_S, NOW_US, Stand, fill, fills, merged};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tradefold::balance::Balance;
 use tradefold::error::{Kind, Result};
 use tradefold::gc::Places;
 use tradefold::ledger::{Entry, Holder};
@@ -109,6 +110,22 @@ async fn a_source_whose_proof_does_not_hold_stays() {
     assert!(is_there(&table) && kept(&report).is_empty());
 }
 
+/// Its rows would be in no table.
+#[tokio::test]
+async fn a_source_of_which_rows_were_set_aside_stays() {
+    let stand = crowded().await;
+    let (_from, table) = source().await;
+    let mut report = migrated(&stand, &staging()).await;
+    let balance = report.run.balance.clone();
+    for set_aside in [|of: &mut Balance| of.landing.rejected = 2, |of: &mut Balance| of.quarantined.rows = 3] {
+        report.run.balance = balance.clone();
+        set_aside(&mut report.run.balance);
+        let error = dropped(&stand, &mut report, &table).await.unwrap_err();
+        assert!(error.kind() == Kind::Data && error.render().contains("in no table"), "{}", error.render());
+        assert!(is_there(&table) && kept(&report).is_empty());
+    }
+}
+
 #[tokio::test]
 async fn a_source_with_unfinished_work_or_a_writer_is_not_dropped() {
     let stand = crowded().await;
@@ -144,7 +161,7 @@ async fn values_that_the_contract_has_no_column_for_are_a_reason_to_stop() {
     let mut rows = staging();
     rows[0]["fee"] = json!(0.5);
     rows[1]["fee"] = Value::Null;
-    let options = RunOptions { refuses_left_out: true, ..options() };
+    let options = RunOptions { leaves_nothing_out: true, ..options() };
     let stopped = migrated_by(&stand, &rows, options.clone()).await.unwrap();
     let [stop] = &stopped.run.stops[..] else { panic!("{stopped:?}") };
     assert_eq!(stop.reason, "left_out_columns");

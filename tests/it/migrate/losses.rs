@@ -141,7 +141,7 @@ pub(super) async fn every_loss_is_found(stand: &impl Suffers, cases: Vec<(Loss, 
     let places = BTreeMap::new();
     for (at, (loss, expected)) in cases.into_iter().enumerate() {
         stand.suffer(loss).await;
-        let proof = Box::pin(prove(&run(stand, options()), &name, &places, &ledger(stand).await)).await.unwrap();
+        let proof = Box::pin(prove(&run(stand, options()), &name, (&places, 0), &ledger(stand).await)).await.unwrap();
         assert_eq!(told(&proof), expected, "case {at}");
         let names =
             expected.split("; ").filter(|check| !check.is_empty()).map(|check| check.split(' ').next().unwrap());
@@ -151,7 +151,7 @@ pub(super) async fn every_loss_is_found(stand: &impl Suffers, cases: Vec<(Loss, 
         // As it was before the loss.
         Stand::roll_back(stand).await;
     }
-    let proof = Box::pin(prove(&run(stand, options()), &name, &places, &ledger(stand).await)).await.unwrap();
+    let proof = Box::pin(prove(&run(stand, options()), &name, (&places, 0), &ledger(stand).await)).await.unwrap();
     assert_eq!(told(&proof), "");
 }
 

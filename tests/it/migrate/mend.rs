@@ -302,7 +302,7 @@ async fn every_loss_in_the_new_table_is_found() {
         }
         let after = table.history().unwrap().moment().await.unwrap().unwrap();
         let places = BTreeMap::new();
-        let proof = prove_mend(&target, "mend", &places, [before, after], 2, winners).await.unwrap();
+        let proof = prove_mend(&target, "mend", (&places, 0), [before, after], 2, winners).await.unwrap();
         let told = proof.checks.iter().filter(|check| check.found > 0).map(|check| {
             let wallets = check.examples.iter().map(|key| format!(" {}", key[0].as_ref().unwrap()));
             check.name.clone() + &wallets.collect::<String>()

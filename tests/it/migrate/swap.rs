@@ -3,14 +3,15 @@
 use super::mend::{
     mended, mended_by, must_be_mended, old_lake, over, planted, rows, rows_of_files, settled, table_path,
 };
-use super::{back, crowded, ledger, migrated, options, production, staging};
+use super::{back, crowded, ledger, migrated, options, production, run, staging};
 use crate::warehouse::local::LocalStand;
 use crate::warehouse::{EDGE_S, NOW_US, Stand, backfill, copied, copy_all, fill, merged};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tradefold::error::Kind;
 use tradefold::gc::{Leftover, Places};
-use tradefold::ledger::{Entry, Swap};
+use tradefold::ledger::{Entry, Ledger, Swap};
+use tradefold::migrate::finished_mend;
 use tradefold::run::RunOptions;
 use tradefold::window::Day;
 
@@ -82,8 +83,14 @@ async fn a_swap_that_dies_between_its_renames_is_finished_before_anything_else()
             }
         }
         settled(&lake).await.unwrap();
-        lake.home().join("mending").remove_all().await.unwrap();
+        let of_making = Entry::Migrating { run_id: swap.run_id.clone(), before: None, contract: String::new() };
+        let folder = lake.home().join("mending").join("ledger");
+        Ledger::open(folder, "dead".into()).await.unwrap().append(of_making, NOW_US).await.unwrap();
+        let told = finished_mend(&run(&lake, options()), &ledger(&lake).await).await.unwrap().unwrap();
+        assert_eq!((told.rows_before, told.rows_after, told.until), (8, 7, swap.until));
+        assert!(told.kept.ends_with(&swap.kept), "{told:?}");
         must_be_mended(&lake).await;
+        assert_eq!(finished_mend(&run(&lake, options()), &ledger(&lake).await).await.unwrap(), None);
         assert!(kept.is_dir());
         back(&lake, &swap.run_id, false).await.unwrap();
         assert_eq!(rows_of_files(&lake).await.len(), 8);
