@@ -187,8 +187,8 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     Ok(Outcome { failed, ..Outcome::new(migration_text(&report), &report, (!is_well).then_some(Kind::Data))? })
 }
 
-/// Brings the rows in: into a new table, where the target is to be mended and has to be. Its own rows come by `own`, and
-/// the folders that they are exported to go to the others.
+/// Brings the rows in: into a new table, where the target is to be mended and has to be. Its own rows come by `own`,
+/// and the folders that they are exported to go to the others.
 async fn bring_in(
     args: &Args,
     run: &Run<'_>,

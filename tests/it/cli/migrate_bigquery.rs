@@ -180,9 +180,17 @@ async fn a_production_of_bigquery_that_holds_duplicates_is_mended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_migrated_in_bigquery_is_refused() {
-    let cloud = Cloud::new().await;
-    let to = cloud.place.to_string();
+    let mut cloud = Cloud::new().await;
+    let front = Front::start(&servers().bigquery).await;
+    cloud.endpoint.clone_from(&front.url);
+    let (to, witness) = (cloud.place.to_string(), Witness::new(servers()).await);
+    let narrow = format!("`{}`.`{}`.`narrow`", cloud.place.project, cloud.place.dataset);
+    witness.run(&format!("CREATE TABLE {narrow} AS SELECT '0xa' AS `wallet_address`, '0x1' AS `tx_hash`")).await;
+    let (without, nowhere) = (format!("{to}.narrow"), format!("bigquery://{}.nowhere.trades", cloud.place.project));
     for (arguments, reason) in [
+        (format!("migrate --from {without} --to lake"), without.as_str()),
+        (format!("migrate --from {nowhere} --to {to}"), "correct the name of the table"),
+        (format!("migrate --from {nowhere} --to lake"), "correct the name of the table"),
         (
             format!("migrate --from fixtures/demo --to {to}.others"),
             "the table is named for the dataset, which is `trades`",

@@ -103,6 +103,14 @@ async fn a_table_of_bigquery_is_dropped_and_a_snapshot_of_it_is_left() {
     let places = Places { warehouse: world.lake.warehouse(), home: &home, work: &home };
     let left = places.leftovers(&ledger(&world.lake).await, until.plus(2)).await.unwrap();
     assert!(left.iter().all(|left| left.what != "dropped table"), "{left:?}");
+    // Had back, it is a source like any other.
+    let path = |name: &TableName| format!("`{}`.`{}`.`{}`", name.place.project, name.place.dataset, name.table);
+    let back = format!("CREATE TABLE {} CLONE {}", path(&table.name), path(&world.kept()));
+    world.source.witness.run(&back).await;
+    let SourceTable { read: ReadSource::BigQuery { table, .. }, .. } = read(&world.front, &world.source).await else {
+        panic!()
+    };
+    assert_eq!(table.read.rows, staging().len() as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
