@@ -138,9 +138,11 @@ async fn was_dropped_there(
 fn told(place: &str, record: &Record, ledger: &Ledger, kept: &str, back: Option<String>) -> Option<Error> {
     let Entry::Dropping { run_id, until, by, .. } = &record.entry else { return None };
     let when = text_of_us(start_of_second_us(record.at_us));
-    let since = match ledger.is_taken_back(run_id) {
-        true => format!("its rows were in the target by the migration {run_id}, which was taken back since"),
-        false => format!("its rows are in the target by the migration {run_id}"),
+    let since = match ledger.taken_back_after(record.number) {
+        Some(name) => {
+            format!("its rows were in the target by the migration {run_id}; since then {name} was taken back")
+        }
+        None => format!("its rows are in the target by the migration {run_id}"),
     };
     let why = format!("it was dropped at {when} by {by}: {since}");
     let hint = match back {

@@ -13,8 +13,8 @@ use crate::engine::Engine;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::ledger::Ledger;
 use crate::migrate::{
-    Dropping, ReadSource, Sources, check_drop, drop_sources, finished_mend, mend, migrate, needs_mending, plan,
-    roll_back,
+    Dropping, ReadSource, Sources, check_drop, drop_sources, finished_mend, forget_mend, mend, migrate, needs_mending,
+    plan, roll_back,
 };
 use crate::report::{MendReport, MigrationReport, migration_text, roll_back_text};
 use crate::run::{Choice, Run, RunOptions};
@@ -61,7 +61,8 @@ pub(super) struct Args {
     /// Once it is proven without a finding, drop the tables that the rows came from. Each is named first, and its name
     /// has to be typed, or --yes given. A Delta table on the local disk, or a table of a lake, is moved aside in one
     /// step and kept for some days, after which gc --remove removes it; of a table of BigQuery a snapshot is left for
-    /// as long.
+    /// as long. Rows that would be gone with it stop it: any reject does, whatever --max-rejects says, and a table of
+    /// which keys are in quarantine is not dropped.
     #[arg(long, conflicts_with = "plan", group = "confirmed")]
     drop_source: bool,
     /// Bring the rows of the table itself, and then those of --from, into a new table, prove it against the old one,
@@ -164,16 +165,19 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
         let report = writer.done(report).await?;
         return Outcome::new(roll_back_text(&report), &report, None);
     }
+    let dropping = match args.drop_source {
+        true => Some(Dropping { by: who(world), wait, holder: target.holder()?, now_us: world.now_us }),
+        false => None,
+    };
     let report = async {
         let (from_target, own) = (Sourcing { of_target: true, ..sourcing }, &mut exports);
         let brought = bring_in(&args, &run, sources, (&from_target, own), &mut writer.ledger, world);
         let mut report = Box::pin(brought).await?;
         report.routes = routes;
-        let dropping = Dropping { by: who(world), wait, holder: target.holder()?, now_us: world.now_us };
         // What was brought in is told whatever comes of it.
-        let failed = match args.drop_source {
-            true => drop_sources(&run, &mut report, &tables, &dropping, &mut writer.ledger).await.err(),
-            false => None,
+        let failed = match &dropping {
+            Some(dropping) => drop_sources(&run, &mut report, &tables, dropping, &mut writer.ledger).await.err(),
+            None => None,
         };
         Ok((report, failed))
     };
@@ -205,7 +209,10 @@ async fn bring_in(
     // One that died once its table was in place has still to tell it.
     let replaced = if args.mend { finished_mend(run, ledger).await? } else { None };
     let mut report = Box::pin(migrate(run, sources, ledger)).await?;
-    report.mended = replaced.map(|replaced| MendReport { run: report.run.clone(), replaced: Some(replaced) });
+    if replaced.is_some() {
+        report.mended = Some(MendReport { run: None, replaced });
+        forget_mend(run).await?;
+    }
     Ok(report)
 }
 

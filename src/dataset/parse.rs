@@ -191,6 +191,10 @@ fn check_names(origin: &Origin<'_>, raw: &RawDataset, columns: &[Column]) -> Res
     if !plain(raw.name.get_ref()) {
         return Err(origin.wrong(&raw.name, "a dataset's name is made of a-z, 0-9 and _, and starts with a letter"));
     }
+    // In GoogleSQL the name of a table is the row, where a column is called so, too.
+    if let Some((_, at)) = columns.iter().zip(&raw.column).find(|(column, _)| column.name == *raw.name.get_ref()) {
+        return Err(origin.wrong(at, "a column is called as the dataset, which is the name of its table, too"));
+    }
     let mut seen = std::collections::HashSet::new();
     for (column, at) in columns.iter().zip(&raw.column) {
         if !plain(&column.name) {

@@ -192,10 +192,13 @@ impl Ledger {
         self.records().iter().rev().find(is_it)
     }
 
-    /// Whether a migration or a mend was taken back, or begun to be.
-    pub fn is_taken_back(&self, name: &str) -> bool {
-        let known = self.migration(name).is_some_and(|known| known.rolling_back.is_none());
-        !known && self.mended(name).is_none()
+    /// The name of a migration or a mend that was taken back, or begun to be, after the entry of this number.
+    pub fn taken_back_after(&self, number: u64) -> Option<&str> {
+        self.records().iter().filter(|record| record.number > number).find_map(|record| match &record.entry {
+            Entry::RollingBack { run_id, .. } | Entry::RolledBack { run_id, .. } => Some(run_id.as_str()),
+            Entry::Swapped { swap, is_done: true } if swap.is_back => Some(&swap.run_id),
+            _ => None,
+        })
     }
 
     /// A migration that is not undone and has changed the target after the entry of this number, and is another one.

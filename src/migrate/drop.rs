@@ -241,13 +241,12 @@ impl SourceTable {
     }
 }
 
-/// The tables that were to be dropped after a migration, once each.
-pub(super) fn dropped_after(name: &str, ledger: &Ledger) -> Vec<DroppedTable> {
+/// The tables that were to be dropped after an entry, once each: by whichever migration, since one that found their
+/// rows in the target has brought none in.
+pub(super) fn dropped_after(number: u64, ledger: &Ledger) -> Vec<DroppedTable> {
     let mut tables = BTreeMap::new();
-    for record in ledger.records() {
-        if let Entry::Dropping { run_id, source, version, kept, until, .. } = &record.entry
-            && run_id == name
-        {
+    for record in ledger.records().iter().filter(|record| record.number > number) {
+        if let Entry::Dropping { source, version, kept, until, .. } = &record.entry {
             let (source, version, kept, until) = (source.clone(), *version, kept.clone(), *until);
             tables.insert(source.clone(), DroppedTable { source, version, kept, until });
         }

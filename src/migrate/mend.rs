@@ -10,7 +10,7 @@ use crate::report::{MendReport, MigrationReport, Proof, Replaced, RollBackReport
 use crate::run::{Merging, Run, RunOptions, Work, settle_jobs};
 use crate::storage::Folder;
 use crate::warehouse::{Moment, Undone, Warehouse};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Whether the target has to be mended before rows can be merged into it.
 ///
@@ -57,7 +57,8 @@ pub async fn mend(
     let name = part(run, run.warehouse, &options).run_id(Work::Files(&all));
     let (mut making, table) = begun(run, name.clone(), before).await?;
     let first = part(run, table.as_ref(), &own_options);
-    let mut first = Box::pin(first.bring_in(Work::Files(&own.inputs), &mut making)).await?;
+    let first = Box::pin(first.bring_in(Work::Files(&own.inputs), &mut making)).await;
+    let mut first = first.map_err(|error| own.named(error))?;
     first.target = run.warehouse.target();
     for stop in first.stops.iter_mut().filter(|stop| stop.reason == "rejects") {
         stop.hint = "look at the rows, which would be gone with the old table: mend or delete them in it".into();
@@ -67,14 +68,9 @@ pub async fn mend(
     let is_stopped = !first.stops.is_empty();
     let mut report = MigrationReport {
         sources: rows.clone(),
-        columns: BTreeMap::new(),
         run: first.clone(),
-        is_plan: false,
-        proof: None,
-        proof_page: None,
-        routes: None,
-        dropped: None,
-        mended: Some(MendReport { run: first, replaced: None }),
+        mended: Some(MendReport { run: Some(first), replaced: None }),
+        ..MigrationReport::default()
     };
     if is_stopped {
         return Ok(report);
@@ -82,7 +78,8 @@ pub async fn mend(
     let mut winners = Vec::new();
     if !sources.inputs.is_empty() {
         let second = part(run, table.as_ref(), &options);
-        report.run = Box::pin(second.bring_in(Work::Files(&sources.inputs), &mut making)).await?;
+        let brought = Box::pin(second.bring_in(Work::Files(&sources.inputs), &mut making)).await;
+        report.run = brought.map_err(|error| sources.named(error))?;
         report.run.target = run.warehouse.target();
         rows.extend(sources.rows(&report.run.inputs));
         report.sources = rows;
@@ -147,24 +144,30 @@ async fn put_in_place(run: &Run<'_>, swap: Swap, making: &Ledger, ledger: &mut L
         ledger.append_wanted(&wanted, (run.now_us)()).await?;
     }
     let replaced = replaced(run, swap, ledger).await?;
-    folder(&run.home).remove_all().await?;
+    forget_mend(run).await?;
     Ok(replaced)
 }
 
-/// What a mend has done that died before it could tell: its table is in place, by itself or by [`settle_swap`]. What
-/// it needed is cleared away.
+/// What a mend has done that died before it could tell: its table is in place, by itself or by [`settle_swap`]. It is
+/// told until what it has left is removed by [`forget_mend`].
 ///
 /// # Errors
-/// What the ledger or the folder says.
+/// What the ledger says.
 pub async fn finished_mend(run: &Run<'_>, ledger: &Ledger) -> Result<Option<Replaced>> {
     let making = Ledger::open(folder(&run.home).join("ledger"), String::new()).await?;
     let Some(Entry::Migrating { run_id, .. }) = making.records().first().map(|record| &record.entry) else {
         return Ok(None);
     };
     let Some((_, swap)) = ledger.mended(run_id) else { return Ok(None) };
-    let told = told(swap, &run.warehouse.target());
-    folder(&run.home).remove_all().await?;
-    Ok(Some(told))
+    Ok(Some(told(swap, &run.warehouse.target())))
+}
+
+/// Clears away what a mend needed.
+///
+/// # Errors
+/// What the store says.
+pub async fn forget_mend(run: &Run<'_>) -> Result<()> {
+    folder(&run.home).remove_all().await
 }
 
 /// How a swap has ended.

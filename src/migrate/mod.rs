@@ -9,7 +9,7 @@ mod proof;
 mod roll_back;
 
 pub use drop::{Dropping, ReadSource, SourceTable, check_drop, drop_sources, name_of};
-pub use mend::{finished_mend, mend, needs_mending, settle_swap};
+pub use mend::{finished_mend, forget_mend, mend, needs_mending, settle_swap};
 pub use proof::{prove, prove_mend};
 pub use roll_back::roll_back;
 
@@ -108,17 +108,7 @@ pub async fn migrate(run: &Run<'_>, sources: Sources<'_>, ledger: &mut Ledger) -
         }
         false => (None, None),
     };
-    Ok(MigrationReport {
-        sources: places,
-        columns: BTreeMap::new(),
-        run: report,
-        is_plan: false,
-        proof,
-        proof_page,
-        routes: None,
-        dropped: None,
-        mended: None,
-    })
+    Ok(MigrationReport { sources: places, run: report, proof, proof_page, ..MigrationReport::default() })
 }
 
 /// Says what [`migrate`] would do, and writes nothing to the target. `ledger` and the folders of the run are others
@@ -139,11 +129,7 @@ pub async fn plan(mut run: Run<'_>, sources: Sources<'_>, ledger: &mut Ledger) -
         columns: sources.columns(run.dataset, &report.inputs).await?,
         run: report,
         is_plan: true,
-        proof: None,
-        proof_page: None,
-        routes: None,
-        dropped: None,
-        mended: None,
+        ..MigrationReport::default()
     })
 }
 

@@ -88,7 +88,7 @@ pub(super) fn report(
         undone,
         unseen_feeds: covers.iter().map(|cover| cover.feed.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
         run_again: of_files.map(|(run_id, _)| run_id.to_string()).collect(),
-        dropped: dropped_after(name, ledger),
+        dropped: dropped_after(since, ledger),
         replaced: None,
     };
     (report, covers)

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// What a migration did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationReport {
     /// Where rows came from, and how many each had.
     pub sources: BTreeMap<String, u64>,
@@ -39,8 +39,8 @@ pub struct MigrationReport {
 /// What became of a table that was mended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MendReport {
-    /// How its own rows came into a new table.
-    pub run: RunReport,
+    /// How its own rows came into a new table; nothing where that was done by a mend which died before it could tell.
+    pub run: Option<RunReport>,
     /// How that took its place; nothing where it did not.
     pub replaced: Option<Replaced>,
 }
@@ -139,7 +139,8 @@ pub struct RollBackReport {
     pub unseen_feeds: Vec<String>,
     /// Other runs that were finished after it had begun: rows that they found there already are taken out with it.
     pub run_again: Vec<String>,
-    /// The sources that were dropped after it: nothing has their rows then but what was kept of them.
+    /// The sources that were dropped after it had begun: where they were not had back, nothing has their rows then but
+    /// what was kept of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<DroppedTable>,
     /// The table that is replaced by the one that a mend had put aside, where it was one.
@@ -254,9 +255,10 @@ pub fn migration_text(report: &MigrationReport) -> String {
     for (source, rows) in &report.sources {
         let _ = writeln!(text, "{} ({})", place(source), counted(*rows, "row"));
     }
-    if let Some(mended) = report.mended.as_ref().filter(|mended| mended.run.run_id != report.run.run_id) {
+    let own = report.mended.as_ref().and_then(|mended| mended.run.as_ref());
+    if let Some(own) = own.filter(|own| own.run_id != report.run.run_id) {
         text.push_str("\nthe table's own rows, into a new one\n");
-        text.push_str(&backfill_text(&mended.run));
+        text.push_str(&backfill_text(own));
         text.push_str("\nand the sources\n");
     }
     text.push_str(&backfill_text(&report.run));
@@ -364,8 +366,8 @@ pub fn roll_back_text(report: &RollBackReport) -> String {
     }
     for table in &report.dropped {
         let (source, kept) = (place(&table.source), place(&table.kept));
-        let only = "from then on its rows are only in what was kept of it";
-        let _ = writeln!(text, "  dropped after it: {source}; {only}, until {}:\n    {kept}", table.until);
+        let only = "unless it was had back, its rows are only in what was kept of it then";
+        let _ = writeln!(text, "  dropped since: {source}; {only}, until {}:\n    {kept}", table.until);
     }
     for run in &report.run_again {
         let _ = writeln!(text, "  run it again: {run} was finished since then, and may have found its rows there");

@@ -13,7 +13,7 @@ pub const KEY_NUMBER: &str = "key_number";
 pub const MICROS: &str = "micros";
 
 /// Renders expressions over a dataset's columns for one engine. Aliases of tables begin with `_`, as no column of a
-/// contract does: an alias that is a column's name, too, is taken for the column.
+/// contract does: in GoogleSQL a name that is an alias, too, is the row.
 #[derive(Clone, Copy, Debug)]
 pub struct Exprs<'a> {
     /// Whose columns.

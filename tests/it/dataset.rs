@@ -12,7 +12,7 @@ fn a_wrong_contract_is_refused_with_its_line_and_the_reason() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names.len(), 28);
+    assert_eq!(names.len(), 29);
     for name in names {
         let text = std::fs::read_to_string(project("fixtures/datasets/wrong").join(&name)).unwrap();
         let error = Dataset::from_toml(&text, &name).unwrap_err();

@@ -206,7 +206,7 @@ impl Moment {
         for _ in 0..LOOKS_MAX {
             let at_us = client.now_us().await?;
             let after = look(client, name).await?;
-            let is = |(table, rows): &(Box<Table>, u64)| AsRead::of(table, *rows);
+            let is = |(table, rows): &(Box<Table>, u64)| AsRead::of(table, *rows).identity(name);
             if is(&before) == is(&after) {
                 // Decorators have milliseconds.
                 return Ok(Moment { table: after.0, rows: after.1, at_us: at_us / 1_000 * 1_000 });

@@ -9,7 +9,7 @@ use super::queries::quoted;
 use super::reduced::{Reduced, Written};
 use super::retire::AsRead;
 use super::{BigQueryWarehouse, table};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::landing::{InSql, InputColumns, LandingOptions, SourceColumn, SourceType, in_sql};
 use crate::sql::{Dialect, Losers, Reduction};
 use crate::warehouse::Warehouse;
@@ -165,9 +165,11 @@ impl<'a> InPlace<'a> {
         };
         let done = jobs::run(&warehouse.client, work, &step, |_| configuration.clone(), None, effect).await;
         // It may be more than one statement can do: rows of too many days, or too many rows of a key.
-        let done = done.map_err(|error| match error.kind() {
-            Kind::Busy | Kind::Transient => error,
-            _ => error.hint("give --route export, which needs no such statement"),
+        let done = done.map_err(|error| match error.about("reason") {
+            Some("resourcesExceeded" | "invalidQuery") => {
+                error.hint("give --route export, which needs no such statement")
+            }
+            _ => error,
         })?;
         if let Some(difference) = self.difference(name, &done.job).await? {
             return Err(Error::data("balance rows that were written in place (R3)")
@@ -194,7 +196,7 @@ impl<'a> InPlace<'a> {
     fn from(&self) -> Result<String> {
         let name = quoted(&self.source.reference())?;
         Ok(match self.moment.table.r#type.as_str() {
-            "SNAPSHOT" => name,
+            "SNAPSHOT" => format!("(SELECT * FROM {name})"),
             _ => format!("(SELECT * FROM {name} FOR SYSTEM_TIME AS OF TIMESTAMP '{}')", text_of_us(self.moment.at_us)),
         })
     }

@@ -62,16 +62,31 @@ fn a_source_is_dropped_once_it_is_proven_and_kept_until_its_day() {
     let migration = done["proof"]["migration"].as_str().unwrap();
     let back = format!("migrate --to lake --roll-back {migration}");
     let said = desk.run(&back).out;
-    assert!(said.contains("dropped after it: /staging/trades; from then on its rows are only in"), "{said}");
+    assert!(said.contains("dropped since: /staging/trades; unless it was had back, its rows are only in"), "{said}");
     let back = desk.report(0, &format!("{back} --yes"));
     assert_eq!(back["dropped"][0]["kept"], dropped["kept"]);
     let again = desk.run("migrate --from staging --to lake");
-    assert!(again.code == 2 && again.err.contains("which was taken back since"), "{}", again.err);
+    assert!(again.code == 2 && again.err.contains(&format!("since then {migration} was taken back")), "{}", again.err);
     std::fs::rename(desk.path("staging").join(&name), desk.path("staging/trades")).unwrap();
     desk.report(0, "migrate --from staging --to lake");
     let again = desk.report(0, "migrate --from staging --to lake");
     assert_eq!((number(&again, "/proof/inserted"), again["dropped"].is_null()), (0, true));
     assert_eq!(number(&desk.report(0, "audit --warehouse staging"), "/lost_rows"), 0);
+}
+
+/// A later migration may drop a source of which it has brought nothing in.
+#[test]
+fn who_takes_back_what_brought_the_rows_in_hears_of_a_later_drop() {
+    let desk = desk();
+    let first = desk.report(0, "migrate --from staging --to lake --batch-days 3");
+    let second = desk.report(0, &format!("{DROP} --yes"));
+    assert_eq!((number(&first, "/proof/inserted"), number(&second, "/proof/inserted")), (605, 0));
+    let name = first["proof"]["migration"].as_str().unwrap();
+    assert_ne!(second["proof"]["migration"], name);
+    let back = desk.report(0, &format!("migrate --to lake --roll-back {name} --yes"));
+    assert_eq!(back["dropped"], second["dropped"]);
+    let again = desk.run(DROP);
+    assert!(again.err.contains(&format!("since then {name} was taken back")), "{}", again.err);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tradefold::error::Kind;
 use tradefold::gc::{Leftover, Places};
 use tradefold::ledger::{Entry, Ledger, Swap};
-use tradefold::migrate::finished_mend;
+use tradefold::migrate::{finished_mend, forget_mend};
 use tradefold::run::RunOptions;
 use tradefold::window::Day;
 
@@ -89,8 +89,10 @@ async fn a_swap_that_dies_between_its_renames_is_finished_before_anything_else()
         let told = finished_mend(&run(&lake, options()), &ledger(&lake).await).await.unwrap().unwrap();
         assert_eq!((told.rows_before, told.rows_after, told.until), (8, 7, swap.until));
         assert!(told.kept.ends_with(&swap.kept), "{told:?}");
-        must_be_mended(&lake).await;
+        assert_eq!(finished_mend(&run(&lake, options()), &ledger(&lake).await).await.unwrap(), Some(told));
+        forget_mend(&run(&lake, options())).await.unwrap();
         assert_eq!(finished_mend(&run(&lake, options()), &ledger(&lake).await).await.unwrap(), None);
+        must_be_mended(&lake).await;
         assert!(kept.is_dir());
         back(&lake, &swap.run_id, false).await.unwrap();
         assert_eq!(rows_of_files(&lake).await.len(), 8);
