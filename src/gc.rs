@@ -15,8 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Serialize)]
 pub struct Leftover {
     /// What it is: `temporary table`, `staged objects`, `landed rows`, `fetched pages`, `exported objects`, `ledger
-    /// file`, `dropped table`,
-    /// `table in the making`.
+    /// file`, `dropped table`, `table in the making`, `kept table`.
     pub what: String,
     /// Its name or URL.
     pub place: String,
@@ -29,6 +28,9 @@ pub struct Leftover {
     /// The last day on which it is kept, whatever is asked for; nothing where nobody has promised it, or that day is
     /// over.
     pub kept_until: Option<Day>,
+    /// Whether its warehouse removes it by itself, after that day, and it is never removed here. Without a day it stays
+    /// until somebody drops it.
+    pub expires: bool,
     #[serde(skip)]
     remains: Remains,
 }
@@ -41,6 +43,8 @@ enum Remains {
     /// A table that somebody may want to have back.
     Kept(Folder),
     Object(Folder, String),
+    /// A table that expires.
+    Expiring,
 }
 
 /// The folders of a target that runs write to.
@@ -86,9 +90,11 @@ impl Places<'_> {
             found.append(&mut folders_in(folder, "exported objects", "a command that reads the table").await?);
         }
         found.append(&mut folders_in(&mending, "table in the making", "a mend that was not finished").await?);
-        // Those of BigQuery expire.
         let kept = ledger.kept_tables(&self.warehouse.target()).into_iter();
-        for (place, until) in kept.filter(|(place, _)| !place.starts_with(SCHEME)) {
+        // Those of BigQuery expire.
+        let (expiring, kept) = kept.partition::<BTreeMap<_, _>, _>(|(place, _)| place.starts_with(SCHEME));
+        found.append(&mut self.expiring(expiring, today).await?);
+        for (place, until) in kept {
             let folder = Folder::open(&place, &[])?;
             let half = half_removed(&folder);
             let half = (half.clone(), None, Remains::Folder(half));
@@ -106,11 +112,30 @@ impl Places<'_> {
                     size_bytes: files.iter().map(|meta| meta.size).sum(),
                     needed_by: None,
                     kept_until,
+                    expires: false,
                     remains,
                 });
             }
         }
         Ok(found)
+    }
+
+    /// Tables that expire by themselves, and that were promised to. Where the warehouse is late to remove one, it is
+    /// none any more.
+    async fn expiring(&self, promised: BTreeMap<String, Day>, today: Day) -> Result<Vec<Leftover>> {
+        let tables = self.warehouse.expiring(promised).await?.into_iter();
+        let tables =
+            tables.filter(|(_, until)| until.is_none_or(|until| today <= until)).map(|(place, until)| Leftover {
+                what: "kept table".into(),
+                place,
+                files: 0,
+                size_bytes: 0,
+                needed_by: None,
+                kept_until: until,
+                expires: true,
+                remains: Remains::Expiring,
+            });
+        Ok(tables.collect())
     }
 
     /// Temporary tables: those of batches of unfinished runs are found again by them.
@@ -129,6 +154,7 @@ impl Places<'_> {
             size_bytes: 0,
             needed_by: needed.iter().find(|(needed, _)| *needed == name).map(|(_, run_id)| run_id.to_string()),
             kept_until: None,
+            expires: false,
             remains: Remains::Table(name),
         });
         Ok(tables.collect())
@@ -164,6 +190,7 @@ impl Places<'_> {
                 files,
                 size_bytes,
                 kept_until: kept(&run_id),
+                expires: false,
                 needed_by: unfinished.contains(run_id.as_str()).then_some(run_id),
                 remains: Remains::Folder(folder),
             }
@@ -187,12 +214,29 @@ impl Places<'_> {
                     half.remove_all().await?;
                 }
                 Remains::Object(folder, name) => folder.remove(name).await?,
+                Remains::Expiring => {}
             }
         }
         self.home.join("runs").drop_empty();
         self.work.join("runs").drop_empty();
         Ok(())
     }
+}
+
+/// Makes an end of runs that were not finished: nothing of their work is taken up any more, and what they have merged
+/// stays, with its receipts. Gives their names. One that is being taken back is not over before that is done.
+///
+/// # Errors
+/// As [`Ledger::append`].
+pub async fn forget(ledger: &mut Ledger, now_us: i64) -> Result<Vec<String>> {
+    let is_going_back = |run: &str| ledger.migration(run).is_some_and(|known| known.rolling_back.is_some());
+    let runs = ledger.unfinished().into_iter().filter(|run| !is_going_back(run));
+    let runs: Vec<String> = runs.map(str::to_string).collect();
+    for run_id in &runs {
+        let (run_id, reasons) = (run_id.clone(), vec!["forgotten".to_string()]);
+        ledger.append(Entry::Stopped { run_id, reasons, usage: None }, now_us).await?;
+    }
+    Ok(runs)
 }
 
 /// What a kept table is called while it is removed.
@@ -219,6 +263,7 @@ async fn folders_in(folder: &Folder, what: &str, needed_by: &str) -> Result<Vec<
             size_bytes,
             needed_by: Some(needed_by.into()),
             kept_until: None,
+            expires: false,
             remains: Remains::Folder(folder),
         }
     };
@@ -246,6 +291,7 @@ async fn ledger_files(ledger: &Ledger) -> Result<Vec<Leftover>> {
             size_bytes: meta.size,
             needed_by: needed.get(name).cloned(),
             kept_until: None,
+            expires: false,
             remains: Remains::Object(ledger.folder().clone(), name.to_string()),
         });
     }

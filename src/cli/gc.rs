@@ -4,7 +4,7 @@ use super::Outcome;
 use super::common::{DatasetArgs, EngineArgs, World};
 use super::target::{Target, TargetArgs};
 use crate::error::{Error, Kind, Result};
-use crate::gc::{Leftover, Places};
+use crate::gc::{Leftover, Places, forget};
 use crate::ledger::Ledger;
 use crate::report::{GcReport, gc_text};
 use crate::run::settle_jobs;
@@ -16,7 +16,8 @@ use std::time::Duration;
 /// List what runs have left behind: temporary tables, staged objects, landed rows, old files of the ledger.
 ///
 /// Nothing is removed unless it is asked for, and never anything of a run that works. Rejects, conflicts and other rows
-/// for a person to look at stay, whatever is asked for. So does until its day what a migration has promised to keep.
+/// for a person to look at stay, whatever is asked for. So does until its day what a migration has promised to keep:
+/// tables of BigQuery are told with the day after which they are gone by themselves.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Examples:
   tradefold gc --warehouse ./lake
@@ -26,7 +27,8 @@ pub(super) struct Args {
     /// Remove it.
     #[arg(long)]
     remove: bool,
-    /// Remove what runs that were not finished would take up, too: they begin anew.
+    /// Remove what runs that were not finished would take up, too, and forget these runs: what they have merged stays,
+    /// and the same command begins anew.
     #[arg(long, requires = "remove")]
     unfinished: bool,
     /// How many seconds to wait for another writer.
@@ -45,30 +47,32 @@ pub(super) async fn run(args: Args, world: &World) -> Result<Outcome> {
     let target = args.target.open(&args.engine.start()?, &dataset, world).await?;
     let places = Places { warehouse: target.warehouse.as_ref(), home: &target.home, work: &target.work };
     let is_removed = |leftover: &Leftover| {
-        args.remove && leftover.kept_until.is_none() && (args.unfinished || leftover.needed_by.is_none())
+        let is_promised = leftover.expires || leftover.kept_until.is_some();
+        args.remove && !is_promised && (args.unfinished || leftover.needed_by.is_none())
     };
     // Another stage than the table's own knows nothing of its runs.
     target.warehouse.check_target().await?;
-    let found = if args.remove {
+    let (found, forgotten) = if args.remove {
         let mut writer = target.take(Duration::from_secs(args.wait), world).await?;
-        let found = collect(&target, &places, &mut writer.ledger, &is_removed, world).await;
+        let found = collect(&target, &places, &mut writer.ledger, (&is_removed, args.unfinished), world).await;
         writer.done(found).await?
     } else {
         let ledger = Ledger::open(target.home.join("ledger"), String::new()).await?;
-        places.leftovers(&ledger, Day::of_us((world.now_us)())).await?
+        (places.leftovers(&ledger, Day::of_us((world.now_us)())).await?, Vec::new())
     };
     let (removed, kept) = found.into_iter().partition(is_removed);
-    let report = GcReport { target: target.warehouse.target(), removed, kept, is_dry: !args.remove };
+    let report = GcReport { target: target.warehouse.target(), removed, kept, forgotten, is_dry: !args.remove };
     Outcome::new(gc_text(&report), &report, None)
 }
 
+/// What was found, and the runs that were forgotten.
 async fn collect(
     target: &Target,
     places: &Places<'_>,
     ledger: &mut Ledger,
-    is_removed: &dyn Fn(&Leftover) -> bool,
+    (is_removed, unfinished): (&dyn Fn(&Leftover) -> bool, bool),
     world: &World,
-) -> Result<Vec<Leftover>> {
+) -> Result<(Vec<Leftover>, Vec<String>)> {
     // A job of a writer that died may still read its temporary table.
     settle_jobs(target.warehouse.as_ref(), ledger, (world.now_us)()).await?;
     let found = places.leftovers(ledger, Day::of_us((world.now_us)())).await?;
@@ -78,6 +82,8 @@ async fn collect(
             .hint("run the same command again"));
     }
     let removed: Vec<Leftover> = found.iter().filter(|leftover| is_removed(leftover)).cloned().collect();
+    // First: of a run that is over nothing is taken up, whatever is left of it.
+    let forgotten = if unfinished { forget(ledger, (world.now_us)()).await? } else { Vec::new() };
     places.remove(&removed).await?;
-    Ok(found)
+    Ok((found, forgotten))
 }

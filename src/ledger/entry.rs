@@ -204,7 +204,8 @@ pub enum Entry {
         /// What became of its rows.
         undone: Undone,
     },
-    /// A run ended with reasons not to write anything; nothing of its work is taken up.
+    /// A run ended with reasons not to write anything, or did not end and was forgotten (`forgotten`); nothing of its
+    /// work is taken up.
     Stopped {
         /// The run.
         run_id: String,

@@ -5,6 +5,7 @@ mod analysis_text;
 mod diff;
 mod exposition;
 mod follow;
+mod gc;
 mod html;
 mod proof;
 mod routes;
@@ -21,6 +22,7 @@ pub use analysis_text::analysis_text;
 pub use diff::{DiffReport, SideReport, diff_text};
 pub use exposition::exposition;
 pub use follow::{FetchReport, SyncReport, TableReport, sync_text};
+pub use gc::{GcReport, gc_text};
 pub use html::{analysis_html, proof_html};
 pub use proof::{
     AgainstDays, AgainstReport, Check, DroppedTable, MendReport, MigrationReport, Proof, Replaced, RollBackReport,
@@ -30,11 +32,10 @@ pub use routes::{RoutePrice, Routes, SourceColumns};
 pub use runs::{OtherRuns, RunRows, Runs};
 pub use status::{FeedReport, LastTimes, PartReport, StatusReport, status_text};
 pub use suggestion::{LeftOut, SuggestedKey, Suggestion};
-pub use text::{audit_text, backfill_text, dedup_text, gc_text, plan_text};
+pub use text::{audit_text, backfill_text, dedup_text, plan_text};
 
 use crate::balance::Balance;
 use crate::dedup::OtherKey;
-use crate::gc::Leftover;
 use crate::landing::InputReport;
 use crate::ledger::Ledger;
 use crate::plan::Batch;
@@ -241,19 +242,6 @@ impl JobsReport {
             partitions: merges.map(|job| job.partitions).sum(),
         }
     }
-}
-
-/// What `gc` found and did.
-#[derive(Clone, Debug, Serialize)]
-pub struct GcReport {
-    /// The target's full name.
-    pub target: String,
-    /// What was removed.
-    pub removed: Vec<Leftover>,
-    /// What is still there.
-    pub kept: Vec<Leftover>,
-    /// Whether nothing was to be removed.
-    pub is_dry: bool,
 }
 
 /// What `dedup` wrote.

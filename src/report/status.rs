@@ -26,7 +26,7 @@ pub struct StatusReport {
     /// Its rows on each of the days that were asked for; nothing where none were. Empty where the dataset has no
     /// partition column.
     pub rows_by_day: Option<BTreeMap<Day, u64>>,
-    /// Runs that began and neither finished nor stopped for a decision, the oldest first.
+    /// Runs that began and neither finished nor stopped for a decision nor were forgotten, the oldest first.
     pub unfinished: Vec<String>,
     /// What its feeds have brought, by their names.
     pub feeds: Vec<FeedReport>,
@@ -150,9 +150,7 @@ pub fn status_text(report: &StatusReport, ledger: &Ledger) -> String {
     let mut text = format!("{}\n\n", place(&report.target));
     line(&mut text, "rows", report.rows, "");
     line(&mut text, "ledger entries", ledger.records().len() as u64, "");
-    for run in &report.unfinished {
-        let _ = writeln!(text, "  unfinished run {run}: run the same command again");
-    }
+    report.unfinished.iter().for_each(|run| unfinished(&mut text, run, ledger));
     rows_by_day(&mut text, report.rows_by_day.as_ref());
     report.feeds.iter().for_each(|found| feed(&mut text, found));
     waiting(&mut text, &report.parts);
@@ -160,6 +158,22 @@ pub fn status_text(report: &StatusReport, ledger: &Ledger) -> String {
     last(&mut text, &report.last);
     entries(&mut text, ledger);
     text
+}
+
+/// Tells a run that is not finished, with all that can be done about it: it is named for its input as it was, so where
+/// that is gone by now nobody can go on with it.
+fn unfinished(text: &mut String, run: &str, ledger: &Ledger) {
+    let migration = ledger.migration(run);
+    if migration.as_ref().is_some_and(|known| known.rolling_back.is_some()) {
+        let _ = writeln!(text, "  unfinished run {run}: it is being taken back; go on with --roll-back {run} --yes");
+        return;
+    }
+    let _ = writeln!(text, "  unfinished run {run}: run the same command again");
+    text.push_str("    where its input has changed since, that is another run: forget this one with\n");
+    text.push_str("    `gc --remove --unfinished`; what it has merged stays, and has receipts\n");
+    if migration.is_some() {
+        let _ = writeln!(text, "    or take back what it has merged with `migrate --roll-back {run}`");
+    }
 }
 
 /// Shows the first few of a list, each on a line of its own below a name, and how many more there are.

@@ -1,10 +1,9 @@
 //! Reports as text for a person: they read like a balance, top to bottom.
 
 use super::proof::against;
-use super::{AuditReport, BatchReport, DedupReport, GcReport, OrphansReport, PlanReport, RunReport, Stop, counted};
+use super::{AuditReport, BatchReport, DedupReport, OrphansReport, PlanReport, RunReport, Stop, counted};
 use crate::balance::Balance;
 use crate::dedup::KeyCount;
-use crate::gc::Leftover;
 use crate::warehouse::usage::{Usage, WithoutDedup};
 use crate::window::{start_of_second_us, text_of_us};
 use std::collections::BTreeMap;
@@ -362,38 +361,4 @@ fn orphans(text: &mut String, found: &OrphansReport) {
     for orphan in &found.largest {
         let _ = writeln!(text, "  {:<22}{:>14}   {}", "", n(orphan.rows), whole(&orphan.id));
     }
-}
-
-/// The report of what runs have left behind.
-pub fn gc_text(report: &GcReport) -> String {
-    let mut text = format!("{}\n", place(&report.target));
-    let needed = |needed: bool| {
-        let left = report.kept.iter().filter(|leftover| leftover.kept_until.is_none());
-        left.filter(move |leftover| leftover.needed_by.is_some() == needed)
-    };
-    let all: [(&str, Vec<&Leftover>); 4] = [
-        ("removed", report.removed.iter().collect()),
-        ("left behind", needed(false).collect()),
-        ("taken up by runs that were not finished, once the same command is given", needed(true).collect()),
-        ("kept until a day is over", report.kept.iter().filter(|leftover| leftover.kept_until.is_some()).collect()),
-    ];
-    for (title, leftovers) in all.into_iter().filter(|(_, leftovers)| !leftovers.is_empty()) {
-        let _ = writeln!(text, "\n  {title}");
-        for leftover in leftovers {
-            let mut size = match leftover.files {
-                0 => String::new(),
-                files => format!("   {}, {}", counted(files, "file"), counted(leftover.size_bytes, "byte")),
-            };
-            if let Some(until) = leftover.kept_until {
-                let _ = write!(size, ", until {until}");
-            }
-            let _ = writeln!(text, "  {:<22}{}{size}", leftover.what, place(&leftover.place));
-        }
-    }
-    match (report.is_dry, report.kept.is_empty() && report.removed.is_empty()) {
-        (_, true) => text.push_str("\n  nothing was left behind\n"),
-        (true, false) => text.push_str("\n  nothing was removed; --remove removes what is left behind\n"),
-        (false, false) => {}
-    }
-    text
 }

@@ -327,6 +327,17 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
         Err(Error::bug("drop a temporary table").with("table", name).because("this warehouse makes none"))
     }
 
+    /// The tables that are kept for this target for a while and expire by themselves, by their URLs, each with the last
+    /// day on which it is there; nothing instead of a day where it does not expire. Of what was `promised`, each with
+    /// its day, what is gone is none of them, and what can't be looked at is there until the day that it was promised
+    /// for.
+    ///
+    /// # Errors
+    /// What the warehouse says.
+    async fn expiring(&self, promised: BTreeMap<String, Day>) -> Result<BTreeMap<String, Option<Day>>> {
+        Ok(promised.into_iter().map(|(place, until)| (place, Some(until))).collect())
+    }
+
     /// Drops what `load` made.
     ///
     /// # Errors

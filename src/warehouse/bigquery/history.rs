@@ -5,6 +5,7 @@
 use super::client::Client;
 use super::jobs::{self, Done, Work};
 use super::queries::{Names, quoted};
+use super::temporary::{CHANGES, WINNERS};
 use super::writes::Made;
 use super::{BigQueryWarehouse, KEPT, PARTITIONS_MAX, table};
 use crate::dataset::Dataset;
@@ -246,7 +247,7 @@ impl BigQueryWarehouse {
     /// The table of what a merge changes.
     fn changes(&self, kept: &Kept) -> TableReference {
         let text = format!("{}\n{}", self.target(), kept.folder.url_of(&kept.name));
-        self.place.table(&format!("{KEPT}changes_{}", &blake3::hash(text.as_bytes()).to_hex()[..32]))
+        self.kept_for(CHANGES, &blake3::hash(text.as_bytes()).to_hex()[..32])
     }
 
     /// How many rows a table has that is there.
@@ -284,7 +285,7 @@ impl BigQueryWarehouse {
         let ids: Vec<&str> = batches.iter().map(|batch| batch.batch_id.as_str()).collect();
         let all = blake3::hash(ids.join("\n").as_bytes()).to_hex()[..32].to_string();
         let work = Work { batch_id: &all, target: &target, target_created_ms: created_ms };
-        let name = self.place.table(&format!("{KEPT}winners_{}", work.digest()));
+        let name = self.kept_for(WINNERS, &work.digest());
         let into = Made { name, table: table::bare(&self.dataset), ends_ms: self.ends_ms(), labels: Vec::new() };
         let (loaded, _) = self.load_objects(&work, &into, objects).await?;
         let staged: u64 = objects.iter().map(|object| object.rows).sum();

@@ -371,6 +371,10 @@ impl Warehouse for BigQueryWarehouse {
         self.client.drop(&self.place.table(name)).await
     }
 
+    async fn expiring(&self, promised: BTreeMap<String, Day>) -> Result<BTreeMap<String, Option<Day>>> {
+        self.kept_tables(promised).await
+    }
+
     async fn unload(&self, batch: &Manifest) -> Result<()> {
         for table in self.temporaries(batch).await? {
             self.client.drop(&table).await?;

@@ -121,6 +121,38 @@ fn an_interrupted_run_is_taken_up() {
 }
 
 #[test]
+fn a_run_whose_input_has_changed_is_forgotten_when_that_is_asked_for() {
+    let desk = Desk::new();
+    std::fs::create_dir(desk.path("pages")).unwrap();
+    for file in desk.files("fixtures/demo/pages") {
+        std::fs::copy(desk.path("fixtures/demo/pages").join(&file), desk.path("pages").join(&file)).unwrap();
+    }
+    let mut child = start(&desk, "backfill pages", "read inputs:");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(75));
+    let first = desk.report(0, "status")["unfinished"][0].clone();
+    std::fs::copy(desk.path("pages/run-1-page-0001.json"), desk.path("pages/again.json")).unwrap();
+    let done = desk.report(0, "backfill pages");
+    assert_ne!(done["run_id"], first);
+    let text = desk.run("status").out;
+    let line = format!("unfinished run {}: run the same command again", first.as_str().unwrap());
+    assert!(text.contains(&line) && text.contains("`gc --remove --unfinished`"), "{text}");
+    assert!(!text.contains("--roll-back"), "it is no migration: {text}");
+    // It is neither over nor without its work before that is asked for.
+    let left = desk.report(0, "gc --remove");
+    assert_eq!((&left["forgotten"], &left["kept"][0]["needed_by"]), (&serde_json::json!([]), &first));
+    assert_eq!(desk.report(0, "status")["unfinished"], serde_json::json!([first]));
+    let text = desk.run("gc --remove --unfinished").out;
+    let told = format!("unfinished run        {}\n", first.as_str().unwrap());
+    assert!(text.contains("forgotten; what they have merged stays") && text.contains(&told), "{text}");
+    let text = desk.run("status").out;
+    assert!(!text.contains("unfinished run") && text.contains("forgotten"), "{text}");
+    let clean = desk.run("gc --remove --unfinished").out;
+    assert!(clean.contains("nothing was left behind") && !clean.contains("forgotten"), "{clean}");
+    assert_eq!(number(&desk.report(0, "status"), "/rows"), 87);
+}
+
+#[test]
 fn an_interrupted_dedup_leaves_nothing_and_a_killed_one_a_hidden_folder() {
     let desk = Desk::new();
     let mut recipe = Recipe::new(Profile::Spread, 60_000, 1);

@@ -106,7 +106,7 @@ async fn windows_that_were_brought_in_since_are_gaps_again() {
 }
 
 /// A stand in a folder that may hold a lake already; one with a number dies after so many effects.
-fn stand_over(folder: tempfile::TempDir, effects: Option<i64>) -> LocalStand {
+pub(super) fn stand_over(folder: tempfile::TempDir, effects: Option<i64>) -> LocalStand {
     LocalStand::over(fills(), folder, |inner| match effects {
         Some(effects) => Arc::new(FuelStore { inner, fuel: Fuel::new(effects, Death::AfterTheEffect) }),
         None => inner,

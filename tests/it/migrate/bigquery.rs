@@ -107,7 +107,7 @@ async fn what_is_kept_and_gone_is_named() {
     let tables = format!("SELECT table_name AS t FROM `p`.`{}`.INFORMATION_SCHEMA.TABLES", stand.place.dataset);
     for row in stand.witness.run(&tables.replace("`p`", &format!("`{}`", stand.place.project))).await {
         let table = row["t"].as_str().unwrap();
-        if table.starts_with("tradefold_kept_changes") {
+        if table.starts_with("tradefold_kept_fills_changes") {
             stand
                 .witness
                 .run(&format!("DROP TABLE `{}`.`{}`.`{table}`", stand.place.project, stand.place.dataset))

@@ -3,7 +3,7 @@
 use super::drop::{dropped, kept};
 use super::{ledger, migrated, production, staging};
 use crate::warehouse::bigquery::front::Front;
-use crate::warehouse::bigquery::script::Fault;
+use crate::warehouse::bigquery::script::{Fault, refusal};
 use crate::warehouse::bigquery::servers::servers;
 use crate::warehouse::bigquery::stand::{BigQueryStand, access, place, stage};
 use crate::warehouse::local::LocalStand;
@@ -98,11 +98,23 @@ async fn a_table_of_bigquery_is_dropped_and_a_snapshot_of_it_is_left() {
         (&json!("SNAPSHOT"), &json!("WRITE_EMPTY"))
     );
     assert_eq!(copies[0]["destinationExpirationTime"], json!(ends), "after its last day");
-    // It expires by itself.
-    let home = world.lake.home();
+    // It expires by itself: until then it is told, by a lake as it was promised.
+    let (home, own) = (world.lake.home(), ledger(&world.lake).await);
     let places = Places { warehouse: world.lake.warehouse(), home: &home, work: &home };
-    let left = places.leftovers(&ledger(&world.lake).await, until.plus(2)).await.unwrap();
-    assert!(left.iter().all(|left| left.what != "dropped table"), "{left:?}");
+    let left = places.leftovers(&own, until).await.unwrap();
+    let told = left.iter().filter(|left| left.expires).map(|left| (left.place.clone(), left.kept_until));
+    let kept = world.kept().to_string();
+    assert_eq!(told.collect::<Vec<_>>(), [(kept.clone(), Some(until))]);
+    let left = places.leftovers(&own, until.plus(1)).await.unwrap();
+    assert!(left.iter().all(|left| !left.expires && left.what != "dropped table"), "{left:?}");
+    // A target in BigQuery asks, whatever was promised, as far as it may look there.
+    let target = BigQueryStand::at(fills(), place(servers()).await, access(&world.front.url, false)).await;
+    let promised = || BTreeMap::from([(kept.clone(), until.plus(-9)), (format!("{kept}0"), until)]);
+    let told = target.warehouse().expiring(promised()).await.unwrap();
+    assert_eq!(told, BTreeMap::from([(kept.clone(), Some(until))]));
+    world.front.fail(&format!("GET table {}", world.kept().table), 1, refusal(403, "accessDenied"));
+    let told = target.warehouse().expiring(promised()).await.unwrap();
+    assert_eq!(told, BTreeMap::from([(kept, Some(until.plus(-9)))]));
     // Had back, it is a source like any other.
     let path = |name: &TableName| format!("`{}`.`{}`.`{}`", name.place.project, name.place.dataset, name.table);
     let back = format!("CREATE TABLE {} CLONE {}", path(&table.name), path(&world.kept()));

@@ -21,7 +21,7 @@ use tradefold::warehouse::bigquery::{BigQueryWarehouse, InPlace, Options, TableN
 use tradefold::warehouse::usage::Usage;
 
 /// A table of this name that holds rows as somebody has written them.
-async fn source(dataset: &Dataset, rows: &[Value]) -> BigQueryStand {
+pub(super) async fn source(dataset: &Dataset, rows: &[Value]) -> BigQueryStand {
     let stand = BigQueryStand::new(Arc::new(dataset.clone())).await;
     stand.plant(rows).await;
     stand
@@ -37,7 +37,11 @@ fn sources(table: InPlace<'_>) -> Sources<'_> {
     Sources { places, in_place: Some(table), ..Sources::default() }
 }
 
-async fn in_place_by(from: &BigQueryStand, to: &BigQueryStand, options: RunOptions) -> Result<MigrationReport> {
+pub(super) async fn in_place_by(
+    from: &BigQueryStand,
+    to: &BigQueryStand,
+    options: RunOptions,
+) -> Result<MigrationReport> {
     let table = found(from, to.warehouse(), &options).await;
     Box::pin(migrate(&run(to, options), sources(table), &mut ledger(to).await)).await
 }
@@ -49,7 +53,7 @@ async fn in_place(from: &BigQueryStand, to: &BigQueryStand) -> MigrationReport {
 }
 
 /// The tables of a dataset that belong to nobody's warehouse.
-async fn own_tables(stand: &BigQueryStand) -> BTreeSet<String> {
+pub(super) async fn own_tables(stand: &BigQueryStand) -> BTreeSet<String> {
     let place = &stand.place;
     let tables =
         format!("SELECT table_name AS t FROM `{}`.`{}`.INFORMATION_SCHEMA.TABLES", place.project, place.dataset);
@@ -95,7 +99,7 @@ async fn both_ways_give_the_same_table(dataset: Arc<Dataset>) {
     assert_eq!((found.inserted, found.before.unwrap().rows), (new, 5 + to.bystanders()));
     // The winners are still there for whoever runs the statements.
     let winners = &found.checks.iter().find(|check| check.name == "missing_winners").unwrap().sql[0];
-    assert!(winners.contains("tradefold_kept_reduced_"), "{winners}");
+    assert!(winners.contains(&format!("tradefold_kept_{}_reduced_", dataset.name)), "{winners}");
     to.witness.run(winners).await;
     let again = in_place(&from, &to).await;
     assert_eq!((again.run.totals().1, again.run.totals().2), (0, 0));

@@ -166,7 +166,8 @@ async fn a_table_of_bigquery_with_duplicates_is_replaced_and_can_be_had_back() {
     let fields = production(&stand).await.schema.unwrap().fields;
     assert!(fields.iter().all(|field| field.name != "log_index"), "{fields:?}");
     // What is kept expires, and the table does not.
-    assert_eq!((tables(&stand, "tradefold_kept_fills").await.len() > 1, front.ran("forget")), (true, 1));
+    let snapshots = tables(&stand, "tradefold_kept_fills").await.into_iter().filter(|name| !name.contains("winners"));
+    assert_eq!((snapshots.count() > 1, front.ran("forget")), (true, 1));
     let own = ledger(&stand).await;
     assert_eq!((own.rows_after_last_merge(), own.mended(&name), own.unsettled().len()), (Some(8), None, 0));
     assert_eq!(back(&stand, &name, false).await.unwrap_err().kind(), Kind::Usage);

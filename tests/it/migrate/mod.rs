@@ -6,6 +6,7 @@ mod drop;
 mod drop_bigquery;
 mod in_place;
 mod keys;
+mod left;
 mod losses;
 mod mend;
 mod mend_bigquery;

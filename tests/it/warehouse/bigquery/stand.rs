@@ -296,6 +296,10 @@ impl Warehouse for Kept {
         self.inner.drop_temporary(name).await
     }
 
+    async fn expiring(&self, promised: BTreeMap<String, Day>) -> Result<BTreeMap<String, Option<Day>>> {
+        self.inner.expiring(promised).await
+    }
+
     async fn estimate(&self, outline: &Outline<'_>) -> Result<Option<Estimate>> {
         self.inner.estimate(outline).await
     }
