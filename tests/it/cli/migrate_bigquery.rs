@@ -188,7 +188,7 @@ async fn what_can_not_be_migrated_in_bigquery_is_refused() {
     witness.run(&format!("CREATE TABLE {narrow} AS SELECT '0xa' AS `wallet_address`, '0x1' AS `tx_hash`")).await;
     let (without, nowhere) = (format!("{to}.narrow"), format!("bigquery://{}.nowhere.trades", cloud.place.project));
     for (arguments, reason) in [
-        (format!("migrate --from {without} --to lake"), without.as_str()),
+        (format!("migrate --from {without} --to lake"), &*format!("source `{without}`")),
         (format!("migrate --from {nowhere} --to {to}"), "correct the name of the table"),
         (format!("migrate --from {nowhere} --to lake"), "correct the name of the table"),
         (
