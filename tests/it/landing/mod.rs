@@ -31,7 +31,7 @@ use tradefold::window::{Window, parse_us};
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 const CONTRACT: &str = r#"
-name = "t"
+name = "landed"
 key = ["k", "COALESCE(o, i)"]
 order = ["ts DESC NULLS LAST"]
 partition = "ts"
